@@ -1,0 +1,1 @@
+"""Mask R-CNN on the traffic subset of Open Images V5."""
