@@ -1,0 +1,53 @@
+"""Every concession to Detectron2 v0.6 on libraries that came after it.
+
+Importing this module makes ``import detectron2`` work with today's Pillow, NumPy and PyTorch and with
+the distribution from PyPI, which has no compiled extension. Each step does nothing where it is not
+needed, so an official, compiled Detectron2 runs unpatched. What else v0.6 needs is no code: setuptools
+below 81 in ``pyproject.toml`` (``pkg_resources``), and all model keys spelled out in ``configs/model``
+(the zoo's YAML files are not in the wheel).
+"""
+
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+class AbsentOperators(ModuleType):
+    """Stands in for ``detectron2._C``; the first use of an operator says that it is not there."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse an operator, but let Python's own look-ups of dunder names fail as they should."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise RuntimeError(
+            f"detectron2._C.{name} was called, but this Detectron2 has no compiled operators "
+            "(deformable convolution, rotated boxes, COCOeval_opt). Mask R-CNN with FPN needs none; "
+            "for other models install the official Detectron2 built from source."
+        )
+
+
+def has_compiled_ops() -> bool:
+    """Say whether this Detectron2 has its C++ extension, so that its fast paths may be chosen."""
+    return not isinstance(sys.modules.get("detectron2._C"), AbsentOperators)
+
+
+def stand_in_for_operators() -> None:
+    """Let ``layers/deform_conv.py`` import: it takes ``_C`` at its top, used or not."""
+    if importlib.util.find_spec("detectron2._C") is None:
+        sys.modules["detectron2._C"] = AbsentOperators("detectron2._C")
+
+
+def restore_old_names() -> None:
+    """Give back two names that v0.6 uses: Pillow 10 dropped ``LINEAR``, NumPy 1.24 ``int``."""
+    if not hasattr(Image, "LINEAR"):
+        Image.LINEAR = Image.Resampling.BILINEAR  # type: ignore[attr-defined]
+    if "int" not in vars(np):
+        np.int = int  # type: ignore[attr-defined]
+
+
+stand_in_for_operators()
+restore_old_names()
