@@ -1,0 +1,43 @@
+"""Files that are either whole or absent, and their fingerprints."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PART_PREFIX = ".part-"
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Write `path` so that it appears under its name only when it is complete.
+
+    Yields a temporary path in the same folder, with the same suffix (writers that choose a format
+    by suffix work). On a clean exit it is flushed to disk and renamed to `path`; on an error it is
+    removed, and what `path` held before stays. The folder is made. The temporary name is always
+    the same, so a run killed here leaves at most one stray file, which the next run overwrites.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(PART_PREFIX + path.name)
+    try:
+        yield part
+        _flush_to_disk(part)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hex digits, reading it in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
