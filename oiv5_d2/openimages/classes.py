@@ -1,0 +1,163 @@
+"""Class names and the tree of classes: which MID is which name, and what is a kind of what."""
+
+import csv
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from oiv5_d2.openimages import release
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The release's classes: a MID such as ``/m/0k4j`` and the display name people use, ``Car``."""
+
+    names: Mapping[str, str]
+    """Display name by MID, in the table's order."""
+
+    @cached_property
+    def mids(self) -> dict[str, str]:
+        """MID by display name."""
+        return {name: mid for mid, name in self.names.items()}
+
+    def mid(self, name_or_mid: str) -> str:
+        """Return a class's MID, whether given by display name (case matters) or by MID.
+
+        Raises:
+            ValueError: there is no such class; the message has the nearest names.
+        """
+        if name_or_mid in self.names:
+            return name_or_mid
+        if name_or_mid in self.mids:
+            return self.mids[name_or_mid]
+        raise ValueError(f"unknown class '{name_or_mid}'{self._hint(name_or_mid)}")
+
+    def name(self, mid: str) -> str:
+        """Return a class's display name; the MID itself where the table has no name for it."""
+        return self.names.get(mid, mid)
+
+    def _hint(self, wrong: str) -> str:
+        by_lower_case = {name.lower(): name for name in self.mids}
+        near = difflib.get_close_matches(wrong.lower(), by_lower_case, n=3, cutoff=0.6)
+        if near:
+            return f": did you mean {', '.join(by_lower_case[name] for name in near)}?"
+        return f": the {len(self.names)} names are in {release.CLASS_CSV.path}"
+
+
+def read_classes(csv_path: Path) -> Classes:
+    """Read the class table: ``MID,DisplayName`` rows, without a header (V5) or with one (V6).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a row is not a MID and a name, or a class is there twice.
+    """
+    names: dict[str, str] = {}
+    with csv_path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        for row in reader:
+            if reader.line_num == 1 and tuple(row) == release.CLASS_COLUMNS:
+                continue
+            if len(row) != 2 or not row[0].startswith("/") or not row[1] or row[0] in names:
+                raise ValueError(
+                    f"{csv_path}: line {reader.line_num}: not a row 'MID,DisplayName' with a MID of"
+                    " its own. Fetch the file again"
+                )
+            names[row[0]] = row[1]
+    if not names:
+        raise ValueError(f"{csv_path}: the file is empty. Fetch the file again")
+    return Classes(names)
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """The tree of classes: Van is a kind of Car. A class may hang in several places.
+
+    Only `Subcategory` edges are kept. `Part` edges say what a thing is made of (a person has a
+    face) and never make one class a kind of another.
+    """
+
+    kinds: Mapping[str, frozenset[str]]
+    """The MIDs directly below a MID."""
+
+    def children(self, mid: str) -> frozenset[str]:
+        """Return every MID below `mid`, at any depth, without `mid` itself."""
+        below: set[str] = set()
+        waiting = list(self.kinds.get(mid, ()))
+        while waiting:
+            child = waiting.pop()
+            if child not in below:
+                below.add(child)
+                waiting.extend(self.kinds.get(child, ()))
+        return frozenset(below - {mid})
+
+    def ancestors(self, mid: str) -> frozenset[str]:
+        """Return every MID above `mid`, at any height, without `mid` itself."""
+        return frozenset(above for above in self.kinds if mid in self.children(above))
+
+
+def read_hierarchy(json_path: Path) -> Hierarchy:
+    """Read the tree that comes with the boxes: nested ``{LabelName, Subcategory, Part}``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not JSON, or not such a tree.
+    """
+    try:
+        edges = list(_edges(json.loads(json_path.read_text(encoding="utf-8"))))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{json_path}: not a tree of LabelName and Subcategory ({error}). Fetch the file again"
+        ) from error
+    kinds: dict[str, set[str]] = {}
+    for parent, child in edges:
+        kinds.setdefault(parent, set()).add(child)
+    return Hierarchy({parent: frozenset(below) for parent, below in kinds.items()})
+
+
+def _edges(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for child in node.get("Subcategory", ()):
+        yield node["LabelName"], child["LabelName"]
+        yield from _edges(child)
+    for part in node.get("Part", ()):
+        yield from _edges(part)  # a part is no kind of its owner, but has kinds of its own
+
+
+def roll_up(
+    wanted: Iterable[str], classes: Classes, hierarchy: Hierarchy, *, children: bool = True
+) -> dict[str, str]:
+    """Return, for every MID that belongs to a wanted class, the MID of that wanted class.
+
+    With `children`, a wanted class takes in everything below it in the tree. Where wanted classes
+    overlap (Person and Woman), an object goes to the most specific of them: a Woman to Woman, a Man
+    to Person. A child of two wanted classes of which neither is below the other (a Helmet is
+    Clothing and Sports equipment) goes to the one wanted first.
+
+    Args:
+        wanted: display names or MIDs.
+        classes: the release's class table.
+        hierarchy: the release's tree.
+        children: False for exactly the wanted labels.
+
+    Returns:
+        wanted MID by MID, the wanted ones included, sorted by MID.
+
+    Raises:
+        ValueError: an unknown class, one wanted twice, or none.
+    """
+    mids = [classes.mid(name) for name in wanted]
+    if not mids:
+        raise ValueError("no class is wanted: name at least one, such as Person")
+    for mid in mids:
+        if mids.count(mid) > 1:
+            raise ValueError(f"class '{classes.name(mid)}' is wanted twice: name it once")
+    below = {mid: hierarchy.children(mid) if children else frozenset() for mid in mids}
+    # From the general to the specific: a class comes after every wanted class that it is below.
+    general_first = sorted(reversed(mids), key=lambda mid: sum(mid in below[up] for up in mids))
+    owner: dict[str, str] = {}
+    for mid in general_first:
+        owner.update(dict.fromkeys((mid, *below[mid]), mid))
+    return dict(sorted(owner.items()))
