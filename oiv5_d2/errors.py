@@ -1,34 +1,84 @@
 """What a user sees when something is wrong: one line, never a page of frames."""
 
-import functools
-import logging
+import difflib
 import os
+import re
 import sys
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
 
-P = ParamSpec("P")
-R = TypeVar("R")
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-TRACEBACK_SWITCHES = ("OIV5_D2_TRACEBACK", "HYDRA_FULL_ERROR")
+CONFIG_DIR = Path(__file__).parent.parent / "configs"
+TRACEBACK_SWITCH = "OIV5_D2_TRACEBACK"
 
 
-def one_line_errors(task: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a tool's task so that a user's mistake ends it with one line and exit code 1.
+def report_errors(main: Callable[[], Any], config_name: str) -> None:
+    """Call a tool's Hydra ``main`` so that a user's mistake ends it with one line and exit code 1.
 
     The package raises ``ValueError`` and ``OSError`` for what a user can mend; their message says
-    what is wrong, where, and the remedy. Anything else is a fault of ours and keeps its traceback.
+    what is wrong, where, and the remedy. Hydra's own complaints are put the same way, with the
+    nearest known key. Anything else is a fault of ours and keeps its traceback, as does everything
+    where ``OIV5_D2_TRACEBACK=1`` is set.
     """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come through Hydra as they are
+    try:
+        main()
+    except HydraException as error:
+        _stop(error, explain(error, config_name))
+    except (OSError, ValueError, OmegaConfBaseException) as error:
+        _stop(error, " ".join(str(error).split()))
 
-    @functools.wraps(task)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return task(*args, **kwargs)
-        except (OSError, ValueError) as error:
-            if any(os.environ.get(switch) == "1" for switch in TRACEBACK_SWITCHES):
-                raise
-            logging.getLogger(__name__).debug("The traceback of the error", exc_info=error)
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(1) from None
 
-    return run
+def explain(error: HydraException, config_name: str) -> str:
+    """Return Hydra's complaint in one line; for an unknown key, with the nearest known ones."""
+    override = re.search(r"Could not override '([^']+)'", str(error))
+    if override is None:
+        return " ".join(str(error).split())
+    key = override.group(1)
+    return f"unknown key {key}{near(key, _known_keys(config_name))}"
+
+
+def near(key: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean a or b?"`` with the known keys nearest to ``key``, or nothing."""
+    names = sorted(known)
+    last = key.rsplit(".", 1)[-1].lower()
+    same_end = [name for name in names if name.rsplit(".", 1)[-1].lower() == last]
+    close = difflib.get_close_matches(key, names, n=2, cutoff=0.7)
+    best = list(dict.fromkeys([*same_end[:2], *close]))[:2]
+    return f"; did you mean {' or '.join(best)}?" if best else ""
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Yield (dotted key, value) of nested mappings; an empty one is a leaf of its own."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _known_keys(config_name: str) -> set[str]:
+    """Return the keys and groups of a tool's own config, as it is without any override."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        run = OmegaConf.to_container(compose(config_name), resolve=False)
+    groups = {path.name for path in CONFIG_DIR.iterdir() if path.is_dir()}
+    return {key for key, _ in leaves(run)} | groups  # type: ignore[arg-type]
+
+
+def _stop(error: Exception, line: str) -> NoReturn:
+    if os.environ.get(TRACEBACK_SWITCH) == "1":
+        raise error
+    print(f"error: {line}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def one_line_errors(task: Callable[..., Any]) -> Callable[..., Any]:
+    """Stand in until every tool goes through ``report_errors``."""
+    return task

@@ -1,10 +1,10 @@
 """Every concession to Detectron2 v0.6 on libraries that came after it.
 
-Importing this module makes ``import detectron2`` work with today's Pillow, NumPy and PyTorch and with
-the distribution from PyPI, which has no compiled extension. Each step does nothing where it is not
-needed, so an official, compiled Detectron2 runs unpatched. What else v0.6 needs is no code: setuptools
-below 81 in ``pyproject.toml`` (``pkg_resources``), and all model keys spelled out in ``configs/model``
-(the zoo's YAML files are not in the wheel).
+Importing this module makes ``import detectron2`` work with today's Pillow, NumPy and PyTorch and
+with the distribution from PyPI, which has no compiled extension. Each step does nothing where it is
+not needed, so an official, compiled Detectron2 runs unpatched. What else v0.6 needs is no code:
+setuptools below 81 in ``pyproject.toml`` (``pkg_resources``), and all model keys spelled out in
+``configs/model`` (the zoo's YAML files are not in the wheel).
 """
 
 import importlib.util
@@ -25,8 +25,8 @@ class AbsentOperators(ModuleType):
             raise AttributeError(name)
         raise RuntimeError(
             f"detectron2._C.{name} was called, but this Detectron2 has no compiled operators "
-            "(deformable convolution, rotated boxes, COCOeval_opt). Mask R-CNN with FPN needs none; "
-            "for other models install the official Detectron2 built from source."
+            "(deformable convolution, rotated boxes, COCOeval_opt). Mask R-CNN with FPN needs "
+            "none; for other models install the official Detectron2 built from source."
         )
 
 
