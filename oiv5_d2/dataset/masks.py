@@ -1,0 +1,197 @@
+"""One object's mask: read from its PNG, brought to the picture's size, written as run lengths.
+
+A mask PNG rarely has its JPG's size, and the aspect may be off by a rounding pixel, so each axis
+is stretched by itself. The rule: a target pixel takes the source pixel that its centre falls into,
+in exact integers: target column ``x`` of ``W`` takes source column ``(2 x + 1) w // (2 W)``.
+OpenCV's ``INTER_NEAREST`` takes ``x w // W``, the source under the pixel's upper left corner, which
+moves an outline down and to the right by up to half a pixel. Its ``INTER_NEAREST_EXACT`` and
+Pillow's ``NEAREST`` mean our rule, but in fixed and floating point, where rounding decides ties.
+
+``encode_resized`` is what the converter runs: it looks at the object's own rectangle only.
+``resize``, ``encode`` and ``tight_box`` say the same plainly, and the self-check uses them.
+"""
+
+import io
+import math
+import struct
+import warnings
+import zlib
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+Mask = NDArray[np.bool_]
+
+# What Pillow raises on a file cut short, with a broken header, or of absurd dimensions.
+_BROKEN_PNG = (OSError, SyntaxError, struct.error, zlib.error, Image.DecompressionBombError)
+MAX_PIXELS = 100_000_000  # no mask of the release comes near; a PNG that claims more is a trap
+
+
+class RelBox(NamedTuple):
+    """A box's corners (xyxy_rel) as fractions of the picture's width and height, each in [0, 1]."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+class Region(NamedTuple):
+    """A mask as COCO keeps it.
+
+    Attributes:
+        rle: ``{"size": [H, W], "counts": str}``, the counts in ASCII.
+        box: the tight box (xywh_abs), whole pixels; all zeros for an empty mask.
+        area: the number of pixels.
+    """
+
+    rle: dict[str, Any]
+    box: tuple[int, int, int, int]
+    area: int
+
+
+def read_png(data: bytes) -> Mask:
+    """Read a mask file's bytes.
+
+    Args:
+        data: a whole PNG. The release has 1-bit grey ones, which readers return as 0/255, 0/1 or
+            bool; whatever is above zero is object.
+
+    Returns:
+        (H, W) bool at the PNG's own size.
+
+    Raises:
+        ValueError: it is no PNG, is cut short or broken, or claims over 100 million pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # checked below
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+                if math.prod(picture.size) > MAX_PIXELS:
+                    raise ValueError("it claims {} x {} pixels".format(*picture.size))
+                if picture.mode.startswith("I"):  # 16 bits: a conversion would lose the low ones
+                    return np.asarray(picture) > 0
+                if picture.mode == "1":  # Pillow hands out 0 and 255 as "bool": compare bytes
+                    return np.asarray(picture).view(np.uint8) > 0
+                return np.asarray(picture.convert("L")) > 0
+    except (*_BROKEN_PNG, ValueError) as error:
+        raise ValueError(f"unreadable PNG: {error}") from error
+
+
+def resize(mask: Mask, height: int, width: int) -> Mask:
+    """Stretch a mask (H, W) to (height, width) by the centre rule of this module."""
+    rows = _sources(height, mask.shape[0])
+    columns = _sources(width, mask.shape[1])
+    return mask.take(rows, axis=0).take(columns, axis=1)
+
+
+def encode(mask: Mask) -> dict[str, Any]:
+    """Encode a mask (H, W) as COCO run lengths: column by column, ``counts`` in ASCII for JSON."""
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def decode(rle: dict[str, Any]) -> Mask:
+    """Return the mask (H, W) of run lengths; ``counts`` may be str or bytes."""
+    mask: Mask = coco_mask.decode(rle).astype(bool)
+    return mask
+
+
+def tight_box(mask: Mask) -> tuple[int, int, int, int]:
+    """Return the smallest box (xywh_abs, whole pixels) around a mask; all zeros for an empty one.
+
+    The right and lower edges are exclusive: a single pixel at the origin gives (0, 0, 1, 1).
+    """
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return x, y, width, height
+
+
+def encode_resized(mask: Mask, height: int, width: int) -> Region:
+    """Resize a mask (H, W) to (height, width) and encode it, in one go.
+
+    The same as ``encode(resize(mask, height, width))`` with its tight box and area, several times
+    as fast: only the rectangle that the object fills is stretched and searched for runs.
+    """
+    x, y, w, h = tight_box(mask)
+    top, rows = _window(_sources(height, mask.shape[0]), y, y + h)
+    left, columns = _window(_sources(width, mask.shape[1]), x, x + w)
+    # Run lengths go down the columns: (columns, rows) here, so that memory order is run order.
+    patch = mask[y : y + h, x : x + w].T.take(columns - x, axis=0).take(rows - y, axis=1)
+    edges = _edges(patch, top, left, height)
+    if len(edges) == 0:
+        return Region(_compress(edges, height, width), (0, 0, 0, 0), 0)
+    # Shrinking may have lost thin parts, so the box is taken again; the patch is transposed.
+    y, x, h, w = tight_box(patch)
+    box = (left + x, top + y, w, h)
+    area = int((edges[1::2] - edges[0::2]).sum())
+    return Region(_compress(edges, height, width), box, area)
+
+
+def to_xywh_abs(box: RelBox, height: int, width: int) -> list[float]:
+    """Return a box as [x, y, w, h] in pixels (xywh_abs), as COCO wants it."""
+    x0, y0, x1, y1 = box.x0 * width, box.y0 * height, box.x1 * width, box.y1 * height
+    return [x0, y0, x1 - x0, y1 - y0]
+
+
+def encode_box(box: RelBox, height: int, width: int) -> Region:
+    """Return a box as a region of whole pixels: every pixel that the box touches.
+
+    Rounded outwards, since such a region says what to ignore; at least one pixel in the picture.
+    """
+    x0, x1 = _outwards(box.x0, box.x1, width)
+    y0, y1 = _outwards(box.y0, box.y1, height)
+    edges = np.arange(x0, x1)[:, np.newaxis] * height + np.array([y0, y1])
+    rle = _compress(edges.ravel(), height, width)
+    return Region(rle, (x0, y0, x1 - x0, y1 - y0), (x1 - x0) * (y1 - y0))
+
+
+def _sources(num_targets: int, num_sources: int) -> NDArray[np.int64]:
+    """Return the source pixel that each target pixel of an axis takes."""
+    return (2 * np.arange(num_targets) + 1) * num_sources // (2 * num_targets)
+
+
+def _window(sources: NDArray[np.int64], start: int, stop: int) -> tuple[int, NDArray[np.int64]]:
+    """Return the first target whose source is in [start, stop), and the sources of all such."""
+    first, last = np.searchsorted(sources, (start, stop))
+    return int(first), sources[first:last]
+
+
+def _edges(patch: Mask, top: int, left: int, height: int) -> NDArray[np.int64]:
+    """Return where object begins and ends, in turn, counting pixels column by column.
+
+    Args:
+        patch: (columns, rows) bool, the picture's part with its first pixel at (left, top).
+        top: the patch's first row in the picture.
+        left: its first column.
+        height: the picture's height.
+    """
+    num_columns, num_rows = patch.shape
+    # A background pixel at both ends of each column makes every run end in its column.
+    padded = np.zeros((num_columns, num_rows + 2), dtype=np.uint8)
+    padded[:, 1:-1] = patch
+    flat = padded.ravel()
+    column, row = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]), num_rows + 2)
+    return (left + column) * height + top + row
+
+
+def _compress(edges: NDArray[np.int64], height: int, width: int) -> dict[str, Any]:
+    """Return COCO's compressed run lengths of the object between each two edges."""
+    # A run at one column's foot goes on at the next column's head: no edge there.
+    touching = np.flatnonzero(edges[1:] == edges[:-1])
+    edges = np.delete(edges, np.concatenate([touching, touching + 1]))
+    counts = np.diff(edges, prepend=0, append=height * width).tolist()
+    if counts[-1] == 0:  # pycocotools writes no last run of nothing
+        counts.pop()
+    rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+
+
+def _outwards(start: float, stop: float, side: int) -> tuple[int, int]:
+    """Round a span of fractions to whole pixels outwards, kept inside and at least one long."""
+    first = min(max(math.floor(start * side), 0), side - 1)
+    last = min(math.ceil(stop * side), side)
+    return first, max(last, first + 1)
