@@ -48,8 +48,8 @@ def to_cfg(run: DictConfig, output_dir: str) -> CfgNode:
             names the full key, the nearest known ones or both types.
     """
     cfg = get_cfg()
-    for key, value in leaves(OmegaConf.to_container(run.d2, resolve=True)):  # type:
-    ignore[arg-type]
+    d2: Any = OmegaConf.to_container(run.d2, resolve=True)
+    for key, value in leaves(d2):
         merge(cfg, key, value)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(run.data.classes)
     cfg.OUTPUT_DIR = output_dir

@@ -52,8 +52,10 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         Returns:
             ``{"bbox": {...}, "segm": {...}}``; with several data sets, one such dict by name.
         """
-        output_dir = Path(cfg.OUTPUT_DIR)
-        evaluators = [self._build_evaluator(cfg, name, output_dir) for name in cfg.DATASETS.TEST]
+        output_dir = Path(cfg.OUTPUT_DIR) / "evaluation"
+        evaluators = [
+            self._build_evaluator(cfg, name, output_dir / name) for name in cfg.DATASETS.TEST
+        ]
         results: dict[str, Any] = super().test(cfg, model, evaluators)
         return results
 

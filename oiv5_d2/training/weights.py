@@ -44,7 +44,7 @@ def load_pretrained(model: torch.nn.Module, path: str) -> list[str]:
     ) as error:  # pickle, zip, HTTP and torch each raise their own; all mean the same
         raise ValueError(
             f"d2.MODEL.WEIGHTS={path} can't be read ({first_line(error)}): give a .pth or .pkl "
-            "file, a detectron2:// path and a network to fetch it, or none (then with BN, from scratch)"
+            "file, a detectron2:// path and a network to fetch it, or none (then BN, from scratch)"
         ) from error
     missing = set(loader.incompatible.missing_keys)
     backbone = {name for name, _ in loader.model.named_parameters() if name.startswith("backbone.")}

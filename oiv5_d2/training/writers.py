@@ -4,6 +4,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from detectron2.utils.events import EventWriter, get_event_storage
@@ -46,14 +47,13 @@ class WandbWriter(EventWriter):  # type: ignore[misc]
             if step > self._last_step:
                 steps[step][name] = value
         for step in sorted(steps):
-            self._guard(lambda step=step: self._run.log(steps[step], step=step), "log")  # type:
-            ignore[misc]
+            self._guard(partial(self._run.log, steps[step], step=step), "log")
         self._last_step = max([self._last_step, *steps])
 
     def close(self) -> None:
         """End the W&B run."""
         if self._run is not None:
-            self._guard(lambda: self._run.finish(), "finish")
+            self._guard(self._run.finish, "finish")
             self._run = None
 
     def _start(self, settings: dict[str, Any], config: dict[str, Any], output_dir: str) -> None:
@@ -69,7 +69,7 @@ class WandbWriter(EventWriter):  # type: ignore[misc]
             logger.warning("W&B can't be reached (%s): the run is kept offline", error)
             self._run = wandb.init(settings=limits, **{**arguments, "mode": "offline"})
 
-    def _guard(self, action: Callable[[], None], what: str) -> None:
+    def _guard(self, action: Callable[[], Any], what: str) -> None:
         # Any exception: W&B runs threads and a service of its own, and no failure of theirs may
         # cost a training. It is reported, not swallowed.
         try:
