@@ -1,0 +1,132 @@
+"""Which images, masks and boxes a run uses: a record that is saved beside how it was made."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from oiv5_d2.openimages import release
+from oiv5_d2.openimages.files import whole_file
+
+_TEXT, _FLOAT, _FLAG = pa.string(), pa.float64(), pa.int8()
+IMAGE_SCHEMA = pa.schema(
+    {
+        "ImageID": _TEXT,
+        "Split": _TEXT,
+        "PositiveClasses": _TEXT,
+        "NegativeClasses": _TEXT,
+        "License": _TEXT,
+        "Author": _TEXT,
+        "AuthorProfileURL": _TEXT,
+        "OriginalLandingURL": _TEXT,
+        "Title": _TEXT,
+        "Rotation": _FLOAT,
+    }
+)
+INSTANCE_SCHEMA = pa.schema(
+    {
+        "ImageID": _TEXT,
+        "LabelName": _TEXT,
+        "ClassName": _TEXT,
+        "MaskPath": _TEXT,
+        "BoxID": _TEXT,
+        "XMin": _FLOAT,
+        "XMax": _FLOAT,
+        "YMin": _FLOAT,
+        "YMax": _FLOAT,
+        "PredictedIoU": _FLOAT,
+        **dict.fromkeys(release.ATTRIBUTES, _FLAG),
+        "Ignore": _TEXT,
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """Which images of one part, and which objects on them, the project uses.
+
+    A real object is never dropped from an image that is used: what cannot or shall not be learnt
+    stays as an ignored row, so that it is never taught as background.
+    """
+
+    part: str
+    """The name of this part: an official split's, or that of a part cut from one."""
+    classes: tuple[str, ...]
+    """The wanted classes' display names; a class's category id is its index + 1."""
+    images: pd.DataFrame
+    """One row an image, sorted by ImageID.
+
+    Split is the official split, under whose prefix the JPG lies. PositiveClasses and
+    NegativeClasses are wanted classes that people verified as present or absent, sorted and joined
+    by '|'. License, Author, AuthorProfileURL, OriginalLandingURL and Title are as released; Rotation
+    is in degrees, NaN where the release has none.
+    """
+    instances: pd.DataFrame
+    """One row an object, sorted by (ImageID, class index, XMin, YMin, XMax, YMax, BoxID).
+
+    LabelName is the MID as released, ClassName the wanted class it belongs to. MaskPath and BoxID
+    are "" where there is no mask. XMin, XMax, YMin, YMax are fractions of the image's width and
+    height. PredictedIoU is NaN where there is none. The five Is* attributes are 1, 0, or -1 where
+    not known. Ignore is "" for an object to learn, else the reason why it is not learnt.
+    """
+    recipe: dict[str, Any]
+    """How it was made: inputs with their SHA-256, settings, counts, the roll-up. JSON-ready."""
+
+
+def save(subset: Subset, subset_dir: Path) -> None:
+    """Write ``{part}.images.parquet``, ``{part}.instances.parquet`` and, last, ``{part}.json``.
+
+    The same subset gives the same bytes.
+    """
+    _write_table(subset.images, IMAGE_SCHEMA, subset_dir / f"{subset.part}.images.parquet")
+    _write_table(subset.instances, INSTANCE_SCHEMA, subset_dir / f"{subset.part}.instances.parquet")
+    text = json.dumps(
+        {"part": subset.part, "classes": list(subset.classes), **subset.recipe},
+        indent=2,
+        ensure_ascii=False,
+    )
+    with whole_file(subset_dir / f"{subset.part}.json") as part_path:
+        part_path.write_text(text + "\n", encoding="utf-8")
+
+
+def load(subset_dir: Path, part: str) -> Subset:
+    """Read what `save` wrote.
+
+    Raises:
+        FileNotFoundError: this part was not made.
+        ValueError: a file is damaged.
+    """
+    recipe_path = subset_dir / f"{part}.json"
+    if not recipe_path.exists():
+        raise FileNotFoundError(
+            f"{recipe_path}: there is no subset '{part}'. Make it with tools/prepare_data.py"
+        )
+    try:
+        recipe = json.loads(recipe_path.read_text(encoding="utf-8"))
+        return Subset(
+            part=recipe.pop("part"),
+            classes=tuple(recipe.pop("classes")),
+            images=_read_table(subset_dir / f"{part}.images.parquet", IMAGE_SCHEMA),
+            instances=_read_table(subset_dir / f"{part}.instances.parquet", INSTANCE_SCHEMA),
+            recipe=recipe,
+        )
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"{recipe_path}: this subset is damaged ({error}). Delete {subset_dir} and make it"
+            " again with tools/prepare_data.py"
+        ) from error
+
+
+def _write_table(frame: pd.DataFrame, schema: pa.Schema, path: Path) -> None:
+    table = pa.Table.from_pandas(frame, schema, preserve_index=False).replace_schema_metadata()
+    with whole_file(path) as part_path:
+        parquet.write_table(table, part_path, compression="zstd")
+
+
+def _read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
+    frame: pd.DataFrame = parquet.read_table(path, schema=schema).to_pandas()
+    return frame
