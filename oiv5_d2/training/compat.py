@@ -17,7 +17,22 @@ from PIL import Image
 
 
 class AbsentOperators(ModuleType):
-    """Stands in for ``detectron2._C``; the first use of an operator says that it is not there."""
+    """Stands in for ``detectron2._C``; the first use of an operator says that it is not there.
+
+    What ``detectron2.utils.collect_env`` asks at every start, it answers.
+    """
+
+    def get_compiler_version(self) -> str:
+        """Say that no compiler was used."""
+        return "none (Python files only)"
+
+    def get_cuda_version(self) -> str:
+        """Say that no CUDA compiler was used."""
+        return "none (Python files only)"
+
+    def has_cuda(self) -> bool:
+        """Say that no operator runs on a GPU; PyTorch's own do."""
+        return False
 
     def __getattr__(self, name: str) -> Any:
         """Refuse an operator, but let Python's own look-ups of dunder names fail as they should."""

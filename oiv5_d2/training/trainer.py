@@ -21,10 +21,9 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
 
     Args:
         cfg: the frozen configuration; ``cfg.OUTPUT_DIR`` is the run directory.
-        build_evaluator: makes the evaluator of one data set from (cfg, data set name, run
-        directory). more_writers: makes the writers beside Detectron2's terminal, JSON and
-        TensorBoard; called on
-            the main process only.
+        build_evaluator: makes the evaluator of one data set from (cfg, data set name, its folder).
+        more_writers: makes the writers beside Detectron2's terminal, JSON and TensorBoard; called
+            on the main process only.
     """
 
     def __init__(
