@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import build_detection_test_loader
+from detectron2.evaluation import COCOEvaluator, inference_on_dataset
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -28,11 +31,7 @@ from oiv5_d2.evaluation.results import (
     write_results,
 )
 from oiv5_d2.openimages.files import whole_file
-from oiv5_d2.training import compat  # before Detectron2, which it makes importable
-
-from detectron2.config import CfgNode  # isort: skip
-from detectron2.data import build_detection_test_loader  # isort: skip
-from detectron2.evaluation import COCOEvaluator, inference_on_dataset  # isort: skip
+from oiv5_d2.training import compat
 
 logger = logging.getLogger(__name__)
 

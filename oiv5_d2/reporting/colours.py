@@ -1,0 +1,42 @@
+"""Colours that stay apart for colour-blind eyes, a fixed one per class, and the house greys."""
+
+from collections.abc import Mapping, Sequence
+
+Colour = tuple[int, int, int]  # red, green, blue, 0 to 255
+
+# Chosen by search: for normal, red-, green- and blue-blind eyes the first four, which the traffic
+# classes get, stay over 30 apart (CIE 1976), all nine over 15. With more classes the colours come
+# round again, and the name on each tag tells.
+PALETTE: tuple[Colour, ...] = (
+    (20, 130, 250),  # blue
+    (230, 100, 0),  # orange
+    (255, 135, 210),  # pink
+    (195, 240, 0),  # lime
+    (0, 200, 140),  # green
+    (150, 70, 170),  # purple
+    (210, 190, 70),  # sand
+    (180, 150, 255),  # lilac
+    (130, 80, 30),  # brown
+)
+INK: Colour = (34, 38, 44)
+FAINT_INK: Colour = (110, 116, 124)
+PAPER: Colour = (255, 255, 255)
+MAT: Colour = (236, 238, 240)  # around a picture that does not fill its cell
+IGNORED: Colour = (196, 200, 204)
+
+
+def colours_of(classes: Sequence[str]) -> dict[str, Colour]:
+    """Return each class's colour; it depends on nothing but the class's place in the list."""
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(classes)}
+
+
+def ink_on(colour: Colour) -> Colour:
+    """Return the ink that reads best on `colour`: dark on light, white on dark."""
+    red, green, blue = colour
+    lightness = 0.299 * red + 0.587 * green + 0.114 * blue
+    return INK if lightness > 128 else PAPER
+
+
+def to_hex(colours: Mapping[str, Colour]) -> dict[str, str]:
+    """Return ``#rrggbb`` per name, as matplotlib and HTML want it."""
+    return {name: "#{:02x}{:02x}{:02x}".format(*rgb) for name, rgb in colours.items()}
