@@ -1,1 +1,1 @@
-"""From the release to COCO files: subset, fetch, convert, audit. No torch, no Detectron2 here."""
+"""From the release to a COCO file that can be trained on; and a synthetic release to try it with."""
