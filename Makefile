@@ -1,0 +1,43 @@
+# Every check and every main job has one entry here; `make` lists them.
+PYTHON := .venv/bin/python
+UV := .uv/bin/uv
+EXPORT := { echo "\# Exported from uv.lock by 'make requirements'. uv installs it; pip refuses pb1-detectron2."; \
+            $(UV) export --frozen --quiet --no-hashes --no-emit-project --no-dev --no-header; }
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart smoke test test-all lint requirements clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install:  ## all set-up: uv into .uv/, packages into .venv/
+	@tools/set_up.sh
+
+quickstart: install  ## synthetic data -> trained and judged Mask R-CNN -> report (8 minutes on 2 cores)
+	$(PYTHON) tools/prepare_data.py data=mini
+	$(PYTHON) tools/show_data.py data=mini
+	$(PYTHON) tools/train_net.py +experiment=quickstart
+	$(PYTHON) tools/write_report.py run=outputs/quickstart to=outputs/experiments
+
+smoke: install  ## the same chain, a few steps only
+	$(PYTHON) tools/prepare_data.py data=mini data.name=tiny data.synthetic.num_images='{train: 24, validation: 8, test: 4}'
+	$(PYTHON) tools/train_net.py +experiment=quickstart name=smoke data.name=tiny d2.SOLVER.MAX_ITER=6 d2.SOLVER.WARMUP_ITERS=2
+	$(PYTHON) tools/write_report.py run=outputs/smoke to=outputs/experiments
+
+test: install  ## the tests, without the slow ones
+	$(PYTHON) -m pytest -n auto
+
+test-all: install  ## every test
+	$(PYTHON) -m pytest -n auto -m "slow or not slow"
+
+lint: install  ## format, lint, types, requirements.txt current
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	@$(EXPORT) | diff -u requirements.txt - || { echo "requirements.txt is not current: make requirements" >&2; exit 1; }
+
+requirements: install  ## export requirements.txt from uv.lock
+	@$(EXPORT) > requirements.txt
+
+clean:  ## remove what was set up here, but neither data nor outputs
+	rm -rf .uv .venv

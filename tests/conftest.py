@@ -1,0 +1,41 @@
+"""Data that many tests read: a tiny synthetic release, and real pictures where they are at hand."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+STREET_MIRROR = Path(__file__).parents[2] / "shared" / "data" / "street_mirror"
+
+
+@pytest.fixture(scope="session")
+def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic release of a dozen pictures in the real release's layout; read only."""
+    from oiv5_d2.dataset.synthetic import write_release
+
+    root = tmp_path_factory.mktemp("release")
+    num_images = {"train": 8, "validation": 4, "test": 3}
+    write_release(root, num_images, size=(96, 128), seed=0, advance=lambda _: None)
+    return root
+
+
+@pytest.fixture(scope="session")
+def street_mirror() -> Path:
+    """Real street photos with real masks, laid out as the release; the test is skipped without."""
+    if not STREET_MIRROR.is_dir():
+        pytest.skip("the real pictures are not at hand")
+    return STREET_MIRROR
+
+
+@pytest.fixture
+def clean_catalog() -> Iterator[None]:
+    """Take out of Detectron2's catalog what the test registers."""
+    from oiv5_d2.training import compat  # noqa: F401
+
+    from detectron2.data import DatasetCatalog, MetadataCatalog  # isort: skip
+
+    before = set(DatasetCatalog.list())
+    yield
+    for name in set(DatasetCatalog.list()) - before:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)

@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+
+from oiv5_d2.training.catalog import Prepared, fingerprint, locate, register
+
+from detectron2.data import DatasetCatalog, MetadataCatalog  # isort: skip
+
+CLASSES = ("Person", "Traffic light", "Car", "Traffic sign")
+
+
+def test_prepared_data_is_found_once_under_its_parts(prepared_dir):
+    names = ["blocks_train", "blocks_validation", "blocks_train"]
+    found = locate("blocks", prepared_dir, names, make="")
+    assert [dataset.name for dataset in found] == ["blocks_train", "blocks_validation"]
+    assert found[0].json_path == prepared_dir / "coco" / "train.json"
+
+
+def test_data_that_is_not_prepared_names_the_command_that_makes_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"mini_train is not prepared.*make me$"):
+        locate("mini", tmp_path, ["mini_train"], make="make me")
+
+
+def test_a_data_set_of_another_family_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"'coco_2017_train' is not a part of data\.name=mini"):
+        locate("mini", tmp_path, ["coco_2017_train"], make="")
+
+
+def test_registering_again_replaces(prepared_dir, clean_catalog, tmp_path):
+    dataset = Prepared("blocks_train", prepared_dir / "coco/train.json", prepared_dir / "images")
+    register([dataset], CLASSES)
+    register([dataset._replace(images_dir=tmp_path)], CLASSES)
+    assert MetadataCatalog.get("blocks_train").image_root == str(tmp_path)
+    first = DatasetCatalog.get("blocks_train")[0]
+    assert Path(first["file_name"]).parent.parent == tmp_path
+    assert [a["category_id"] for a in first["annotations"]] == [0, 1, 2, 3]
+
+
+def test_other_classes_than_the_file_s_are_refused(prepared_dir, clean_catalog):
+    dataset = Prepared("blocks_train", prepared_dir / "coco/train.json", prepared_dir / "images")
+    with pytest.raises(ValueError, match=r"train\.json holds the classes.*prepare the data again"):
+        register([dataset], CLASSES[::-1])
+
+
+def test_half_a_file_is_refused_by_name(tmp_path, clean_catalog):
+    path = tmp_path / "train.json"
+    path.write_text('{"images": [')
+    with pytest.raises(ValueError, match=r"train\.json is no readable JSON"):
+        register([Prepared("blocks_train", path, tmp_path)], CLASSES)
+
+
+def test_a_fingerprint_tells_data_apart(prepared_dir):
+    train, validation = (
+        fingerprint(Prepared(part, prepared_dir / "coco" / f"{part}.json", prepared_dir))
+        for part in ("train", "validation")
+    )
+    assert train["num_images"] == 4
+    assert train["num_instances"] == 16
+    assert train["num_ignored"] == 0
+    assert train["sha256"] != validation["sha256"]

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from oiv5_d2.errors import CONFIG_DIR
+from oiv5_d2.training.config import check, to_cfg
+
+EXPERIMENTS = sorted(path.stem for path in (CONFIG_DIR / "experiment").rglob("*.yaml"))
+
+
+def test_there_are_experiments():
+    assert {"quickstart", "r50_traffic", "r101_traffic"} <= set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_becomes_a_frozen_configuration(composed, name):
+    run = composed(f"+experiment={name}")
+    cfg = to_cfg(run, "somewhere")
+    assert cfg.is_frozen()
+    assert run.name == name
+    assert run.question
+    assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == len(run.data.classes) == 4
+    assert cfg.DATASETS.TRAIN == (f"{run.data.name}_train",)
+    assert cfg.INPUT.MASK_FORMAT == "bitmask"
+    check(cfg, cuda_available=True)
+
+
+@pytest.mark.parametrize("debug", sorted(p.stem for p in (CONFIG_DIR / "debug").glob("*.yaml")))
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_can_be_debugged_without_a_gpu(composed, name, debug):
+    if debug == "overfit" and name != "quickstart":
+        pytest.skip("overfit is for the small model")
+    check(to_cfg(composed(f"+experiment={name}", f"+debug={debug}"), "x"), cuda_available=False)
+
+
+def test_experiment_is_not_in_the_defaults_list():
+    defaults = OmegaConf.load(CONFIG_DIR / "train.yaml").defaults
+    groups = {key for entry in defaults if entry != "_self_" for key in entry}
+    assert groups.isdisjoint({"experiment", "sweep", "debug"})
+
+
+def test_the_zoo_s_models_differ_in_depth_and_weights_alone(composed):
+    r50 = to_cfg(composed("model=mask_rcnn_r50_fpn"), "x")
+    r101 = to_cfg(composed("model=mask_rcnn_r101_fpn"), "x")
+    assert (r50.MODEL.RESNETS.DEPTH, r101.MODEL.RESNETS.DEPTH) == (50, 101)
+    assert "R_50_FPN_3x" in r50.MODEL.WEIGHTS and "R_101_FPN_3x" in r101.MODEL.WEIGHTS
+    r101.defrost()
+    r101.MODEL.RESNETS.DEPTH, r101.MODEL.WEIGHTS = 50, r50.MODEL.WEIGHTS
+    assert r50 == r101
+
+
+def test_any_key_of_detectron2_can_be_set(composed):
+    cfg = to_cfg(composed("d2.TEST.AUG.ENABLED=true", "d2.SOLVER.STEPS=[3,5]"), "x")
+    assert cfg.TEST.AUG.ENABLED is True
+    assert cfg.SOLVER.STEPS == (3, 5)
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(composed):
+    run = composed("+d2.SOLVER.BASE_LRR=0.1")
+    with pytest.raises(ValueError, match=r"d2\.SOLVER\.BASE_LRR; did you mean d2\.SOLVER\.BASE_LR"):
+        to_cfg(run, "x")
+
+
+def test_a_value_of_another_type_is_refused_with_both_types(composed):
+    with pytest.raises(ValueError, match=r"d2\.SOLVER\.BASE_LR=1 is of type int.*wants float"):
+        to_cfg(composed("d2.SOLVER.BASE_LR=1"), "x")
+
+
+def test_frozen_batch_norm_over_random_weights_is_refused(composed):
+    cfg = to_cfg(composed("model=mask_rcnn_r50_fpn", "d2.MODEL.WEIGHTS=''"), "x")
+    with pytest.raises(ValueError, match=r"FrozenBN cannot learn.*NORM=BN"):
+        check(cfg, cuda_available=True)
+
+
+def test_frozen_stages_over_random_weights_are_refused(composed):
+    cfg = to_cfg(composed("d2.MODEL.BACKBONE.FREEZE_AT=2"), "x")
+    with pytest.raises(ValueError, match="FREEZE_AT=2 would freeze random weights"):
+        check(cfg, cuda_available=True)
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_the_model_is_built(composed):
+    cfg = to_cfg(composed("model=mask_rcnn_r50_fpn"), "x")
+    with pytest.raises(ValueError, match=r"sees no GPU here.*DEVICE=cpu"):
+        check(cfg, cuda_available=False)
+
+
+def test_no_yaml_file_is_long():
+    paths = list(Path(CONFIG_DIR).rglob("*.yaml"))
+    assert paths
+    assert {p.name for p in paths if len(p.read_text().splitlines()) > 40} == set()

@@ -1,0 +1,72 @@
+import logging
+import pickle
+
+import pytest
+import torch
+
+from oiv5_d2.training.config import to_cfg
+from oiv5_d2.training.weights import load_pretrained
+
+from detectron2.modeling import build_model  # isort: skip
+
+
+@pytest.fixture
+def model_of(composed):
+    def build(num_classes):
+        run = composed("d2.MODEL.DEVICE=cpu")
+        run.data.classes = [f"class {i}" for i in range(num_classes)]
+        return build_model(to_cfg(run, "x"))
+
+    return build
+
+
+def test_the_head_starts_anew_and_the_rest_is_loaded(model_of, tmp_path, caplog):
+    torch.manual_seed(0)
+    eighty, four = model_of(80), model_of(4)
+    torch.save({"model": eighty.state_dict()}, tmp_path / "coco.pth")
+    with caplog.at_level(logging.INFO):
+        fresh = load_pretrained(four, str(tmp_path / "coco.pth"))
+    assert {name.rsplit(".", 1)[0] for name in fresh} == {
+        "roi_heads.box_predictor.cls_score",
+        "roi_heads.box_predictor.bbox_pred",
+        "roi_heads.mask_head.predictor",
+    }
+    assert "Start anew at random: roi_heads.box_predictor.bbox_pred.bias" in caplog.text
+    stem = "backbone.bottom_up.stem.conv1.weight"
+    torch.testing.assert_close(four.state_dict()[stem], eighty.state_dict()[stem])
+
+
+def test_no_weights_is_said(caplog):
+    with caplog.at_level(logging.INFO):
+        assert load_pretrained(torch.nn.Linear(2, 2), "") == []
+    assert "starts from random ones" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["no_such.pth", "garbage.pth", "garbage.pkl", "cut.pth"])
+def test_unreadable_weights_are_refused_by_name(tmp_path, name):
+    model = torch.nn.Linear(200, 200)
+    if name.startswith("garbage"):
+        (tmp_path / name).write_bytes(b"<html>not found</html>")
+    if name.startswith("cut"):
+        torch.save({"model": model.state_dict()}, tmp_path / name)
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=rf"d2\.MODEL\.WEIGHTS=.*{name} can't be read"):
+        load_pretrained(model, str(tmp_path / name))
+
+
+def test_weights_of_another_architecture_are_refused(model_of, tmp_path):
+    torch.save({"model": torch.nn.Linear(2, 2).state_dict()}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match="holds no parameter of this model's backbone"):
+        load_pretrained(model_of(4), str(tmp_path / "other.pth"))
+
+
+def test_a_path_of_the_model_zoo_is_a_file_of_its_cache(model_of, tmp_path, monkeypatch):
+    # Detectron2 turns detectron2:// into a URL and reads the file from its cache if it is there.
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path))
+    cached = tmp_path / "detectron2" / "ours" / "model.pkl"
+    cached.parent.mkdir(parents=True)
+    model = model_of(4)
+    arrays = {name: value.numpy() for name, value in model.state_dict().items()}
+    cached.write_bytes(pickle.dumps({"model": arrays, "__author__": "test"}))
+    assert load_pretrained(model_of(4), "detectron2://ours/model.pkl") == []
