@@ -1,6 +1,8 @@
-"""Which images, masks and boxes a run uses: a record that is saved beside how it was made."""
+"""Which images, masks and boxes a run uses: a record, saved beside how it was made."""
 
 import json
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,14 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from oiv5_d2.dataset.choice import Choice, make_choice
+from oiv5_d2.dataset.recipe import count
+from oiv5_d2.dataset.selection import Wanted, choose_images, gather, read_wanted
+from oiv5_d2.dataset.tables import Tables
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.files import whole_file
+
+logger = logging.getLogger(__name__)
 
 _TEXT, _FLOAT, _FLAG = pa.string(), pa.float64(), pa.int8()
 IMAGE_SCHEMA = pa.schema(
@@ -62,8 +70,8 @@ class Subset:
 
     Split is the official split, under whose prefix the JPG lies. PositiveClasses and
     NegativeClasses are wanted classes that people verified as present or absent, sorted and joined
-    by '|'. License, Author, AuthorProfileURL, OriginalLandingURL and Title are as released; Rotation
-    is in degrees, NaN where the release has none.
+    by '|'. License, Author, AuthorProfileURL, OriginalLandingURL and Title are as released;
+    Rotation is in degrees, NaN where the release has none.
     """
     instances: pd.DataFrame
     """One row an object, sorted by (ImageID, class index, XMin, YMin, XMax, YMax, BoxID).
@@ -75,6 +83,130 @@ class Subset:
     """
     recipe: dict[str, Any]
     """How it was made: inputs with their SHA-256, settings, counts, the roll-up. JSON-ready."""
+
+
+def select(
+    annotations_dir: Path,
+    classes: Sequence[str],
+    *,
+    roll_up: bool = True,
+    splits: Mapping[str, str] | str | None = None,
+    shares: Mapping[str, float] | None = None,
+    seed: int = 0,
+    limit_per_class: int | None = None,
+    limit_unit: str = "images",
+    exclude: Sequence[str] = (),
+    min_predicted_iou: float | None = None,
+    id_prefixes: Sequence[str] = (),
+    only_masked: bool = True,
+    advance: Callable[[int], object] = lambda num_bytes: None,
+) -> dict[str, Subset]:
+    """Choose images and gather all that the release says of the wanted classes on them.
+
+    The tables are read in a stream: memory grows with what is wanted, not with the tables. The
+    result depends on neither the order of their rows nor the size of the blocks.
+
+    Args:
+        annotations_dir: the annotations bucket as a folder (``v5/``, ``2018_04/``).
+        classes: display names or MIDs; a class's place here is its category.
+        roll_up: take in the kinds of a class (Man, Woman ... for Person), see `classes.roll_up`.
+        splits: the official split of each part, each split once; a split's name for that one; None
+            for all three under their own names.
+        shares: cut the one split that `splits` names at random into disjoint parts: each part's
+            share, in all at most 1.
+        seed: of the cut and of the limit.
+        limit_per_class: in each part, choose images until every class has so many, the rarest
+            class first, see `sampling.limit`. Objects are never cut out of a chosen image.
+        limit_unit: what is counted: "images" that show the class, or "masks" of it.
+        exclude: of the five Is* attributes, those whose objects are not learnt.
+        min_predicted_iou: masks with a lower PredictedIoU are not learnt; those without stay.
+        id_prefixes: only images whose id begins with one of these; none for all.
+        only_masked: only images with at least one object to learn. Otherwise a wanted object that
+            is neither group-of, nor a depiction, nor excluded is enough, with a mask or without.
+        advance: called with the number of table bytes newly read, of `num_bytes_to_read` in all.
+
+    Returns:
+        a subset for each part.
+
+    Raises:
+        FileNotFoundError: a table is missing.
+        ValueError: an unknown class, a setting without meaning, a damaged table, an empty part.
+    """
+    choice = make_choice(
+        splits,
+        shares,
+        classes=tuple(classes),
+        roll_up=roll_up,
+        seed=seed,
+        limit_per_class=limit_per_class,
+        limit_unit=limit_unit,
+        exclude=tuple(exclude),
+        min_predicted_iou=min_predicted_iou,
+        id_prefixes=tuple(id_prefixes),
+        only_masked=only_masked,
+    )
+    wanted = read_wanted(annotations_dir, choice)
+    subsets: dict[str, Subset] = {}
+    for split in choice.splits.values():
+        tables = Tables(annotations_dir, split, wanted.owners, choice.id_prefixes, advance)
+        subsets |= _select_split(tables, choice, wanted)
+    return subsets
+
+
+def num_bytes_to_read(
+    annotations_dir: Path, splits: Iterable[str], only_masked: bool = True
+) -> int:
+    """Return how many bytes of tables `select` will read of these official splits."""
+    num_box_passes = 2 if only_masked else 3
+    files = [
+        file
+        for split in splits
+        for file in (
+            release.mask_csv(split),
+            *[release.box_csv(split)] * num_box_passes,
+            release.image_label_csv(split),
+            release.image_csv(split),
+        )
+    ]
+    return sum((annotations_dir / file.path).stat().st_size for file in files)
+
+
+def _select_split(tables: Tables, choice: Choice, wanted: Wanted) -> dict[str, Subset]:
+    masks = tables.masks()
+    parts = choose_images(tables, choice, masks)
+    for part, image_ids in parts.items():
+        if image_ids.empty:
+            raise ValueError(
+                f"part '{part}' is empty: no image of split '{tables.split}' shows a wanted class"
+                " after the filters. Ask for other classes, fewer filters or a larger share"
+            )
+    images, objects = gather(tables, choice, wanted, masks, pd.concat(list(parts.values())))
+    return {
+        part: _make_subset(
+            part,
+            images[images["ImageID"].isin(image_ids)].reset_index(drop=True),
+            objects[objects["ImageID"].isin(image_ids)].reset_index(drop=True),
+            {"inputs": {**wanted.inputs, **tables.inputs}, "settings": choice.settings()},
+            wanted,
+        )
+        for part, image_ids in parts.items()
+    }
+
+
+def _make_subset(
+    part: str, images: pd.DataFrame, objects: pd.DataFrame, recipe: dict[str, Any], wanted: Wanted
+) -> Subset:
+    counts = count(images, objects, wanted.classes, wanted.names)
+    for name, of_class in counts["classes"].items():
+        if of_class["to_learn"] == 0:
+            logger.warning("Part '%s' has no mask of class '%s' to learn", part, name)
+    return Subset(
+        part=part,
+        classes=wanted.classes,
+        images=images[IMAGE_SCHEMA.names],
+        instances=objects[INSTANCE_SCHEMA.names],
+        recipe={**recipe, "counts": counts},
+    )
 
 
 def save(subset: Subset, subset_dir: Path) -> None:

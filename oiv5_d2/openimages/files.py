@@ -2,9 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 PART_PREFIX = ".part-"
 
@@ -41,3 +42,24 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 hex digits, reading it in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class TalliedFile:
+    """An open file that counts and fingerprints what is read, so that it is read only once."""
+
+    def __init__(self, file: BinaryIO, advance: Callable[[int], object]) -> None:
+        self.name = file.name
+        self.num_bytes = 0
+        self._file, self._advance, self._hash = file, advance, hashlib.sha256()
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes; no bytes at the end."""
+        data = self._file.read(size)
+        self.num_bytes += len(data)
+        self._hash.update(data)
+        self._advance(len(data))
+        return data
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of what was read so far."""
+        return self._hash.hexdigest()

@@ -7,7 +7,7 @@ A block is cut at the end of a line and handed to Arrow's CSV parser, so line nu
 are exact, and a pipe or a network stream serves as well as a file.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -61,7 +61,7 @@ def read_masks(
     source: Path | ByteStream,
     *,
     columns: Sequence[str] | None = None,
-    keep: Mapping[str, Collection[str]] | None = None,
+    keep: Mapping[str, Iterable[str]] | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[pd.DataFrame]:
     """Yield the mask table; the long Clicks column is never kept.
@@ -71,6 +71,7 @@ def read_masks(
         columns: which columns to return, in that order; None for all. All rows and the columns
             that matter for safety are checked in any case.
         keep: for a column, the values whose rows are returned; a row must match every column.
+            The column with the fewest values first is fastest.
         block_bytes: how much of the file is in memory at a time.
 
     Yields:
@@ -90,7 +91,7 @@ def read_boxes(
     source: Path | ByteStream,
     *,
     columns: Sequence[str] | None = None,
-    keep: Mapping[str, Collection[str]] | None = None,
+    keep: Mapping[str, Iterable[str]] | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[pd.DataFrame]:
     """Yield the box table. Arguments and errors as in `read_masks`.
@@ -106,7 +107,7 @@ def read_image_labels(
     source: Path | ByteStream,
     *,
     columns: Sequence[str] | None = None,
-    keep: Mapping[str, Collection[str]] | None = None,
+    keep: Mapping[str, Iterable[str]] | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[pd.DataFrame]:
     """Yield the labels that people verified. Arguments and errors as in `read_masks`.
@@ -121,7 +122,7 @@ def read_images(
     source: Path | ByteStream,
     *,
     columns: Sequence[str] | None = None,
-    keep: Mapping[str, Collection[str]] | None = None,
+    keep: Mapping[str, Iterable[str]] | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[pd.DataFrame]:
     """Yield the list of images. Arguments and errors as in `read_masks`.
@@ -137,7 +138,7 @@ def _read(
     source: Path | ByteStream,
     table: _Table,
     columns: Sequence[str] | None,
-    keep: Mapping[str, Collection[str]] | None,
+    keep: Mapping[str, Iterable[str]] | None,
     block_bytes: int,
 ) -> Iterator[pd.DataFrame]:
     if isinstance(source, Path):
@@ -153,12 +154,10 @@ def _frames(
     name: str,
     table: _Table,
     columns: Sequence[str] | None,
-    keep: Mapping[str, Collection[str]] | None,
+    keep: Mapping[str, Iterable[str]] | None,
     block_bytes: int,
 ) -> Iterator[pd.DataFrame]:
-    value_sets = {
-        key: pa.array(sorted(values), pa.string()) for key, values in (keep or {}).items()
-    }
+    value_sets = {key: pa.array(list(values), pa.string()) for key, values in (keep or {}).items()}
     for line, block in _rows(file, name, table.columns, block_bytes):
         rows = _parse(block, name, line, table)
         for column, values in value_sets.items():
@@ -169,14 +168,16 @@ def _frames(
 def _rows(
     file: ByteStream, name: str, columns: Sequence[str], block_bytes: int
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield blocks of rows, each with the line number of its first, once the header is right."""
+    """Yield blocks of rows, each with the line number of its first, once the header is right.
+
+    There is always a block, if without a row, so that there is always a DataFrame with its columns.
+    """
     blocks = _blocks(file, name, block_bytes)
     line, first = next(blocks, (1, b"\n"))
     header, _, rest = first.partition(b"\n")
     if fault := header_fault(header, columns):
         raise bad_line(name, line, fault)
-    if rest:
-        yield line + 1, rest
+    yield line + 1, rest
     yield from blocks
 
 
@@ -211,6 +212,8 @@ def _parse(block: bytes, name: str, line: int, table: _Table) -> pa.Table:
     """Return a block's rows, typed and checked. `line` is its first line's number in the file."""
     kept = [column for column in table.columns if column not in table.dropped]
     types = {column: _TYPES.get(column, pa.string()) for column in kept}
+    if not block:
+        return pa.schema(types).empty_table()
     try:
         rows = pa_csv.read_csv(
             pa.BufferReader(block),

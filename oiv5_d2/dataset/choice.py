@@ -1,0 +1,99 @@
+"""What a user asks a subset to be: the settings, checked before anything is read."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from oiv5_d2.openimages import release
+
+LIMIT_UNITS = ("images", "masks")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The arguments of `subset.select`, which documents them.
+
+    Raises:
+        ValueError: a setting that has no meaning; the message names it.
+    """
+
+    classes: tuple[str, ...]
+    roll_up: bool
+    splits: Mapping[str, str]
+    shares: Mapping[str, float] | None
+    seed: int
+    limit_per_class: int | None
+    limit_unit: str
+    exclude: tuple[str, ...]
+    min_predicted_iou: float | None
+    id_prefixes: tuple[str, ...]
+    only_masked: bool
+
+    def __post_init__(self) -> None:
+        for problem in (self._parts_problem(), self._limit_problem(), self._filter_problem()):
+            if problem:
+                raise ValueError(problem)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as they are written beside the subset."""
+        return asdict(self)
+
+    def parts_of(self, split: str) -> Mapping[str, float]:
+        """Return the parts made of an official split, and each one's share of it."""
+        if self.shares:
+            return self.shares
+        return {part: 1.0 for part, official in self.splits.items() if official == split}
+
+    def _parts_problem(self) -> str | None:
+        official = list(self.splits.values())
+        for part in (*self.splits, *(self.shares or ())):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", part):
+                return f"splits: '{part}' can not name a part: use letters, digits, _ and -"
+        for split in official:
+            if split not in release.SPLITS:
+                return f"splits: '{split}' is no official split: use {', '.join(release.SPLITS)}"
+            if official.count(split) > 1:
+                return f"splits: two parts of '{split}' would share images: cut it with shares"
+        if not official:
+            return f"splits: name at least one of {', '.join(release.SPLITS)}"
+        if self.shares is None:
+            return None
+        if len(official) > 1:
+            return "shares: one split is cut, but splits names several: name one"
+        if min(self.shares.values(), default=0) <= 0 or sum(self.shares.values()) > 1 + 1e-9:
+            return "shares: they must be above 0 and add up to at most 1"
+        return None
+
+    def _limit_problem(self) -> str | None:
+        if self.limit_unit not in LIMIT_UNITS:
+            return f"limit_unit: '{self.limit_unit}' is neither of {', '.join(LIMIT_UNITS)}"
+        if self.limit_per_class is not None and self.limit_per_class < 1:
+            return f"limit_per_class: {self.limit_per_class} leaves nothing: use 1 or more, or null"
+        if self.limit_per_class and self.limit_unit == "masks" and not self.only_masked:
+            return "limit_unit: a limit in masks needs only_masked: count images, or set it"
+        return None
+
+    def _filter_problem(self) -> str | None:
+        for name in self.exclude:
+            if name not in release.ATTRIBUTES:
+                return f"exclude: '{name}' is none of {', '.join(release.ATTRIBUTES)}"
+        for prefix in self.id_prefixes:
+            if not re.fullmatch("[0-9a-f]{1,16}", str(prefix)):
+                return (
+                    f"id_prefixes: '{prefix}' begins no image id: use hex digits 0-9 a-f in quotes"
+                )
+        if self.min_predicted_iou is not None and not 0 <= self.min_predicted_iou <= 1:
+            return f"min_predicted_iou: {self.min_predicted_iou} is outside [0, 1]"
+        return None
+
+
+def make_choice(
+    splits: Mapping[str, str] | str | None, shares: Mapping[str, float] | None, **settings: Any
+) -> Choice:
+    """Return the choice, with the short forms of `splits` spelled out."""
+    if splits is None:
+        splits = {split: split for split in release.SPLITS}
+    elif isinstance(splits, str):
+        splits = {splits: splits}
+    return Choice(splits=dict(splits), shares=dict(shares) if shares else None, **settings)
