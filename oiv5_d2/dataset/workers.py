@@ -1,0 +1,77 @@
+"""Several processes on one list of tasks, in order and in bounded memory."""
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+TASKS_AHEAD = 2  # tasks handed out per process: enough that none waits, few enough to hold
+
+
+def map_tasks(
+    function: Callable[[Task], Result], tasks: Iterable[Task], num_workers: int
+) -> Iterator[Result]:
+    """Yield the function's result for each task, in the order of the tasks.
+
+    Args:
+        function: a module's function, so that another process can find it.
+        tasks: taken one by one as processes come free, never listed.
+        num_workers: with 1 all happens in this process.
+
+    Raises:
+        ValueError: there is less than one worker.
+        OSError: a process was killed from outside, mostly for want of memory.
+    """
+    if num_workers < 1:
+        raise ValueError(f"workers must be at least 1, not {num_workers}")
+    if num_workers == 1:
+        yield from map(function, tasks)
+        return
+    # Not by plain fork: a copy of a process that runs threads (Arrow's, OpenCV's) may hang. The
+    # server imports once, and no worker inherits the lock of the data folder.
+    context = multiprocessing.get_context("forkserver")
+    pool = ProcessPoolExecutor(num_workers, context, initializer=_end_with_parent)
+    try:
+        yield from _in_order(pool, function, tasks, num_workers * TASKS_AHEAD)
+    except BrokenProcessPool as error:
+        raise OSError(
+            "a worker process was ended from outside, most likely for want of memory; "
+            "run again with fewer workers: finished pieces are kept"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _in_order(
+    pool: ProcessPoolExecutor,
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    num_ahead: int,
+) -> Iterator[Result]:
+    waiting: deque[Future[Result]] = deque()
+    for task in tasks:
+        waiting.append(pool.submit(function, task))
+        if len(waiting) >= num_ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _end_with_parent() -> None:
+    """Watch the parent: a worker whose parent was killed would wait for tasks for ever."""
+    threading.Thread(target=_watch_parent, daemon=True).start()
+
+
+def _watch_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
