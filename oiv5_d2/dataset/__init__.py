@@ -1,1 +1,1 @@
-"""From the release to a COCO file that can be trained on; and a synthetic release to try it with."""
+"""From the release to a COCO file to train on; and a synthetic release to try it with."""

@@ -73,7 +73,7 @@ def write_release(
     advance: Callable[[int], object] = lambda num_done: None,
     workers: int | None = None,
 ) -> None:
-    """Draw a release and write it to ``root``, whole or not at all; a release that was there is replaced.
+    """Draw a release and write it to ``root``, whole or not at all, replacing one that was there.
 
     Args:
         root: the folder that gets ``openimages/`` and ``open-images-dataset/``.

@@ -78,10 +78,10 @@ class Canvas:
             old = self.extents.setdefault(owner, [x0, y0, x1, y1])
             old[:] = min(old[0], x0), min(old[1], y0), max(old[2], x1), max(old[3], y1)
 
-    def fill_all(self, polygons: Sequence[NDArray[np.float64]], colour: Colour) -> None:
-        """Fill many polygons that do not overlap, all of one colour and nobody's."""
-        if polygons:
-            fixed = [np.round(points * (1 << _SHIFT)).astype(np.int32) for points in polygons]
+    def fill_all(self, polygons: NDArray[np.float64], colour: Colour) -> None:
+        """Fill many polygons (K, N, 2) that do not overlap, all of one colour and nobody's."""
+        fixed = list(np.round(polygons * (1 << _SHIFT)).astype(np.int32))
+        if fixed:
             cv2.fillPoly(self.picture, fixed, colour, cv2.LINE_AA, _SHIFT)
             cv2.fillPoly(self.owners, fixed, NOBODY, cv2.LINE_8, _SHIFT)
 
@@ -137,7 +137,8 @@ class Canvas:
         slope_x = np.linspace(-across / 2, across / 2, width, dtype=np.float32)
         slope_y = np.linspace(-down / 3, down, height, dtype=np.float32)
         factor = 1.0 + slope_x[None] - slope_y[:, None] + grain[:height, :width]
-        lit = np.clip(patch * factor[..., None], 0, 255).astype(np.uint8)
+        bright = np.clip(128.5 * factor, 0, 255).astype(np.uint8)
+        lit = cv2.multiply(patch, cv2.merge([bright] * 3), scale=1 / 128)
         np.copyto(patch, lit, where=mine[..., None])
 
 

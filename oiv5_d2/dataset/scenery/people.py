@@ -112,7 +112,7 @@ def _arm(pen: Pen, look: Look, shoulder: Point, elbow: Point, hand: Point, shade
     sleeve, skin = tint(look.top, shade), tint(look.skin, shade)
     lower = skin if look.has_short_sleeves else sleeve
     pen.limb([elbow, hand], [0.056, 0.044], lower)
-    pen.limb([shoulder, elbow], [0.070, 0.058], sleeve)
+    pen.limb([shoulder, elbow], [0.062, 0.056], sleeve)
     pen.disc(*hand, 0.026, skin)
 
 
@@ -123,10 +123,10 @@ def _facing(pen: Pen, look: Look) -> None:
         knee = (side * (hip + 0.012), 0.27 + lift * 0.3)
         _leg(pen, look, (side * hip, 0.5), knee, foot, 1.0 - lift)
     for side, back in ((-1, 1), (1, -1)):
-        x = side * (shoulder + 0.005)
+        x = side * (shoulder - 0.008)
         out = side * (shoulder + look.swing)
         hand = (out, 0.45 + 0.3 * back * step)
-        _arm(pen, look, (x, 0.8), (side * (shoulder + 0.02), 0.62), hand, 0.92)
+        _arm(pen, look, (x, 0.785), (side * (shoulder + 0.018), 0.62), hand, 0.92)
     _torso(pen, look, shoulder, look.build.hips)
     if look.view == "front":
         _front_of_top(pen, look)
@@ -156,7 +156,7 @@ def _torso(pen: Pen, look: Look, shoulder: float, hip: float) -> None:
     hem = 0.3 if look.has_coat else 0.485
     wide = hip + (0.03 if look.has_coat else 0.0)
     right: list[Point] = [
-        (0.03, 0.855), (shoulder * 0.75, 0.838), (shoulder, 0.805), (shoulder * 0.97, 0.74),
+        (0.03, 0.858), (shoulder * 0.62, 0.836), (shoulder, 0.795), (shoulder * 0.95, 0.73),
         (waist + 0.005, 0.62), (wide, 0.5), (wide, hem),
     ]  # fmt: skip
     left = [(-x, y) for x, y in reversed(right)]
@@ -202,7 +202,8 @@ def _front_face(pen: Pen, centre: float, size: float, skin: Colour) -> None:
     for side in (-0.32, 0.32):
         pen.disc(side * size, centre + 0.02 * size, 0.11 * size, (40, 30, 28))
     pen.disc(0.0, centre - 0.22 * size, 0.1 * size, tint(skin, 0.84), 0.16 * size)
-    pen.box(-0.26 * size, centre - 0.56 * size, 0.26 * size, centre - 0.45 * size, (150, 70, 66))
+    lips = mix(skin, (150, 60, 60), 0.5)
+    pen.box(-0.2 * size, centre - 0.55 * size, 0.2 * size, centre - 0.47 * size, lips)
 
 
 def _side_face(pen: Pen, centre: float, size: float, skin: Colour) -> None:

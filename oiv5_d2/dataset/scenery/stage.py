@@ -10,6 +10,7 @@ from oiv5_d2.dataset.scenery import people, signals, vehicles
 from oiv5_d2.dataset.scenery.backdrop import Light, paint_lamp_post, paint_tree
 from oiv5_d2.dataset.scenery.camera import Camera
 from oiv5_d2.dataset.scenery.canvas import NOBODY, Canvas, Colour, Pen, ellipse, tint
+from oiv5_d2.dataset.scenery.street import Street
 
 CROWD = "Crowd"  # a group of people under one box
 BILLBOARD = "Billboard"  # a painted person
@@ -54,7 +55,7 @@ class Stage:
     rng: np.random.Generator
     camera: Camera
     light: Light
-    layout: str
+    street: Street
     taken: list[Rect] = field(default_factory=list)
     actors: list[Actor] = field(default_factory=list)
 
@@ -62,19 +63,50 @@ class Stage:
         """Return a random number."""
         return float(self.rng.uniform(low, high))
 
+    def shows_profile(self, share: float) -> bool:
+        """Choose whether a vehicle is seen from its side, as the street has it.
+
+        Args:
+            share: how often where nothing in the street speaks for another view.
+        """
+        if not self.street.has_cross_traffic:
+            return False
+        return bool(self.rng.random() < (share / 2 if self.street.has_through_traffic else share))
+
+    def on_verge(self) -> tuple[float, float, float]:
+        """Return column, row and depth in metres of a place for a tree or a post."""
+        depth = self.between(*self.street.verge_z)
+        scale = self.camera.scale(depth)
+        beside = self.street.verge_x
+        if beside is None:
+            return self.between(0.0, self.camera.width), self.camera.ground(depth), depth
+        x = self.camera.x + scale * beside * float(self.rng.choice([-1.0, 1.0]))
+        return x, self.camera.ground(depth), depth
+
     def find_x(
-        self, width: float, y0: float, y1: float, room: float = 0.35, spill: float = 0.3
+        self,
+        depth: float,
+        width: float,
+        rows: tuple[float, float],
+        room: float = 0.35,
+        spill: float = 0.3,
     ) -> float | None:
         """Find a middle column for something, or None where all is taken.
 
         Args:
+            depth: metres to it; there are houses beyond and beside a street.
             width: pixels it needs.
-            y0: its upper row.
-            y1: its lower row.
+            rows: its upper and its lower row.
             room: the overlap with others that is accepted, as a share.
             spill: the share of its width that may lie beyond the picture's edge.
         """
         low, high = width * (0.5 - spill), self.camera.width - width * (0.5 - spill)
+        if self.street.half_width is not None:
+            reach = self.street.half_width * self.camera.scale(depth) - width / 2
+            low, high = max(low, self.camera.x - reach), min(high, self.camera.x + reach)
+        if depth > self.street.end - 0.5 or low >= high:
+            return None
+        y0, y1 = rows
         best, best_x = room, None
         for _ in range(14):
             x = self.between(low, high)
@@ -90,7 +122,7 @@ class Stage:
 
 
 def cast_actors(
-    rng: np.random.Generator, camera: Camera, light: Light, layout: str, wanted: Sequence[str]
+    rng: np.random.Generator, camera: Camera, light: Light, street: Street, wanted: Sequence[str]
 ) -> list[Actor]:
     """Choose what is on the street, place it, and return it from far to near.
 
@@ -98,10 +130,10 @@ def cast_actors(
         rng: makes every choice.
         camera: where the street is seen from.
         light: how dark shadows are.
-        layout: a name from `backdrop.LAYOUTS`.
+        street: what kind of street it is.
         wanted: names from `PLACERS` that come first, while there is room.
     """
-    stage = Stage(rng, camera, light, layout)
+    stage = Stage(rng, camera, light, street)
     for name in (*wanted, *_choose_cast(rng)):
         PLACERS[name](stage, name)
     return sorted(stage.actors, key=lambda actor: -actor.depth)
@@ -151,7 +183,7 @@ def _stand_person(stage: Stage, name: str, share: float, room: float) -> None:
     height = stage.camera.height * share
     depth = tall * stage.camera.focal / height
     foot = stage.camera.ground(depth)
-    x = stage.find_x(height * 0.34, foot - height, foot, room)
+    x = stage.find_x(depth, height * 0.34, (foot - height, foot), room)
     if x is None:
         return
     mirror = float(stage.rng.choice([-1.0, 1.0]))
@@ -183,7 +215,7 @@ def _drive(stage: Stage, name: str, share: float, is_profile: bool, room: float)
     depth = across * stage.camera.focal / width
     scale = stage.camera.scale(depth)
     foot = stage.camera.ground(depth)
-    x = stage.find_x(width, foot - tall * scale, foot, room)
+    x = stage.find_x(depth, width, (foot - tall * scale, foot), room)
     if x is None:
         return
     mirror = float(stage.rng.choice([-1.0, 1.0])) if is_profile else 1.0
@@ -199,7 +231,7 @@ def _drive(stage: Stage, name: str, share: float, is_profile: bool, room: float)
 
 
 def _place_car(stage: Stage, name: str) -> None:
-    is_profile = bool(stage.rng.random() < (0.85 if stage.layout == "across" else 0.35))
+    is_profile = stage.shows_profile(0.8)
     if name == "Limousine" or is_profile:
         _drive(stage, name, stage.between(0.28, 0.58), True, 0.4)
     else:
@@ -207,7 +239,7 @@ def _place_car(stage: Stage, name: str) -> None:
 
 
 def _place_bus(stage: Stage, name: str) -> None:
-    if stage.layout == "across" and stage.rng.random() < 0.6:
+    if stage.shows_profile(0.6):
         _drive(stage, name, stage.between(0.55, 0.8), True, 0.6)
     else:
         _drive(stage, name, stage.between(0.18, 0.34), False, 0.6)
@@ -224,11 +256,10 @@ def _place_far_car(stage: Stage, name: str) -> None:
 def _place_light(stage: Stage, name: str) -> None:
     height = stage.camera.height * (0.18 + 0.24 * float(stage.rng.beta(1.2, 1.6)))
     top = stage.camera.height * stage.between(-0.02, 0.2)
-    x = stage.find_x(height * signals.ASPECT, top, top + height, 0.12, 0.15)
+    centre, depth = top + height / 2, 1.0 * stage.camera.focal / height
+    x = stage.find_x(depth, height * signals.ASPECT, (top, top + height), 0.12, 0.15)
     if x is None:
         return
-    centre = top + height / 2
-    depth = 1.0 * stage.camera.focal / height
     drop = (stage.camera.ground(depth) - centre) / height
 
     def paint(canvas: Canvas, owner: int, rng: np.random.Generator) -> None:
@@ -242,11 +273,10 @@ def _place_light(stage: Stage, name: str) -> None:
 def _place_sign(stage: Stage, name: str) -> None:
     height = stage.camera.height * (0.14 + 0.22 * float(stage.rng.beta(1.2, 1.6)))
     top = stage.camera.height * stage.between(0.02, 0.38)
-    x = stage.find_x(height, top, top + height, 0.12, 0.15)
+    centre, depth = top + height / 2, 0.8 * stage.camera.focal / height
+    x = stage.find_x(depth, height, (top, top + height), 0.12, 0.15)
     if x is None:
         return
-    centre = top + height / 2
-    depth = 0.8 * stage.camera.focal / height
     drop = (stage.camera.ground(depth) - centre) / height
 
     def paint(canvas: Canvas, owner: int, rng: np.random.Generator) -> None:
@@ -259,12 +289,12 @@ def _place_sign(stage: Stage, name: str) -> None:
 
 def _place_crowd(stage: Stage, name: str) -> None:
     share = stage.between(0.1, 0.14)
-    height = stage.camera.height * share
-    depth = 1.7 * stage.camera.focal / height
+    depth = min(1.7 * stage.camera.focal / (stage.camera.height * share), stage.street.end - 1.0)
+    height = 1.7 * stage.camera.scale(depth)
     foot = stage.camera.ground(depth)
     num_people = int(stage.rng.integers(6, 11))
     width = height * 0.3 * num_people
-    x = stage.find_x(width, foot - height, foot, 0.3)
+    x = stage.find_x(depth, width, (foot - height, foot), 0.3)
     if x is None:
         return
     kinds = [_one_of(stage.rng, PERSON_KINDS) for _ in range(num_people)]
@@ -281,11 +311,10 @@ def _place_crowd(stage: Stage, name: str) -> None:
 def _place_billboard(stage: Stage, name: str) -> None:
     height = stage.camera.height * stage.between(0.2, 0.3)
     top = stage.camera.height * stage.between(0.04, 0.16)
-    width = height * 1.3
-    x = stage.find_x(width, top, top + height, 0.3, 0.0)
+    width, foot, depth = height * 1.3, top + height, 9.0
+    x = stage.find_x(depth, width, (top, foot), 0.3, 0.0)
     if x is None:
         return
-    foot, depth = top + height, 9.0
     drop = (stage.camera.ground(depth) - foot) / height
     kind = _one_of(stage.rng, PERSON_KINDS)
     posters: tuple[Colour, ...] = (
@@ -310,9 +339,8 @@ def _place_billboard(stage: Stage, name: str) -> None:
 
 
 def _place_tree(stage: Stage, name: str) -> None:
-    depth = stage.between(6.0, 16.0)
-    scale, foot = stage.camera.scale(depth), stage.camera.ground(depth)
-    x = stage.between(0.0, stage.camera.width)
+    x, foot, depth = stage.on_verge()
+    scale = stage.camera.scale(depth)
 
     def paint(canvas: Canvas, owner: int, rng: np.random.Generator) -> None:
         paint_tree(Pen(canvas, x, foot, scale, owner), rng, name)
@@ -321,9 +349,8 @@ def _place_tree(stage: Stage, name: str) -> None:
 
 
 def _place_lamp_post(stage: Stage, name: str) -> None:
-    depth = stage.between(6.0, 16.0)
-    scale, foot = stage.camera.scale(depth), stage.camera.ground(depth)
-    x = stage.between(0.0, stage.camera.width)
+    x, foot, depth = stage.on_verge()
+    scale = stage.camera.scale(depth)
 
     def paint(canvas: Canvas, owner: int, rng: np.random.Generator) -> None:
         paint_lamp_post(Pen(canvas, x, foot, scale, NOBODY), rng, name)
