@@ -30,7 +30,7 @@ from oiv5_d2.evaluation.results import (
     describe_gaps,
     write_results,
 )
-from oiv5_d2.openimages.files import whole_file
+from oiv5_d2.openimages.files import sha256, whole_file
 from oiv5_d2.training import compat
 
 logger = logging.getLogger(__name__)
@@ -104,6 +104,7 @@ class Evaluator(COCOEvaluator):  # type: ignore[misc]  # Detectron2 carries no t
     def _describe(self) -> Results:
         return Results(
             dataset=self._dataset_name,
+            sha256=sha256(Path(self._metadata.json_file)),
             num_images=len(self._coco_api.imgs),
             num_instances=count_instances(self._coco_api),
             tasks=dict(self._results),

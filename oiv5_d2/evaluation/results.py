@@ -24,6 +24,7 @@ class Results(NamedTuple):
 
     Attributes:
         dataset: the name under which the dataset is registered, as ``mini_validation``.
+        sha256: of its COCO file.
         num_images: pictures in the dataset.
         num_instances: objects to be found per class, in class order; ignored regions not counted.
         tasks: ``bbox`` and, for a model with masks, ``segm``: metrics from 0 to 100, NaN where
@@ -31,6 +32,7 @@ class Results(NamedTuple):
     """
 
     dataset: str
+    sha256: str
     num_images: int
     num_instances: dict[str, int]
     tasks: dict[str, Metrics]
@@ -52,6 +54,7 @@ def write_results(path: Path, results: Results) -> None:
     """Write results as JSON, with ``null`` for NaN and the notes that explain it."""
     content = {
         "dataset": results.dataset,
+        "sha256": results.sha256,
         "num_images": results.num_images,
         "num_instances": results.num_instances,
         **{task: _without_nan(metrics) for task, metrics in results.tasks.items()},
@@ -71,6 +74,7 @@ def read_results(path: Path) -> Results:
         content = json.loads(path.read_text())
         return Results(
             dataset=content["dataset"],
+            sha256=content["sha256"],
             num_images=content["num_images"],
             num_instances=content["num_instances"],
             tasks={task: _with_nan(content[task]) for task in ("bbox", "segm") if task in content},

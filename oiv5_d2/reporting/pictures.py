@@ -20,7 +20,7 @@ Alpha = NDArray[np.float32]  # (H, W), 0 to 1
 
 FILL = 0.33
 BOX_LINE = 0.75
-HATCH_LINE, HATCH_SHADE = 0.6, 0.22
+HATCH_LINE, HATCH_SHADE = 0.55, 0.2
 
 
 class Shape(NamedTuple):

@@ -1,0 +1,189 @@
+"""Finished runs: found, read, and judged again on any part of their data."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.modeling import build_model
+
+from oiv5_d2.evaluation.coco import evaluate
+from oiv5_d2.evaluation.results import PREDICTIONS_JSON, RESULTS_JSON, Results, read_results
+from oiv5_d2.openimages.files import sha256
+from oiv5_d2.training.catalog import Prepared, locate, register
+from oiv5_d2.training.weights import load_pretrained
+
+logger = logging.getLogger(__name__)
+
+RUN_JSON = "run.json"
+CONFIG_YAML = "config.yaml"
+FINAL_WEIGHTS = "model_final.pth"
+EVALUATION = "evaluation"
+
+Record = dict[str, Any]  # what run.json says
+
+
+def find_finished(path: Path) -> Path:
+    """Return a finished run's folder.
+
+    Args:
+        path: the folder itself, or one that holds runs (``outputs/quickstart``, a sweep): then the
+            newest finished one below it.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if is_finished(path):
+        return path
+    below = [found.parent for found in path.glob("*/**/" + RUN_JSON) if is_finished(found.parent)]
+    if not below:
+        raise FileNotFoundError(
+            f"{path} is no finished run and holds none (no {RUN_JSON} with results): "
+            "train one with tools/train_net.py, or go on with an interrupted one by resume=true"
+        )
+    return max(below, key=lambda run_dir: ((run_dir / RUN_JSON).stat().st_mtime_ns, run_dir))
+
+
+def is_finished(run_dir: Path) -> bool:
+    """Say whether a run came to its end: its record then says how long it took."""
+    return (run_dir / RUN_JSON).is_file() and "seconds" in read_record(run_dir)
+
+
+def read_record(run_dir: Path) -> Record:
+    """Read ``run.json``.
+
+    Raises:
+        FileNotFoundError: the folder is no run.
+        ValueError: the file is no JSON.
+    """
+    path = run_dir / RUN_JSON
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is absent: {run_dir} is not a run of tools/train_net.py")
+    try:
+        record: Record = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no readable JSON ({error}): run the training again") from error
+    return record
+
+
+def find_part(record: Record, part: str) -> Prepared:
+    """Return the prepared data of one part of the data set family that a run used.
+
+    Raises:
+        FileNotFoundError: that part is not prepared; the message is the command that does it.
+    """
+    name, files = next(iter(record["data"].items()))
+    json_path = Path(files["json"])
+    family = name.removesuffix(f"_{json_path.stem}")
+    (found,) = locate(
+        family,
+        json_path.parent.parent,
+        [f"{family}_{part}"],
+        make=f"python tools/prepare_data.py data={family}",
+    )
+    return found
+
+
+def load_cfg(run_dir: Path, weights_path: Path, device: str | None) -> CfgNode:
+    """Return a run's configuration, to judge with: these weights, this device, frozen.
+
+    Args:
+        run_dir: holds the ``config.yaml`` that the run was made with.
+        weights_path: of the checkpoint.
+        device: as PyTorch calls it; None for the run's own, or the CPU where that is not here.
+
+    Raises:
+        FileNotFoundError: no configuration or no such weights.
+    """
+    config_path = run_dir / CONFIG_YAML
+    for path in (config_path, weights_path):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is absent: the run was not finished, or was cleared")
+    cfg = get_cfg()
+    cfg.merge_from_file(str(config_path), allow_unsafe=False)
+    cfg.MODEL.WEIGHTS = str(weights_path)
+    cfg.MODEL.DEVICE = device or _device_here(cfg.MODEL.DEVICE)
+    cfg.OUTPUT_DIR = str(run_dir)
+    cfg.freeze()
+    return cfg
+
+
+def evaluate_run(
+    run_dir: Path, part: str, weights_path: Path, device: str | None, output_dir: Path
+) -> Results:
+    """Judge a finished run's weights on one part of its data.
+
+    Args:
+        run_dir: the run.
+        part: as in ``coco/{part}.json`` of the data folder.
+        weights_path: of the checkpoint.
+        device: None for the run's own.
+        output_dir: gets the results and the detections.
+
+    Raises:
+        FileNotFoundError: run, weights or data are not there.
+        ValueError: the weights can't be read or belong to another model.
+    """
+    record = read_record(run_dir)
+    cfg = load_cfg(run_dir, weights_path, device)
+    dataset = find_part(record, part)
+    _warn_of_other_data(record, dataset)
+    register([dataset], record["classes"])
+    model = build_model(cfg)
+    anew = load_pretrained(model, cfg.MODEL.WEIGHTS)
+    if anew:
+        raise ValueError(
+            f"{weights_path} does not fit the model of {run_dir}: {len(anew)} parameters differ, "
+            f"{anew[0]} among them; give weights of this run"
+        )
+    evaluate(cfg, model, dataset.name, output_dir)
+    return read_results(output_dir / RESULTS_JSON)
+
+
+def output_dir_of(run_dir: Path, dataset_name: str, weights_path: Path) -> Path:
+    """Return where results go: those of other weights than the final ones lie apart."""
+    final = weights_path.name == FINAL_WEIGHTS
+    folder = EVALUATION if final else f"{EVALUATION}_{weights_path.stem}"
+    return run_dir / folder / dataset_name
+
+
+def read_evaluations(run_dir: Path) -> list[Results]:
+    """Return the results of all data sets that a run's final weights were judged on, by name."""
+    paths = sorted((run_dir / EVALUATION).glob(f"*/{RESULTS_JSON}"))
+    return [read_results(path) for path in paths]
+
+
+def read_predictions(run_dir: Path, dataset_name: str) -> list[dict[str, Any]]:
+    """Return a run's detections on one data set in COCO's result format.
+
+    Raises:
+        FileNotFoundError: it was not judged on that data set.
+        ValueError: the file is damaged.
+    """
+    path = run_dir / EVALUATION / dataset_name / PREDICTIONS_JSON
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is absent: python tools/evaluate.py run={run_dir}")
+    try:
+        found: list[dict[str, Any]] = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no readable JSON ({error}): evaluate again") from error
+    return found
+
+
+def _device_here(device: str) -> str:
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        logger.warning("The run used %s, which is not here: judging on the CPU", device)
+        return "cpu"
+    return device
+
+
+def _warn_of_other_data(record: Record, dataset: Prepared) -> None:
+    """Say so when a part was prepared anew, and otherwise, since the run."""
+    then = record["data"].get(dataset.name, {}).get("sha256")
+    if then and then != sha256(dataset.json_path):
+        logger.warning(
+            "%s is not what it was when the run was made: results are not comparable",
+            dataset.json_path,
+        )

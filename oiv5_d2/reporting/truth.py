@@ -1,0 +1,157 @@
+"""Annotated pictures of a prepared data folder; memory holds the chosen ones only."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from oiv5_d2.dataset import coco_file, masks
+from oiv5_d2.reporting.pictures import Picture, Shape
+
+ATTRIBUTES = ("is_occluded", "is_truncated", "is_inside")
+TINY, HUGE = 16**2, 256**2  # square pixels
+
+
+class Annotated(NamedTuple):
+    """One picture's COCO record with the records of what is on it."""
+
+    image: dict[str, Any]
+    annotations: list[dict[str, Any]]
+
+
+class Overview(NamedTuple):
+    """What a COCO file holds.
+
+    Attributes:
+        classes: class name by category id, in the file's order.
+        num_objects: objects to learn per class name.
+        num_ignored: regions that are neither object nor background.
+        traits: by image id, what is to be seen there: classes, child labels, reasons for ignoring,
+            attributes, sizes, nothing at all.
+    """
+
+    classes: dict[int, str]
+    num_objects: dict[str, int]
+    num_ignored: int
+    traits: dict[int, frozenset[str]]
+
+
+def survey(coco_path: Path) -> Overview:
+    """Read a COCO file once and note what is where.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged.
+    """
+    classes = {c["id"]: c["name"] for c in coco_file.read_head(coco_path)["categories"]}
+    traits: dict[int, set[str]] = {
+        i["id"]: set() for i in coco_file.read_records(coco_path, "images")
+    }
+    counts: Counter[str] = Counter()
+    for one in coco_file.read_records(coco_path, "annotations"):
+        traits[one["image_id"]] |= _traits(one, classes)
+        counts["" if one["iscrowd"] else classes[one["category_id"]]] += 1
+    return Overview(
+        classes=classes,
+        num_objects={name: counts[name] for name in classes.values()},
+        num_ignored=counts[""],
+        traits={id_: frozenset(found or {"nothing"}) for id_, found in traits.items()},
+    )
+
+
+def read_pictures(coco_path: Path, image_ids: Collection[int]) -> list[Annotated]:
+    """Return the wanted pictures in the order of their ids."""
+    wanted = set(image_ids)
+    annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for one in coco_file.read_records(coco_path, "annotations"):
+        if one["image_id"] in wanted:
+            annotations[one["image_id"]].append(one)
+    images = coco_file.read_records(coco_path, "images")
+    return [Annotated(i, annotations[i["id"]]) for i in images if i["id"] in wanted]
+
+
+def find_ids(coco_path: Path, names: Sequence[str]) -> list[int]:
+    """Return the image ids of pictures given by Open Images' ids or by these integers.
+
+    Raises:
+        ValueError: some are not in the file.
+    """
+    known: dict[str, int] = {}
+    for image in coco_file.read_records(coco_path, "images"):
+        known |= {str(image["id"]): image["id"], str(image["image_id"]): image["id"]}
+    absent = [name for name in names if name not in known]
+    if absent:
+        raise ValueError(
+            f"{coco_path} holds no picture {', '.join(absent)}: image_ids takes ids as "
+            f"{', '.join(list(known)[:2])}; look into another part, or prepare more data"
+        )
+    return [known[name] for name in names]
+
+
+def read_image(images_dir: Path, file_name: str) -> Picture:
+    """Return a picture as (H, W, 3) uint8, RGB.
+
+    Raises:
+        FileNotFoundError: it is not there; the message says what to do.
+    """
+    path = images_dir / file_name
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is absent: run tools/prepare_data.py again")
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def read_label_names(recipe_path: Path) -> dict[str, str]:
+    """Return display names by MID of the labels in a saved subset; none where there is no file."""
+    if not recipe_path.is_file():
+        return {}
+    return dict(_labels(json.loads(recipe_path.read_text(encoding="utf-8"))))
+
+
+def to_shapes(
+    annotations: Iterable[Mapping[str, Any]],
+    classes: Mapping[int, str],
+    label_names: Mapping[str, str],
+) -> list[Shape]:
+    """Return annotations as shapes, tagged with class and child, or with why they are ignored."""
+    shapes = []
+    for one in annotations:
+        x, y, width, height = one["bbox"]
+        class_name = classes[one["category_id"]]
+        child = label_names.get(one.get("label", ""), class_name)
+        name = class_name if child == class_name else f"{class_name} ({child})"
+        ignored = bool(one["iscrowd"])
+        shapes.append(
+            Shape(
+                class_name=class_name,
+                box=(x, y, x + width, y + height),
+                mask=masks.decode(one["segmentation"]),
+                tag=one.get("ignore_reason") or "ignored" if ignored else name,
+                ignored=ignored,
+            )
+        )
+    return shapes
+
+
+def _traits(one: Mapping[str, Any], classes: Mapping[int, str]) -> set[str]:
+    if one["iscrowd"]:
+        return {f"ignored: {one.get('ignore_reason')}", f"ignored: {classes[one['category_id']]}"}
+    class_name = classes[one["category_id"]]
+    size = {"tiny"} if one["area"] < TINY else {"huge"} if one["area"] > HUGE else set()
+    attributes = {name for name in ATTRIBUTES if one.get(name) == 1}
+    return {class_name, f"label {one.get('label')}", *size, *attributes}
+
+
+def _labels(node: Any) -> Iterator[tuple[str, str]]:
+    """Yield (MID, display name) from wherever a recipe lists labels."""
+    if not isinstance(node, dict):
+        return
+    for key, value in node.items():
+        if isinstance(value, dict) and "mid" in value:
+            yield value["mid"], key
+        else:
+            yield from _labels(value)
