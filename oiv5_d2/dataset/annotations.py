@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,6 +44,7 @@ PARENTS = {
     **dict.fromkeys(("Van", "Limousine"), "Car"),
     "Stop sign": "Traffic sign",
 }
+TRAFFIC = ("Person", "Car", "Traffic sign", "Traffic light")  # what the project looks for
 
 # The release has masks only for boxes larger than 40x80 or 80x40 on pictures 1024 pixels long.
 MASK_SIDES = (40 / 1024, 80 / 1024)
@@ -115,11 +115,14 @@ def annotate(plan: Plan, scene: Scene, rng: np.random.Generator) -> Annotated:
     """
     boxes = [_draw_box(thing, rng) for thing in scene.things]
     masked = [n for n, thing in enumerate(scene.things) if has_mask(thing, *plan.size)]
-    spilled = _pick(plan, "spilling mask", masked, first=False)
+    # Oddities go to things that the project looks for: elsewhere nobody would stumble over them.
+    traffic = [n for n in masked if family(scene.things[n].label) in TRAFFIC]
+    spilled, emptied, unknown = (
+        traffic[place] if name in plan.oddities and traffic else None
+        for name, place in (("spilling mask", -1), ("empty mask", 0), ("unknown attributes", -1))
+    )
     if spilled is not None:
         boxes[spilled] = _squeeze(scene.things[spilled].box)
-    emptied = _pick(plan, "empty mask", masked, first=True)
-    unknown = 0 if "unknown attributes" in plan.oddities else None
     corners = [tuple(f"{side:.6f}" for side in box) for box in boxes]
     height, width = _mask_size(plan.size, rng)
     masks, mask_rows = {}, []
@@ -137,9 +140,14 @@ def annotate(plan: Plan, scene: Scene, rng: np.random.Generator) -> Annotated:
         box_rows=[
             _box_row(plan, thing, corners[n], n == unknown) for n, thing in enumerate(scene.things)
         ],
-        label_rows=_label_rows(plan, {thing.label for thing in scene.things}, rng),
+        label_rows=_label_rows(plan, scene, rng),
         image_row=_image_row(plan, jpg, rng),
     )
+
+
+def family(label: str) -> str:
+    """Return the class that a label is rolled up into: its parent among ours, or itself."""
+    return PARENTS.get(label, label)
 
 
 def has_mask(thing: Thing, height: int, width: int) -> bool:
@@ -150,12 +158,6 @@ def has_mask(thing: Thing, height: int, width: int) -> bool:
     long_side = max(height, width)
     sides = sorted(((x1 - x0) * width / long_side, (y1 - y0) * height / long_side))
     return thing.visible >= MASKABLE and sides[0] > MASK_SIDES[0] and sides[1] > MASK_SIDES[1]
-
-
-def _pick(plan: Plan, oddity: str, masked: Sequence[int], first: bool) -> int | None:
-    if oddity not in plan.oddities or not masked:
-        return None
-    return masked[0 if first else -1]
 
 
 def _draw_box(thing: Thing, rng: np.random.Generator) -> tuple[float, float, float, float]:
@@ -210,13 +212,14 @@ def _box_row(
     return (plan.image_id, "xclick", MIDS[thing.label], "1", *corners, *attributes)
 
 
-def _label_rows(plan: Plan, present: set[str], rng: np.random.Generator) -> list[tuple[str, ...]]:
-    """Labels that people verified: all that are in the picture, and some that are not."""
-    families = present | {PARENTS.get(label, label) for label in present}
-    families |= {child for child, parent in PARENTS.items() if parent in families}
-    absent = sorted(SEGMENTED.keys() - families)
-    chosen = rng.permutation(len(absent))[: int(rng.integers(1, 4))]
-    rows = [(label, "1") for label in present] + [(absent[n], "0") for n in chosen]
+def _label_rows(plan: Plan, scene: Scene, rng: np.random.Generator) -> list[tuple[str, ...]]:
+    """Labels that people verified: all that are annotated, and some of those surely not there."""
+    present = {thing.label for thing in scene.things}
+    families = {family(label) for label in present | scene.hidden}
+    absent = sorted(label for label in SEGMENTED if family(label) not in families)
+    chosen = [absent[n] for n in rng.permutation(len(absent))[: int(rng.integers(1, 4))]]
+    chosen += [label for label in TRAFFIC if label in absent and label not in chosen][:1]
+    rows = [(label, "1") for label in present] + [(label, "0") for label in chosen]
     return [(plan.image_id, "verification", MIDS[label], confidence) for label, confidence in rows]
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from oiv5_d2.dataset.scenery.backdrop import LIGHTS, Light, mottle
 from oiv5_d2.dataset.scenery.camera import Camera
 from oiv5_d2.dataset.scenery.canvas import Canvas, Picture
-from oiv5_d2.dataset.scenery.stage import Actor, cast_actors
+from oiv5_d2.dataset.scenery.cast import cast_actors
+from oiv5_d2.dataset.scenery.stage import Actor
 from oiv5_d2.dataset.scenery.street import paint_street
 
 SMALLEST = (32, 32)  # height, width: below it nothing can be made out
@@ -53,11 +54,13 @@ class Scene:
         picture: (H, W, 3) RGB.
         owners: (kH, kW) number of the thing seen at each point, finer than the picture.
         things: the annotated objects, far ones first.
+        hidden: labels of things so well hidden that they are not annotated.
     """
 
     picture: Picture
     owners: Picture
     things: tuple[Thing, ...]
+    hidden: frozenset[str]
 
     def mask(self, thing: Thing, height: int, width: int) -> NDArray[np.bool_]:
         """Return the visible part of a thing, (height, width) bool, at any size."""
@@ -75,7 +78,7 @@ def draw_scene(
         rng: makes every choice; the same state gives the same scene.
         height: pixels of the picture.
         width: pixels of the picture.
-        wanted: names from `stage.PLACERS` that must be in it if they find room.
+        wanted: names from `scenery.cast.PLACERS` that must be in it if they find room.
 
     Raises:
         ValueError: the picture is smaller than `SMALLEST`.
@@ -93,7 +96,8 @@ def draw_scene(
     actors = cast_actors(rng, camera, light, street, wanted)
     things = _paint_actors(canvas, rng, light, actors)
     picture = _develop(canvas.picture, rng, light, height, width)
-    return Scene(picture, canvas.owners, tuple(things))
+    hidden = {actor.label for actor in actors} - {thing.label for thing in things}
+    return Scene(picture, canvas.owners, tuple(things), frozenset(hidden))
 
 
 def choose_camera(rng: np.random.Generator, height: int, width: int) -> Camera:

@@ -13,6 +13,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ import cv2
 import numpy as np
 
 from oiv5_d2.dataset.annotations import MIDS, SEGMENTED, Annotated, Plan, annotate
-from oiv5_d2.dataset.scenery.stage import BILLBOARD, CROWD
+from oiv5_d2.dataset.scenery.cast import BILLBOARD, CROWD
 from oiv5_d2.dataset.scenes import SMALLEST, draw_scene
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.release import ReleaseFile
@@ -84,23 +85,17 @@ def write_release(
         workers: processes that draw; by default one a core, and one for a few pictures.
 
     Raises:
-        ValueError: a split that Open Images does not have, a negative number, or too small a size.
+        ValueError: a split that Open Images does not have, a negative number, too small a size.
         FileExistsError: ``root`` holds something else than a release.
     """
     plans = _plan(num_images, size, seed)
-    part, old = (root.with_name(f".{kind}-{root.name}") for kind in ("part", "old"))
-    _refuse_foreign(root)
-    for leftover in (part, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    part.mkdir(parents=True)
-    drawn = _counted(_draw_all(plans, workers), advance)
-    for split in release.SPLITS:
-        _write_split(part, split, [plan for plan in plans if plan.split == split], drawn)
-    _write_classes(part / release.ANNOTATIONS_DIR)
-    if root.exists():
-        root.rename(old)
-    part.rename(root)
-    shutil.rmtree(old, ignore_errors=True)
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers: is {workers}; it must be 1 or more")
+    with _whole_folder(root) as part:
+        drawn = _counted(_draw_all(plans, workers), advance)
+        for split in release.SPLITS:
+            _write_split(part, split, [plan for plan in plans if plan.split == split], drawn)
+        _write_classes(part / release.ANNOTATIONS_DIR)
 
 
 def draw(plan: Plan) -> Annotated:
@@ -148,12 +143,27 @@ def _oddities_at(split: str, index: int, number: int) -> Iterator[str]:
                 yield name
 
 
-def _refuse_foreign(root: Path) -> None:
+@contextmanager
+def _whole_folder(root: Path) -> Iterator[Path]:
+    """Yield a folder that takes the place of ``root`` when all of it has been written."""
     known = {release.ANNOTATIONS_DIR, release.IMAGES_DIR}
     if root.exists() and (not root.is_dir() or {path.name for path in root.iterdir()} - known):
         raise FileExistsError(
             f"{root} holds something else than a release; give another folder or empty it"
         )
+    part, old = (root.with_name(f".{kind}-{root.name}") for kind in ("part", "old"))
+    for leftover in (part, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+    except BaseException:
+        shutil.rmtree(part)
+        raise
+    if root.exists():
+        root.rename(old)
+    part.rename(root)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _draw_all(plans: Sequence[Plan], workers: int | None) -> Iterator[Annotated]:

@@ -11,7 +11,7 @@ import numpy as np
 from oiv5_d2.dataset.scenery.canvas import Colour, Pen, Point, mix, tint
 
 SKINS: tuple[Colour, ...] = (
-    (255, 224, 196), (241, 194, 158), (224, 172, 125), (198, 134, 90), (141, 85, 54), (92, 58, 40),
+    (240, 204, 176), (232, 188, 150), (224, 172, 125), (198, 134, 90), (141, 85, 54), (92, 58, 40),
 )  # fmt: skip
 HAIRS: tuple[Colour, ...] = (
     (28, 22, 20), (58, 38, 26), (96, 62, 34), (170, 120, 62), (205, 175, 110), (150, 148, 146),
@@ -200,7 +200,7 @@ def _head(pen: Pen, look: Look) -> None:
 
 def _front_face(pen: Pen, centre: float, size: float, skin: Colour) -> None:
     for side in (-0.32, 0.32):
-        pen.disc(side * size, centre + 0.02 * size, 0.11 * size, (40, 30, 28))
+        pen.disc(side * size, centre + 0.02 * size, 0.09 * size, (40, 30, 28))
     pen.disc(0.0, centre - 0.22 * size, 0.1 * size, tint(skin, 0.84), 0.16 * size)
     lips = mix(skin, (150, 60, 60), 0.5)
     pen.box(-0.2 * size, centre - 0.55 * size, 0.2 * size, centre - 0.47 * size, lips)

@@ -1,7 +1,6 @@
 """Two kinds of street: an avenue that runs into the picture, and a road that runs across it."""
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -81,17 +80,19 @@ def _terrace(
     junction: float | None,
 ) -> None:
     """Houses along one side, from the far end, so that near ones cover far ones."""
-    starts = [(junction or 0.0) + 8.0 if junction else float(rng.uniform(2.0, 4.5))]
-    while starts[-1] < 75:
+    starts = [junction + 8.0 if junction else float(rng.uniform(2.0, 4.5))]
+    while starts[-1] < 60:
         starts.append(starts[-1] + float(rng.uniform(6, 13)))
-    shade = 1.0 if x < 0 else 0.78
-    for number, (z0, z1) in reversed(list(enumerate(pairwise(starts)))):
-        is_gap = number > 0 and rng.random() < 0.12
-        if is_gap:
+    is_gap = (rng.random(len(starts)) < 0.12) & (np.arange(len(starts)) > 0)
+    shade, outward = (1.0, -1.0) if x < 0 else (0.78, 1.0)
+    for number in reversed(range(len(starts) - 1)):
+        if is_gap[number]:
             continue
+        z0, z1 = starts[number : number + 2]
         colour = choose_wall(rng, light, z0)
-        corner = (x, z0), (x + 14.0 * (1 if x > 0 else -1), z0)
-        paint_house(canvas, rng, light, Wall(camera, *corner), tint(colour, 0.9))
+        if (number == 0 and junction) or is_gap[number - 1]:
+            corner = Wall(camera, (x, z0), (x + 14.0 * outward, z0))
+            paint_house(canvas, rng, light, corner, tint(colour, 0.9))
         paint_house(canvas, rng, light, Wall(camera, (x, z0), (x, z1)), tint(colour, shade))
     if junction:
         nearest = Wall(camera, (x, 1.5), (x, junction - 1.5))
