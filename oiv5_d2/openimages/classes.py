@@ -108,7 +108,7 @@ def read_hierarchy(json_path: Path) -> Hierarchy:
     """
     try:
         edges = list(_edges(json.loads(json_path.read_text(encoding="utf-8"))))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{json_path}: not a tree of LabelName and Subcategory ({error}). Fetch the file again"
         ) from error

@@ -70,7 +70,7 @@ def _row_fault(row: list[str], columns: Sequence[str], numbers: Collection[str])
         return f"{len(row)} fields instead of {len(columns)}"
     for column, text in zip(columns, row, strict=True):
         if column in numbers and text and not _is_number(text, column):
-            return f"{column} is '{text[:40]}', not a number"
+            return f"{column} is {text[:40]!r}, not a number"
     return None
 
 

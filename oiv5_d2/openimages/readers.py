@@ -22,6 +22,7 @@ from oiv5_d2.openimages.faults import bad_line, first_fault, header_fault, line_
 BLOCK_BYTES = 8 << 20
 # An open quote makes everything after it one field; a file is given up after this many bytes of it.
 _LONGEST_FIELD = 64 << 20
+_OPEN_QUOTE = "a quote is opened and not closed"
 
 _FLOATS = ("XMin", "XMax", "YMin", "YMax", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
 _TYPES = {
@@ -191,7 +192,9 @@ def _blocks(file: ByteStream, name: str, block_bytes: int) -> Iterator[tuple[int
             line += rest.count(b"\n", 0, cut)
             rest = rest[cut:]
         elif len(rest) > block_bytes + _LONGEST_FIELD:
-            raise bad_line(name, line, "a quote is opened and not closed")
+            raise bad_line(name, line, _OPEN_QUOTE)
+    if rest.endswith(b"\n"):
+        raise bad_line(name, line, _OPEN_QUOTE)
     if rest:
         # Refused even with all its fields: most bytes are Clicks, the likeliest place for a cut.
         raise bad_line(name, line + rest.count(b"\n"), "the file ends in the middle of a line")
@@ -228,7 +231,7 @@ def _parse(block: bytes, name: str, line: int, table: _Table) -> pa.Table:
         )
     except pa.ArrowInvalid as error:
         numbers = {column for column in kept if column in _TYPES}
-        offset, fault = first_fault(block, table.columns, numbers) or (0, str(error))
+        offset, fault = first_fault(block, table.columns, numbers) or (0, repr(str(error)))
         raise bad_line(name, line + offset, fault) from error
     if fault_row := _first_empty(rows) or table.check(rows):
         raise bad_line(name, line + line_of_row(block, fault_row.row), fault_row.what)
@@ -274,7 +277,7 @@ def _check_names(rows: pa.Table, column: str, pattern: str, what: str) -> _Fault
     if column == "MaskPath":
         bad = pc.or_(bad, pc.match_substring(names, ".."))
     fault = _first(bad, "")
-    return fault and _Fault(fault.row, f"{column} '{names[fault.row]}' {what}")
+    return fault and _Fault(fault.row, f"{column} {names[fault.row].as_py()[:60]!r} {what}")
 
 
 def _check_boxes(rows: pa.Table, prefix: str) -> _Fault | None:

@@ -1,0 +1,196 @@
+import json
+
+import pytest
+
+from oiv5_d2.openimages import release
+from oiv5_d2.openimages.classes import read_classes, read_hierarchy, roll_up
+
+NAMES = {
+    "/m/01g317": "Person",
+    "/m/04yx4": "Man",
+    "/m/03bt1vf": "Woman",
+    "/m/05r655": "Girl",
+    "/m/0283dt1": "Human mouth",
+    "/m/01mqdt": "Traffic sign",
+    "/m/02pv19": "Stop sign",
+    "/m/07yv9": "Vehicle",
+    "/m/0k4j": "Car",
+    "/m/0h2r6": "Van",
+    "/m/01bjv": "Bus",
+    "/m/09j2d": "Clothing",
+    "/m/0gt2p": "Sports equipment",
+    "/m/0zvk5": "Helmet",
+}
+
+
+def node(name, kinds=(), parts=()):
+    mid = next(mid for mid, known in NAMES.items() if known == name)
+    tree = {"LabelName": mid}
+    if kinds:
+        tree["Subcategory"] = list(kinds)
+    if parts:
+        tree["Part"] = list(parts)
+    return tree
+
+
+TREE = {
+    "LabelName": "/m/0bl9f",
+    "Subcategory": [
+        node(
+            "Person",
+            kinds=[node("Man"), node("Woman", kinds=[node("Girl")])],
+            parts=[node("Human mouth"), node("Clothing", kinds=[node("Helmet")])],
+        ),
+        node("Vehicle", kinds=[node("Car", kinds=[node("Van")]), node("Bus")]),
+        node("Traffic sign", kinds=[node("Stop sign")]),
+        node("Sports equipment", kinds=[node("Helmet")]),
+    ],
+}
+
+
+@pytest.fixture
+def csv_path(tmp_path):
+    path = tmp_path / "classes.csv"
+    path.write_text("".join(f"{mid},{name}\n" for mid, name in NAMES.items()))
+    return path
+
+
+@pytest.fixture
+def classes(csv_path):
+    return read_classes(csv_path)
+
+
+@pytest.fixture
+def hierarchy(tmp_path):
+    path = tmp_path / "tree.json"
+    path.write_text(json.dumps(TREE))
+    return read_hierarchy(path)
+
+
+def rolled_up(wanted, classes, hierarchy, **options):
+    owners = roll_up(wanted, classes, hierarchy, **options)
+    return {classes.name(mid): classes.name(owner) for mid, owner in owners.items()}
+
+
+def test_a_class_is_known_by_its_name_and_by_its_mid(classes):
+    assert classes.mid("Traffic sign") == classes.mid("/m/01mqdt") == "/m/01mqdt"
+    assert classes.name("/m/01mqdt") == "Traffic sign"
+    assert classes.name("/m/unnamed") == "/m/unnamed"
+
+
+@pytest.mark.parametrize("header", ["LabelName,DisplayName\n", "\ufeffLabelName,DisplayName\r\n"])
+def test_the_class_table_is_read_with_a_header_too(csv_path, classes, header):
+    csv_path.write_text(header + csv_path.read_text(), encoding="utf-8")
+    assert read_classes(csv_path) == classes
+
+
+def test_a_name_with_a_comma_is_one_name(tmp_path):
+    path = tmp_path / "classes.csv"
+    path.write_text('/m/0,"Light, traffic"\n')
+    assert read_classes(path).name("/m/0") == "Light, traffic"
+
+
+@pytest.mark.parametrize("wrong", ["trafic sign", "TRAFFIC SIGN", "Traffic signs"])
+def test_an_unknown_class_is_refused_with_the_nearest_name(classes, wrong):
+    with pytest.raises(ValueError, match="did you mean Traffic sign"):
+        classes.mid(wrong)
+
+
+def test_an_unknown_class_near_to_none_is_refused_with_where_to_look(classes):
+    with pytest.raises(ValueError, match=release.CLASS_CSV.path):
+        classes.mid("qqqqq")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("/m/0,A\n/m/1\n", 2), ("/m/0,A\n/m/0,B\n", 2), ("0,A\n", 1), ("/m/0,\n", 1)],
+)
+def test_a_damaged_class_table_is_refused_with_the_line(tmp_path, text, line):
+    path = tmp_path / "classes.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"classes.csv: line {line}: .*Fetch the file again"):
+        read_classes(path)
+
+
+def test_an_empty_class_table_is_refused(tmp_path):
+    (tmp_path / "classes.csv").touch()
+    with pytest.raises(ValueError, match="is empty"):
+        read_classes(tmp_path / "classes.csv")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"Subcategory": [{}]}', '"x"'])
+def test_a_damaged_tree_is_refused(tmp_path, text):
+    path = tmp_path / "tree.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"tree.json: not a tree.*Fetch the file again"):
+        read_hierarchy(path)
+
+
+def test_children_are_kinds_at_any_depth_and_never_parts(hierarchy):
+    assert hierarchy.children("/m/01g317") == {"/m/04yx4", "/m/03bt1vf", "/m/05r655"}
+    assert hierarchy.children("/m/0zvk5") == frozenset()
+
+
+def test_a_class_below_a_part_is_still_a_kind_of_that_part(hierarchy):
+    assert hierarchy.children("/m/09j2d") == {"/m/0zvk5"}
+
+
+def test_ancestors_are_found_through_every_place_of_a_class(hierarchy):
+    assert hierarchy.ancestors("/m/0zvk5") == {"/m/09j2d", "/m/0gt2p", "/m/0bl9f"}
+    assert hierarchy.ancestors("/m/0bl9f") == frozenset()
+
+
+def test_children_are_rolled_up_and_siblings_are_not(classes, hierarchy):
+    assert rolled_up(["Car", "Traffic sign"], classes, hierarchy) == {
+        "Car": "Car",
+        "Van": "Car",
+        "Traffic sign": "Traffic sign",
+        "Stop sign": "Traffic sign",
+    }
+
+
+@pytest.mark.parametrize("wanted", [["Person", "Woman"], ["Woman", "Person"]])
+def test_an_object_goes_to_the_most_specific_wanted_class(classes, hierarchy, wanted):
+    assert rolled_up(wanted, classes, hierarchy) == {
+        "Person": "Person",
+        "Man": "Person",
+        "Woman": "Woman",
+        "Girl": "Woman",
+    }
+
+
+def test_a_child_of_two_unrelated_wanted_classes_goes_to_the_first(classes, hierarchy):
+    wanted = ["Sports equipment", "Clothing"]
+    assert rolled_up(wanted, classes, hierarchy)["Helmet"] == "Sports equipment"
+    assert rolled_up(wanted[::-1], classes, hierarchy)["Helmet"] == "Clothing"
+
+
+def test_without_roll_up_only_the_wanted_labels_count(classes, hierarchy):
+    assert rolled_up(["Person"], classes, hierarchy, children=False) == {"Person": "Person"}
+
+
+@pytest.mark.parametrize("wanted", [["Car", "/m/0k4j"], ["Car", "Car"]])
+def test_a_class_wanted_twice_is_refused(classes, hierarchy, wanted):
+    with pytest.raises(ValueError, match="'Car' is wanted twice"):
+        roll_up(wanted, classes, hierarchy)
+
+
+def test_no_class_at_all_is_refused(classes, hierarchy):
+    with pytest.raises(ValueError, match="no class is wanted"):
+        roll_up([], classes, hierarchy)
+
+
+def test_the_real_tree_gives_the_known_families(street_mirror):
+    annotations_dir = street_mirror / release.ANNOTATIONS_DIR
+    classes = read_classes(annotations_dir / release.CLASS_CSV.path)
+    hierarchy = read_hierarchy(annotations_dir / release.HIERARCHY_JSON.path)
+    wanted = ["Person", "Car", "Traffic sign", "Traffic light"]
+    families = {}
+    for name, owner in rolled_up(wanted, classes, hierarchy).items():
+        families.setdefault(owner, set()).add(name)
+    assert families == {
+        "Person": {"Person", "Man", "Woman", "Boy", "Girl"},
+        "Car": {"Car", "Van", "Limousine"},
+        "Traffic sign": {"Traffic sign", "Stop sign"},
+        "Traffic light": {"Traffic light"},
+    }
