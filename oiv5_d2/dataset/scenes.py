@@ -170,7 +170,7 @@ def _develop(
     vignette = 1.0 - np.float32(rng.uniform(0.04, 0.2)) * (dx * dx + dy * dy) / 2
     gain = np.array(light.gain, np.float32) * np.float32(rng.uniform(0.88, 1.1))
     # The sum of two evenly spread bytes is near enough to a bell, and far cheaper.
-    dust = rng.integers(0, 256, (2, height, width, 3), np.uint8).astype(np.float32)
+    dust = rng.integers(0, 256, (2, height, width, 1), np.uint8).astype(np.float32)
     noise = (dust[0] + dust[1] - 255) * np.float32(rng.uniform(1.5, 6.0) / 104)
     contrast = np.float32(rng.uniform(0.88, 1.1))
     lit = (small * (gain * vignette[..., None]) - 118) * contrast + 118 + noise

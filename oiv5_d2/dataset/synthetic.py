@@ -180,8 +180,8 @@ def _draw_all(plans: Sequence[Plan], workers: int | None) -> Iterator[Annotated]
 
 def _counted(drawn: Iterable[Annotated], advance: Callable[[int], object]) -> Iterator[Annotated]:
     for annotated in drawn:
-        yield annotated
         advance(1)
+        yield annotated
 
 
 def _write_split(root: Path, split: str, plans: Sequence[Plan], drawn: Iterator[Annotated]) -> None:

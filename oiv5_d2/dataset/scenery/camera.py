@@ -33,9 +33,10 @@ class Camera:
         """Return pixels (N, 2) of points (N, 3) in front of the camera."""
         x, y, z = np.asarray(points, dtype=np.float64).T
         z = np.maximum(z, 0.05)
-        return np.stack(
-            [self.x + self.focal * x / z, self.horizon - self.focal * (y - self.eye) / z], axis=1
-        )
+        pixels = np.empty((len(z), 2))
+        pixels[:, 0] = self.x + self.focal * x / z
+        pixels[:, 1] = self.horizon - self.focal * (y - self.eye) / z
+        return pixels
 
     def scale(self, depth: float) -> float:
         """Return the pixels of a metre at a depth."""

@@ -87,9 +87,10 @@ class Canvas:
 
     def window(self, x0: float, y0: float, x1: float, y1: float) -> tuple[slice, slice]:
         """Return the (rows, columns) of a rectangle, clipped to the canvas; possibly empty."""
+        # OpenCV fills the pixels that a polygon's edge touches too: one more on each side.
         height, width = self.owners.shape
-        top, bottom = (min(height, max(0, int(y))) for y in (y0, y1 + 1))
-        left, right = (min(width, max(0, int(x))) for x in (x0, x1 + 1))
+        top, bottom = (min(height, max(0, int(y))) for y in (y0 - 1, y1 + 2))
+        left, right = (min(width, max(0, int(x))) for x in (x0 - 1, x1 + 2))
         return slice(top, bottom), slice(left, right)
 
     def darken(self, points: NDArray[np.float64], share: float, softness: float) -> None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from oiv5_d2.dataset.scenery.backdrop import Light, mottle, paint_sky, paint_skyline
 from oiv5_d2.dataset.scenery.camera import Camera
@@ -56,9 +57,9 @@ def _avenue(canvas: Canvas, rng: np.random.Generator, light: Light, camera: Came
         ground.fill(side * road, side * (road + 0.22), ground.near, FAR, KERB)
         ground.fill(side * (road - 0.06), side * road, ground.near, FAR, tint(ASPHALT, 0.6))
         ground.fill(side * (road - 0.5), side * (road - 0.4), ground.near, FAR, MARKING)
-    start = ground.near + float(rng.uniform(0, 2))
-    for number in range(14):
-        ground.fill(-0.08, 0.08, start + 4.5 * number, start + 4.5 * number + 2.2, MARKING)
+    dashes = ground.near + float(rng.uniform(0, 2)) + 4.5 * np.arange(14.0)
+    beside = np.full(14, 0.08)
+    ground.fill_all(np.column_stack([-beside, beside, dashes, dashes + 2.2]), MARKING)
     if junction is not None:
         ground.cross_road(rng, junction, junction + 6.5, 0.0)
     if rng.random() < 0.6:
@@ -133,14 +134,21 @@ class _Ground:
         corners = [(x0, 0.0, z0), (x1, 0.0, z0), (x1, 0.0, z1), (x0, 0.0, z1)]
         self.canvas.fill(self.camera.project(corners), colour)
 
+    def fill_all(self, rects: NDArray[np.float64], colour: Colour) -> None:
+        """Fill rectangles (N, 4): x0, x1, z0, z1 in metres, which do not overlap."""
+        x, z = rects[:, [0, 1, 1, 0]].ravel(), rects[:, [2, 2, 3, 3]].ravel()
+        points = np.column_stack([x, np.zeros_like(x), z])
+        self.canvas.fill_all(self.camera.project(points).reshape(-1, 4, 2), colour)
+
     def pave(self, rng: np.random.Generator, x0: float, x1: float) -> None:
         colour = tint(PAVEMENT, float(rng.uniform(0.85, 1.05)))
         self.fill(-250, 250, self.near, FAR, colour)
-        for number in range(25):
-            z = self.near + 0.9 * number
-            self.fill(x0, x1, z, z + 0.03, tint(colour, 0.86))
-        for x in np.arange(x0, x1, 0.9).tolist():
-            self.fill(x, x + 0.025, self.near, 22.0, tint(colour, 0.86))
+        across = (self.near + 0.9 * np.arange(25.0))[:, None] * (0.0, 0.0, 1.0, 1.0)
+        across += (x0, x1, 0.0, 0.03)
+        along = np.arange(x0, x1, 0.9)[:, None] * (1.0, 1.0, 0.0, 0.0)
+        along += (0.0, 0.025, self.near, 22.0)
+        self.fill_all(across, tint(colour, 0.86))
+        self.fill_all(along, tint(colour, 0.86))
 
     def asphalt(self, rng: np.random.Generator, x0: float, x1: float, z0: float, z1: float) -> None:
         self.fill(x0, x1, z0, z1, tint(ASPHALT, float(rng.uniform(0.8, 1.1))))
@@ -150,12 +158,14 @@ class _Ground:
         for z in (z0 - 0.2, z1):
             self.fill(-90, 90, z, z + 0.2, KERB)
         middle = (z0 + z1) / 2
-        for x in np.arange(start - 30, 30, 4.5).tolist():
-            self.fill(x, x + 2.2, middle, middle + 0.15, MARKING)
+        dashes = np.arange(start - 30, 30, 4.5)[:, None] * (1.0, 1.0, 0.0, 0.0)
+        dashes += (0.0, 2.2, middle, middle + 0.15)
+        self.fill_all(dashes, MARKING)
 
     def zebra(self, x0: float, x1: float, z: float) -> None:
-        for x in np.arange(x0, x1, 1.0).tolist():
-            self.fill(x, x + 0.5, z, z + 2.6, tint(MARKING, 1.03))
+        bars = np.arange(x0, x1, 1.0)[:, None] * (1.0, 1.0, 0.0, 0.0)
+        bars += (0.0, 0.5, z, z + 2.6)
+        self.fill_all(bars, tint(MARKING, 1.03))
 
     def roughen(self, rng: np.random.Generator) -> None:
         top = int(self.camera.horizon) + 1
