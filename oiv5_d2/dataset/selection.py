@@ -117,7 +117,8 @@ def gather(
     verified = verified_classes(labels, wanted.owners, wanted.absent)
     images = pd.DataFrame({"ImageID": image_ids, "Split": tables.split})
     images = images.merge(verified, how="left", left_on="ImageID", right_index=True)
-    listed = tables.images(image_ids).assign(Listed=True)
+    listed = tables.images(image_ids)
+    images = images.assign(Listed=images["ImageID"].isin(listed["ImageID"]))
     images = images.merge(listed, how="left", on="ImageID")
-    text = dict.fromkeys(["PositiveClasses", "NegativeClasses", *CREDITS], "") | {"Listed": False}
+    text = dict.fromkeys(["PositiveClasses", "NegativeClasses", *CREDITS], "")
     return images.fillna(text).sort_values("ImageID", ignore_index=True), seen
