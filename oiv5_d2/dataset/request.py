@@ -1,0 +1,119 @@
+"""What a user asks of ``tools/prepare_data.py``: its config, typed and checked.
+
+The records are not frozen: OmegaConf fills them, which checks the types.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oiv5_d2.openimages import release
+
+
+@dataclass
+class Synthetic:
+    """The synthetic release that is drawn where no real one is wanted."""
+
+    num_images: dict[str, int]
+    """By official split."""
+    size: list[int]
+    """Height and width of the pictures in pixels."""
+    seed: int
+
+
+@dataclass
+class Limit:
+    """How much of each class is enough, see `subset.select`."""
+
+    per_class: int | None
+    unit: str
+    """"images" or "masks"."""
+
+
+@dataclass
+class Data:
+    """Which data are prepared, from where to where; the arguments of `subset.select`."""
+
+    name: str
+    dir: Path
+    source: Path
+    """A folder with ``openimages/`` and ``open-images-dataset/`` as the release's buckets."""
+    synthetic: Synthetic | None
+    """Draw the source, instead of finding it; only ever inside `dir`."""
+    classes: list[str]
+    roll_up: bool
+    splits: list[str]
+    shares: dict[str, float] | None
+    seed: int
+    limit: Limit
+    exclude: list[str]
+    min_predicted_iou: float | None
+    id_prefixes: list[str]
+    only_masked: bool
+
+    @property
+    def parts(self) -> list[str]:
+        """The names of the parts: the splits', or those of the shares that one is cut into."""
+        return list(self.shares or self.splits)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the source is a synthetic release of ours. Another folder is never written to."""
+        return self.synthetic is not None and self.source.is_relative_to(self.dir)
+
+
+@dataclass
+class Request:
+    """What a user asks of `tools/prepare_data.py`: ``configs/prepare.yaml``, typed."""
+
+    data: Data
+    plan: bool
+    force: bool
+    workers: int | None
+    max_missing: float
+    full_decode: bool
+    verify_sample: int
+    d2: Any
+
+    @property
+    def num_workers(self) -> int:
+        """The number of processes: as asked, or one a core that this process may use."""
+        return len(os.sched_getaffinity(0)) if self.workers is None else self.workers
+
+    @property
+    def train_parts(self) -> list[str]:
+        """The parts that are trained on, of those that are prepared."""
+        names = [name.removeprefix(f"{self.data.name}_") for name in self.d2["DATASETS"]["TRAIN"]]
+        return sorted(set(names) & set(self.data.parts))
+
+
+def check(request: Request) -> None:
+    """Refuse what can't be done before anything is.
+
+    Raises:
+        ValueError: a setting without meaning; the message names it.
+        FileNotFoundError: the source is not there; the message says what has to be.
+    """
+    if request.num_workers < 1:
+        raise ValueError(f"workers={request.workers}: at least 1 is needed, or null for all cores")
+    if not 0 <= request.max_missing <= 1:
+        raise ValueError(f"max_missing={request.max_missing}: a share is from 0 to 1")
+    if request.verify_sample < 0:
+        raise ValueError(f"verify_sample={request.verify_sample}: it must be 0 or more")
+    synthetic = request.data.synthetic
+    if synthetic is not None and len(synthetic.size) != 2:
+        raise ValueError(f"data.synthetic.size={synthetic.size}: it is height and width")
+    if not request.data.is_drawn:
+        _check_source(request.data)
+
+
+def _check_source(data: Data) -> None:
+    for name in (release.ANNOTATIONS_DIR, release.IMAGES_DIR):
+        if not (data.source / name).is_dir():
+            raise FileNotFoundError(
+                f"data.source={data.source}: there is no folder {data.source / name}. The source is"
+                f" a folder laid out as the release's buckets: {release.ANNOTATIONS_DIR}/v5/"
+                f"train-annotations-object-segmentation.csv ..., {release.IMAGES_DIR}/train/"
+                "<ImageID>.jpg ...; without one, use data=mini"
+            )

@@ -1,0 +1,181 @@
+"""Tables for people to read: an audit in words and figures. To draw them is the tools' business."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from oiv5_d2.dataset.extraction import PRESENT
+from oiv5_d2.dataset.inspection import SIZES
+from oiv5_d2.dataset.plan import Plan
+
+
+class Table(NamedTuple):
+    """A table of text. The first column is words, the others are figures unless ``is_prose``."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    is_prose: bool = False
+
+
+def tables(report: Mapping[str, Any]) -> list[Table]:
+    """Return what `audit` found as tables, the findings last; tables without rows are left out."""
+    parts = report["parts"]
+    found = [
+        _pictures(parts),
+        _objects(parts, report["classes"]),
+        _images(parts, report["classes"]),
+        _not_learnt(parts),
+        _masks(parts),
+        *(
+            _mixes(part, parts[part]["balance"], report["classes"])
+            for part in report["train_parts"]
+        ),
+        _findings(report["findings"]),
+    ]
+    return [table for table in found if table.rows]
+
+
+def short_tables(report: Mapping[str, Any]) -> list[Table]:
+    """Return the classes' counts and the findings alone."""
+    found = [_objects(report["parts"], report["classes"]), _findings(report["findings"])]
+    return [table for table in found if table.rows]
+
+
+def not_fetched(manifest: pd.DataFrame) -> Table:
+    """Return which kinds of files could not be had, how many, and why."""
+    bad = manifest[manifest["State"] != PRESENT]
+    counted = bad.groupby(["Kind", "Split", "State", "Reason"])["Path"].agg(["size", "min"])
+    rows = [
+        (f"{row.Kind}s of {row.Split}", str(row.size), f"{row.State}: {row.Reason}", str(row.min))
+        for row in counted.reset_index().itertuples(index=False)
+    ]
+    return Table("Files that could not be had", ("files", "number", "why", "such as"), rows, True)
+
+
+def plan_tables(plan: Plan) -> list[Table]:
+    """Return what is needed of the source."""
+    if not plan.needs:
+        return []
+    classes = tuple(plan.needs[0].num_objects)
+    columns = ("part", "pictures", "bytes", "masks", "bytes", "not at the source", *classes)
+    rows = []
+    for need in plan.needs:
+        figures = (
+            need.num_images,
+            need.image_bytes,
+            need.num_masks,
+            need.mask_bytes,
+            need.num_absent,
+            *need.num_objects.values(),
+            need.num_ignored,
+        )
+        rows.append((need.part, *(f"{figure:,}" for figure in figures)))
+    return [Table("What is needed, and objects to learn by class", (*columns, "ignored"), rows)]
+
+
+def _pictures(parts: Mapping[str, Any]) -> Table:
+    columns = ("part", "wanted", "left out", "usable", "with objects to learn", "faulty")
+    rows = []
+    for part, described in parts.items():
+        images = described["images"]
+        num_faulty = sum(len(entries) for entries in images["faults"].values())
+        figures = (
+            images["wanted"],
+            len(images["left_out"]),
+            images["usable"],
+            images["with_objects_to_learn"],
+            num_faulty,
+        )
+        rows.append((part, *map(str, figures)))
+    return Table("Pictures", columns, rows)
+
+
+def _objects(parts: Mapping[str, Any], classes: Sequence[str]) -> Table:
+    """Return objects to learn by class and, indented, by released label, in each part."""
+    rows = []
+    for name in classes:
+        each = [described["classes"][name] for described in parts.values()]
+        rows.append((name, *(_by_size(entry) for entry in each)))
+        labels = sorted({label for entry in each for label in entry["labels"]})
+        if labels != [name]:
+            rows += [
+                (f"  {label}", *(_by_size(entry["labels"].get(label)) for entry in each))
+                for label in labels
+            ]
+    return Table("Objects to learn (small/medium/large ones)", ("class", *parts), rows)
+
+
+def _by_size(entry: Mapping[str, Any] | None) -> str:
+    if entry is None or not entry["to_learn"]:
+        return "0"
+    return f"{entry['to_learn']:,} ({'/'.join(str(entry['sizes'][size]) for size in SIZES)})"
+
+
+def _images(parts: Mapping[str, Any], classes: Sequence[str]) -> Table:
+    rows = [
+        (name, *(f"{described['classes'][name]['images']:,}" for described in parts.values()))
+        for name in classes
+    ]
+    return Table("Images with an object to learn", ("class", *parts), rows)
+
+
+def _not_learnt(parts: Mapping[str, Any]) -> Table:
+    ignored = [described["objects"]["ignored"] for described in parts.values()]
+    rows = [
+        (reason, *(str(each.get(reason, 0)) for each in ignored))
+        for reason in sorted({reason for each in ignored for reason in each})
+    ]
+    return Table("Objects kept as ignored, by reason", ("reason", *parts), rows)
+
+
+def _masks(parts: Mapping[str, Any]) -> Table:
+    columns = (
+        "part",
+        "IoU with box: least",
+        "5 %",
+        "median",
+        "pixels outside box",
+        "tiny",
+        "PredictedIoU: known",
+        "median",
+    )
+    rows = []
+    for part, described in parts.items():
+        fit, predicted = described["mask_box_iou"], described["predicted_iou"]
+        figures = (
+            *(_decimal(fit[key]) for key in ("min", "p5", "median")),
+            str(described["outside_box"]["num_masks"]),
+            str(described["tiny"]["num_masks"]),
+            str(predicted["num"]),
+            _decimal(predicted["median"]),
+        )
+        rows.append((part, *figures))
+    return Table("Masks to learn", columns, rows)
+
+
+def _mixes(part: str, balance: Mapping[str, Any], classes: Sequence[str]) -> Table:
+    """Return what samplers show; those that change nothing against the line above are left out."""
+    columns = ("d2.DATALOADER", *classes, "most : least", "most repeats")
+    chosen = balance["recommended"]["DATALOADER.REPEAT_THRESHOLD"]
+    rows: list[tuple[str, ...]] = []
+    for kind, key in [("", "mixes"), (", without root", "mixes_without_square_root")]:
+        for mix in balance[key]:
+            name = f"REPEAT_THRESHOLD={mix['threshold']}{kind}"
+            name = name if mix["threshold"] else "TrainingSampler: each image once"
+            mark = "  <- recommended" if not kind and mix["threshold"] == chosen else ""
+            shares = [f"{share:.1%}" for share in mix["shares"]]
+            figures = (*shares, f"{mix['ratio']:.1f}", f"{mix['most_repeats']:.1f}")
+            if mark or not rows or figures != rows[-1][1:]:
+                rows.append((name + mark, *figures))
+    return Table(f"Expected class mix of objects when training on {part}", columns, rows)
+
+
+def _findings(findings: list[Mapping[str, str]]) -> Table:
+    rows = [(f["severity"], f["part"], f["what"], f["remedy"]) for f in findings]
+    return Table("Findings", ("severity", "part", "what", "remedy"), rows, is_prose=True)
+
+
+def _decimal(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,179 @@
+"""Make training data out of a release:  python tools/prepare_data.py data=mini.
+
+Select, fetch, convert, verify, audit; what is done is not done again. What would be done: plan=true
+A folder laid out as the release:  python tools/prepare_data.py data=folder data.source=/path
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from oiv5_d2.dataset import summary
+from oiv5_d2.dataset.audit import read_audit
+from oiv5_d2.dataset.coco import coco_path
+from oiv5_d2.dataset.fetch import read_manifest
+from oiv5_d2.dataset.plan import Plan, make_plan
+from oiv5_d2.dataset.preparation import stages
+from oiv5_d2.dataset.request import Request, check
+from oiv5_d2.dataset.stages import Advance, is_done, locked
+from oiv5_d2.dataset.stages import run as run_stage
+from oiv5_d2.errors import report_errors
+
+SECONDS_BETWEEN_LINES = 10.0
+LOG_WIDTH = 160  # columns, where there is no terminal to ask
+
+console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=False)
+logger = logging.getLogger(__name__)
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="prepare")
+def main(run: DictConfig) -> None:
+    """Do every stage that is not done, and say what came out."""
+    set_up_logging()
+    request = read_request(run)
+    check(request)
+    if request.plan:
+        with shown_progress("read tables", 0, "bytes") as advance:
+            plan = make_plan(request, advance)
+        show_plan(plan, request)
+        return
+    with locked(request.data.dir):
+        num_run = run_stages(request)
+    if num_run == 0:
+        logger.info("Everything is done already; force=true does it again")
+    show_summary(request, in_full=num_run > 0)
+
+
+def read_request(run: DictConfig) -> Request:
+    """Return the composed config as a checked record."""
+    try:
+        typed = OmegaConf.merge(OmegaConf.structured(Request), run)
+        return cast("Request", OmegaConf.to_object(typed))
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+
+
+def run_stages(request: Request) -> int:
+    """Run the stages that are not done; return how many."""
+    num_run = 0
+    for stage in stages(request):
+        if not request.force and is_done(stage, request.data.dir):
+            logger.info("%s: done", stage.name)
+            continue
+        with shown_progress(stage.name, stage.count(), stage.unit) as advance:
+            run_stage(stage, request.data.dir, advance)
+        num_run += 1
+    return num_run
+
+
+@contextmanager
+def shown_progress(name: str, total: int, unit: str) -> Iterator[Advance]:
+    """Show a bar on a terminal, and a line now and then where there is none."""
+    start = time.monotonic()
+    show = bar if console.is_terminal else lines
+    with show(name, total, unit) as advance:
+        yield advance
+    logger.info("%s: done in %.1f s", name, time.monotonic() - start)
+
+
+@contextmanager
+def bar(name: str, total: int, unit: str) -> Iterator[Advance]:
+    amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(name, total=total or None)
+        yield lambda num_done: progress.advance(task, num_done)
+
+
+@contextmanager
+def lines(name: str, total: int, unit: str) -> Iterator[Advance]:
+    shown, num_done = time.monotonic(), 0
+
+    def advance(num_more: int) -> None:
+        nonlocal shown, num_done
+        num_done += num_more
+        if time.monotonic() - shown >= SECONDS_BETWEEN_LINES:
+            shown = time.monotonic()
+            logger.info("%s: %s of %s %s", name, f"{num_done:,}", f"{total:,}", unit)
+
+    yield advance
+
+
+def show_plan(plan: Plan, request: Request) -> None:
+    """Print what would be done."""
+    for name, done in plan.stages:
+        console.print(f"{name}: {'done' if done else 'to do'}")
+    if request.data.is_drawn and not plan.needs:
+        console.print(f"The release is to be drawn: {request.data.synthetic}")
+    for table in summary.plan_tables(plan):
+        draw(table)
+    console.print(f"Free on the disk of {request.data.dir}: {plan.free_bytes / 1e9:.1f} GB")
+
+
+def show_summary(request: Request, in_full: bool) -> None:
+    """Print what came out, where it is, and what to do next."""
+    data = request.data
+    report = read_audit(data.dir)
+    tables = summary.tables(report) if in_full else summary.short_tables(report)
+    for table in [*tables, summary.not_fetched(read_manifest(data.dir / "manifest.csv"))]:
+        if table.rows:
+            draw(table)
+    console.print("COCO files:", *(coco_path(data.dir, part) for part in data.parts))
+    console.print(f"Pictures: {data.dir / 'images'}   audit: {data.dir / 'audit.json'}")
+    console.print("Next:")
+    for command in next_commands(request):
+        console.print(f"  {command}", soft_wrap=True)
+
+
+def next_commands(request: Request) -> list[str]:
+    """Return the commands that show and train what was prepared, with the same choice of data."""
+    choice = HydraConfig.get().runtime.choices.data
+    words = [word for word in HydraConfig.get().overrides.task if word.startswith("data.")]
+    chosen = " ".join([f"data={choice}", *words])
+    experiment = "quickstart" if request.data.is_drawn else "r50_traffic"
+    return [
+        f"python tools/show_data.py {chosen}",
+        f"python tools/train_net.py +experiment={experiment} {chosen}",
+    ]
+
+
+def draw(table: summary.Table) -> None:
+    """Print a table."""
+    drawn = Table(title=table.title, title_justify="left", expand=False)
+    for index, column in enumerate(table.columns):
+        is_text = table.is_prose or index == 0
+        drawn.add_column(column, justify="left" if is_text else "right", no_wrap=not table.is_prose)
+    for row in table.rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    console.print(drawn)
+
+
+def set_up_logging() -> None:
+    """Log to the screen: beside the bars on a terminal, as plain lines where there is none."""
+    plain = logging.StreamHandler(sys.stdout)
+    handler = RichHandler(console=console, show_path=False) if console.is_terminal else plain
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)
+
+
+if __name__ == "__main__":
+    report_errors(main, "prepare")
