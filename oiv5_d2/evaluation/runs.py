@@ -74,16 +74,16 @@ def find_part(record: Record, part: str) -> Prepared:
     Raises:
         FileNotFoundError: that part is not prepared; the message is the command that does it.
     """
-    name, files = next(iter(record["data"].items()))
-    json_path = Path(files["json"])
-    family = name.removesuffix(f"_{json_path.stem}")
-    (found,) = locate(
-        family,
-        json_path.parent.parent,
-        [f"{family}_{part}"],
-        make=f"python tools/prepare_data.py data={family}",
-    )
+    family, data_dir = _family(record)
+    make = f"python tools/prepare_data.py data={family}"
+    (found,) = locate(family, data_dir, [f"{family}_{part}"], make)
     return found
+
+
+def find_dataset(record: Record, dataset_name: str) -> Prepared:
+    """Return the same by the full name, ``{family}_{part}``."""
+    family, _ = _family(record)
+    return find_part(record, dataset_name.removeprefix(f"{family}_"))
 
 
 def load_cfg(run_dir: Path, weights_path: Path, device: str | None) -> CfgNode:
@@ -170,6 +170,13 @@ def read_predictions(run_dir: Path, dataset_name: str) -> list[dict[str, Any]]:
     except ValueError as error:
         raise ValueError(f"{path} is no readable JSON ({error}): evaluate again") from error
     return found
+
+
+def _family(record: Record) -> tuple[str, Path]:
+    """Return the name that a run's data sets share, and their data folder."""
+    name, files = next(iter(record["data"].items()))
+    json_path = Path(files["json"])
+    return name.removesuffix(f"_{json_path.stem}"), json_path.parents[1]
 
 
 def _device_here(device: str) -> str:

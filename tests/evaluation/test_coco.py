@@ -11,6 +11,9 @@ from oiv5_d2.evaluation.results import read_results
 
 from detectron2.structures import Boxes, Instances  # isort: skip
 
+# pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to mend.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+
 
 class Oracle:
     """Answers with the truth, moved to the right by some pixels, without the regions to ignore."""

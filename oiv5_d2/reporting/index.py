@@ -1,0 +1,57 @@
+"""``experiments/README.md``: the table of all records, made from what each says of itself."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from oiv5_d2.openimages.files import whole_file
+from oiv5_d2.reporting.record import NO_ANSWER, README, RECORD_JSON, read_answer
+from oiv5_d2.reporting.tables import Table, score, to_markdown
+
+INTRODUCTION = """# Experiments
+
+One folder an experiment, written by `python tools/write_report.py run=outputs/<name>` from a
+finished run; only the answers are written by people. Average precision is 0 to 100."""
+METRICS = {"segm/AP": "segm AP", "segm/AP50": "AP50", "bbox/AP": "box AP"}
+
+
+def write_index(experiments_dir: Path) -> Path:
+    """Write the table of all records below a folder, and return its path.
+
+    Raises:
+        ValueError: a record is damaged.
+    """
+    rows: list[tuple[str, ...]] = []
+    for path in sorted(experiments_dir.glob(f"*/{RECORD_JSON}")):
+        rows += _rows(path)
+    headers = ("experiment", "question", "answer", "data", *METRICS.values(), "hours", "on")
+    table = Table(headers, tuple(rows), num_names=4)
+    target = experiments_dir / README
+    with whole_file(target) as part:
+        part.write_text(f"{INTRODUCTION}\n\n{to_markdown(table)}\n")
+    return target
+
+
+def _rows(record_path: Path) -> list[tuple[str, ...]]:
+    """Return one row a data set that the experiment was judged on."""
+    folder = record_path.parent
+    try:
+        record: dict[str, Any] = json.loads(record_path.read_text())
+        answer = read_answer(folder / README)
+        first = (
+            f"[{record['name']}]({folder.name}/{README})",
+            record["question"],
+            "" if answer == NO_ANSWER else answer,
+        )
+        last = (f"{record['hours']:.2f}", record["machine"].split(";")[0])
+        return [
+            (*first, dataset, *(_score(metrics.get(key)) for key in METRICS), *last)
+            for dataset, metrics in record["results"].items()
+        ]
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{record_path} is damaged ({error}): write the record again") from error
+
+
+def _score(value: float | None) -> str:
+    return score(math.nan if value is None else value)

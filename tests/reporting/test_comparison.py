@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oiv5_d2.dataset import masks
+from oiv5_d2.reporting.comparison import (
+    MIN_SCORE,
+    Scored,
+    choose_telling,
+    compare,
+    comparison_sheet,
+    found_shapes,
+    quality,
+    score_pictures,
+)
+from oiv5_d2.reporting.gallery import open_part
+from oiv5_d2.reporting.sheets import lay_out
+from oiv5_d2.reporting.truth import Annotated, read_pictures
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+
+
+def block(x, category_id=1, iscrowd=0, width=20):
+    mask = np.zeros((40, 100), dtype=bool)
+    mask[10:30, x : x + width] = True
+    return {
+        "image_id": 1,
+        "category_id": category_id,
+        "bbox": [float(x), 10.0, float(width), 20.0],
+        "segmentation": masks.encode(mask),
+        "iscrowd": iscrowd,
+    }
+
+
+def guess(x, category_id=1, score=0.9):
+    return block(x, category_id) | {"score": score}
+
+
+def test_the_truth_itself_is_perfect():
+    assert quality([block(0), block(50)], [guess(50), guess(0)]) == 1
+
+
+def test_what_is_missed_and_what_is_made_up_cost_the_same():
+    missed = quality([block(0), block(50)], [guess(0)])
+    made_up = quality([block(0)], [guess(0), guess(50)])
+    assert missed == made_up == pytest.approx(1 / 1.5)
+
+
+def test_a_loose_fit_costs_what_it_misses():
+    assert quality([block(0)], [guess(4)]) == pytest.approx(16 / 24)
+
+
+def test_a_fit_of_less_than_half_is_both_missed_and_made_up():
+    assert quality([block(0)], [guess(12)]) == 0
+
+
+def test_another_class_does_not_count():
+    assert quality([block(0, 1)], [guess(0, 2)]) == 0
+
+
+def test_the_second_find_of_an_object_is_made_up():
+    assert quality([block(0)], [guess(0), guess(0, score=0.8)]) == pytest.approx(1 / 1.5)
+
+
+def test_a_find_in_a_region_to_ignore_costs_nothing():
+    annotations = [block(0), block(40, iscrowd=1, width=60)]
+    assert quality(annotations, [guess(0), guess(60)]) == 1
+
+
+def test_nothing_found_is_zero():
+    assert quality([block(0)], []) == 0
+
+
+@given(st.lists(st.integers(0, 79), max_size=4), st.lists(st.integers(0, 79), max_size=4))
+def test_quality_is_a_share(true, found):
+    assert 0 <= quality([block(x) for x in true], [guess(x) for x in found]) <= 1 + 1e-9
+
+
+def test_pictures_without_an_object_are_not_scored_and_low_scores_not_used():
+    pictures = [
+        Annotated({"id": 1}, [block(0)]),
+        Annotated({"id": 2}, [block(0, iscrowd=1) | {"image_id": 2}]),
+    ]
+    (scored,) = score_pictures(pictures, [guess(0), guess(50, score=MIN_SCORE - 0.01)])
+    assert scored.picture.image["id"] == 1 and scored.quality == 1 and len(scored.found) == 1
+
+
+def scored(number, num_objects=2):
+    picture = Annotated({"id": number}, [block(0)] * num_objects)
+    return Scored(picture, [], number / 100)
+
+
+def numbers(telling):
+    return {kind: [one.picture.image["id"] for one in group] for kind, group in telling.items()}
+
+
+def test_the_best_the_middle_and_the_worst_are_told():
+    telling = choose_telling([scored(i) for i in range(11)], 1)
+    assert numbers(telling) == {"best": [10], "typical": [5], "worst": [0]}
+
+
+def test_single_objects_are_left_out_where_there_are_enough_others():
+    many = [scored(i) for i in range(10, 40)] + [scored(99, 1), scored(1, 1)]
+    assert numbers(choose_telling(many, 2))["best"] == [39, 38]
+
+
+@given(st.integers(0, 12), st.integers(1, 3))
+def test_no_picture_is_told_twice(num_pictures, num_each):
+    telling = numbers(choose_telling([scored(i) for i in range(num_pictures)], num_each))
+    told = [number for group in telling.values() for number in group]
+    assert len(told) == len(set(told)) <= 3 * num_each
+    assert bool(told) == bool(num_pictures)
+
+
+def test_finds_are_tagged_with_class_and_score():
+    (shape,) = found_shapes([guess(5, 2, score=0.876)], {2: "Car"})
+    assert shape.tag == "Car 0.88" and shape.box == (5, 10, 25, 30) and shape.mask.sum() == 400
+
+
+def test_pairs_fit_their_sheet_and_name_the_photographer(street):
+    images_dir = street.data_dir / "images"
+    part = open_part("street_test", street.coco_path("test"), images_dir, {})
+    pictures = read_pictures(part.coco_path, part.overview.traits)
+    truth = [one | {"score": 0.9} for p in pictures for one in p.annotations if not one["iscrowd"]]
+    telling = choose_telling(score_pictures(pictures, truth), 1)
+    cells = compare(part, telling)
+    assert len(cells) == 3 and cells[0].caption.startswith("best: quality 1.00")
+    assert cells[0].detail == "2 objects, 2 found; photo: Ann Other"
+    left, right = np.split(cells[0].picture[:, [100, 504]], 2, axis=1)
+    assert left.shape == right.shape
+    assert lay_out(comparison_sheet(part, "title", 2), cells).shape[1] > 1600

@@ -1,0 +1,32 @@
+import pandas as pd
+from PIL import Image
+
+from oiv5_d2.reporting.curves import write_curves
+
+
+def scalars(**columns):
+    return pd.DataFrame({"iteration": [19, 39, 59], **columns})
+
+
+def test_curves_are_a_picture_that_can_be_read_back(tmp_path):
+    losses = {"total_loss": [3.0, 2.0, 1.0], "loss_mask": [0.7, 0.6, None], "lr": [0.1, 0.1, 0.0]}
+    write_curves(scalars(**losses, **{"segm/AP": [None, 5.0, 9.0]}), "street", tmp_path / "c.png")
+    with Image.open(tmp_path / "c.png") as picture:
+        assert picture.size == (1100, 682)
+
+
+def test_the_same_numbers_give_the_same_bytes(tmp_path):
+    for name in ("a.png", "b.png"):
+        write_curves(scalars(total_loss=[3.0, 2.0, 1.0]), "street", tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_other_numbers_give_another_picture(tmp_path):
+    for name, last in (("a.png", 1.0), ("b.png", 2.5)):
+        write_curves(scalars(total_loss=[3.0, 2.0, last]), "street", tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+
+
+def test_a_run_without_any_number_still_gives_a_picture(tmp_path):
+    write_curves(pd.DataFrame({"iteration": [19]}), "street", tmp_path / "c.png")
+    assert (tmp_path / "c.png").stat().st_size > 1000

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from oiv5_d2.reporting.gallery import (
+    CELL,
+    as_fed,
+    as_prepared,
+    describe,
+    legend,
+    open_part,
+    pick,
+    write_sheets,
+)
+from oiv5_d2.reporting.pictures import Shape
+from oiv5_d2.reporting.sheets import Cell
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+
+
+@pytest.fixture
+def part(street):
+    images_dir = street.data_dir / "images"
+    return open_part("street_train", street.coco_path("train"), images_dir, {})
+
+
+def ids(pictures):
+    return [picture.image["id"] for picture in pictures]
+
+
+def test_a_default_choice_shows_every_class_and_oddity(part):
+    chosen = ids(pick(part, 4, seed=0, classes=[], image_ids=[]))
+    assert {2, 4, 5, 6} == set(chosen)  # no mask, the only light, group of, nothing at all
+
+
+def test_classes_narrow_the_choice(part):
+    assert ids(pick(part, 10, seed=0, classes=["Traffic light"], image_ids=[])) == [4]
+
+
+def test_named_pictures_are_taken_as_they_are(part):
+    assert ids(pick(part, 1, seed=0, classes=[], image_ids=["3", "1"])) == [1, 3]
+
+
+def test_an_unknown_class_is_named_with_those_there_are(part):
+    with pytest.raises(ValueError, match="classes=Bus: this data has Person, Car"):
+        pick(part, 1, seed=0, classes=["Bus"], image_ids=[])
+
+
+def test_cells_are_drawn_pictures_with_what_is_on_them(part):
+    (cell,) = as_prepared(part, pick(part, 1, seed=0, classes=[], image_ids=["2"]))
+    assert cell.picture.shape[1] == CELL[1] and cell.picture.shape[0] <= CELL[0]
+    assert (cell.caption, cell.detail) == ("0000000000000002", "Person 1, Car 1; ignored 1")
+
+
+def test_fed_rows_hold_the_picture_and_its_draws(part):
+    pictures = pick(part, 2, seed=0, classes=[], image_ids=["1", "2"])
+    asked = []
+
+    def feed(picture, num_draws):
+        asked.append((picture.image["id"], num_draws))
+        return [(np.zeros((30, 40, 3), np.uint8), [])] * num_draws
+
+    cells = list(as_fed(part, pictures, feed, columns=3))
+    assert asked == [(1, 2), (2, 2)] and len(cells) == 6
+    assert cells[1].caption == "as fed, 1: 40 x 30 px" and cells[1].detail == "no object"
+
+
+def test_many_cells_become_several_sheets(part, tmp_path):
+    cells = [Cell(np.zeros((*CELL, 3), np.uint8), str(i)) for i in range(25)]
+    paths = write_sheets(cells, part, "as prepared", 4, tmp_path / "out" / "train.jpg")
+    assert [path.name for path in paths] == ["train_1.jpg", "train_2.jpg"]
+    with Image.open(paths[0]) as sheet:
+        assert sheet.size[0] > 4 * CELL[1] and sheet.size[1] > 6 * CELL[0]
+
+
+def test_the_same_pictures_give_the_same_bytes(part, tmp_path):
+    pictures = pick(part, 3, seed=0, classes=[], image_ids=[])
+    for name in ("a.jpg", "b.jpg"):
+        write_sheets(list(as_prepared(part, pictures)), part, "kind", 2, tmp_path / name)
+    assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
+
+
+def test_the_legend_counts_the_whole_part(part):
+    assert [e.text for e in legend(part)] == [
+        "Person  5",
+        "Car  5",
+        "Traffic light  1",
+        "ignored  2",
+    ]
+
+
+def test_what_is_on_a_picture_is_told_most_first():
+    car, person = Shape("Car", (0, 0, 1, 1)), Shape("Person", (0, 0, 1, 1))
+    assert describe([person, car, car]) == "Car 2, Person 1"
+    assert describe([car._replace(ignored=True)]) == "no object; ignored 1"

@@ -1,0 +1,120 @@
+import json
+import shutil
+
+import pytest
+import yaml
+from PIL import Image
+
+from oiv5_d2.reporting.index import write_index
+from oiv5_d2.reporting.record import NO_ANSWER, read_answer, write_record
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+
+
+@pytest.fixture(scope="module")
+def record_dir(kept_run_dir, tmp_path_factory, street):
+    """A record, read only."""
+    experiments_dir = tmp_path_factory.mktemp("experiments")
+    return write_record(kept_run_dir, experiments_dir, street.root, None, with_pictures=True)
+
+
+def test_a_record_has_its_files_and_they_are_small(record_dir):
+    names = {path.name for path in record_dir.iterdir()}
+    assert names == {
+        *("README.md", "record.json", "config.yaml", "metrics.csv"),
+        *("curves.png", "predictions.jpg"),
+    }
+    pictures = [record_dir / "curves.png", record_dir / "predictions.jpg"]
+    assert sum(path.stat().st_size for path in pictures) < 700_000
+    for path in pictures:
+        with Image.open(path) as picture:
+            picture.load()
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        "# street\n",
+        "- **Question** Does it find people | cars?\n",
+        f"- **Answer** {NO_ANSWER}\n",
+        "- **Run** `python tools/train_net.py +experiment=street data.dir=data/street`\n",
+        "- **Code** 0123456789abcdef0123456789abcdef01234567, with uncommitted changes\n",
+        "6 pictures, 11 instances",
+        "- **On** 2 cores of Fast(R) Processor; torch 2.9, detectron2 0.6, python 3.11.7; "
+        "1.50 h; seed 7\n",
+        "- **W&B** offline run abc12def\n",
+        "| data | pictures | segm AP | AP50 | AP75 | APs | APm | APl | box AP |\n",
+        "| street_test | 6 | 41.5 | 41.5 | 41.5 | 41.5 | 41.5 | 41.5 | 50.0 |\n",
+        "| street_test | Person | 5 | 41.5 | 41.5 | 50.0 | 50.0 |\n",
+        "| street_test | Traffic light | 0 | - | - | - | - |\n",
+        "Traffic light: no object to find in street_test",
+        "(curves.png)",
+        "(predictions.jpg)",
+    ],
+)
+def test_the_page_says(record_dir, fact):
+    assert fact in (record_dir / "README.md").read_text()
+
+
+def test_the_page_names_the_data_by_its_fingerprint(record_dir, kept_run_dir):
+    page = (record_dir / "README.md").read_text()
+    for name, files in json.loads((kept_run_dir / "run.json").read_text())["data"].items():
+        assert f"{name} sha256 {files['sha256'][:12]}, 6 pictures" in page
+
+
+def test_no_absolute_path_gets_into_a_record(record_dir, kept_run_dir, street):
+    write_index(record_dir.parent)
+    texts = [p.read_bytes() for p in record_dir.parent.rglob("*") if p.is_file()]
+    assert len(texts) == 7
+    for text in texts:
+        for secret in (kept_run_dir.parents[2], street.root, record_dir.parent, "/home", "someone"):
+            assert str(secret).encode() not in text
+
+
+def test_the_whole_configuration_is_kept(record_dir):
+    config = yaml.safe_load((record_dir / "config.yaml").read_text())
+    assert config["MODEL"] == {"WEIGHTS": "weights.pkl", "MASK_ON": True}
+    assert config["OUTPUT_DIR"] == "2026-01-02_03-04-05"
+
+
+def test_metrics_are_the_evaluations(record_dir):
+    lines = (record_dir / "metrics.csv").read_text().splitlines()
+    assert lines == ["iteration,segm/AP,segm/AP50", "40,41.50,77.25"]
+
+
+def test_the_same_run_gives_the_same_bytes(record_dir, kept_run_dir, tmp_path, street):
+    again = write_record(kept_run_dir, tmp_path, street.root, None, with_pictures=True)
+    first, second = ({p.name: p.read_bytes() for p in d.iterdir()} for d in (record_dir, again))
+    assert first == second
+
+
+def test_an_answer_is_kept_when_the_record_is_written_again(run_dir, tmp_path, street):
+    def write():
+        return write_record(run_dir, tmp_path, street.root, None, with_pictures=False) / "README.md"
+
+    readme = write()
+    readme.write_text(readme.read_text().replace(NO_ANSWER, "Yes: +3 AP for | an hour."))
+    assert write().read_text().count("- **Answer** Yes: +3 AP for | an hour.\n") == 1
+    assert read_answer(readme) == "Yes: +3 AP for | an hour."
+
+
+def test_a_record_without_pictures_has_another_name_and_no_link_to_them(run_dir, tmp_path, street):
+    other = write_record(run_dir, tmp_path, street.root, "again", with_pictures=False)
+    assert other.name == "again" and (other / "README.md").read_text().startswith("# again\n")
+    assert not (other / "predictions.jpg").exists()
+    assert "predictions.jpg" not in (other / "README.md").read_text()
+
+
+def test_a_run_that_was_never_judged_is_told(run_dir, street, tmp_path):
+    shutil.rmtree(run_dir / "evaluation")
+    with pytest.raises(FileNotFoundError, match=r"never judged: python tools/evaluate\.py run="):
+        write_record(run_dir, tmp_path, street.root, None, with_pictures=False)
+
+
+def test_hardware_is_named_by_its_gpus_where_there_are_some(run_dir, street, tmp_path):
+    path = run_dir / "run.json"
+    record = json.loads(path.read_text())
+    record["hardware"]["gpus"] = ["Big Chip"] * 8
+    path.write_text(json.dumps(record))
+    folder = write_record(run_dir, tmp_path, street.root, None, with_pictures=False)
+    assert "- **On** 8 x Big Chip; torch" in (folder / "README.md").read_text()

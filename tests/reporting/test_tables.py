@@ -1,0 +1,51 @@
+import math
+
+from oiv5_d2.evaluation.results import METRICS, Results
+from oiv5_d2.reporting.tables import Table, ap_table, class_table, score, to_markdown, to_text
+
+SEGM = dict(zip(METRICS, (40.04, 70.0, 41.0, math.nan, 30.0, 50.0), strict=True))
+BOX = dict.fromkeys(METRICS, 45.0)
+PER_CLASS = {"AP-Car": 40.0, "AP50-Car": 71.0, "AP-Bus": math.nan, "AP50-Bus": math.nan}
+RESULTS = Results(
+    "mini_test", "ab" * 32, 1200, {"Car": 1234, "Bus": 0}, {"segm": SEGM | PER_CLASS, "bbox": BOX}
+)
+
+
+def test_the_main_table_has_all_of_cocos_mask_metrics_and_box_ap():
+    table = ap_table([RESULTS])
+    assert table.headers == (
+        *("data", "pictures", "segm AP"),
+        *("AP50", "AP75", "APs", "APm", "APl", "box AP"),
+    )
+    assert table.rows == (
+        ("mini_test", "1,200", "40.0", "70.0", "41.0", "-", "30.0", "50.0", "45.0"),
+    )
+
+
+def test_a_box_model_has_its_box_metrics_there():
+    table = ap_table([RESULTS._replace(tasks={"bbox": BOX})])
+    assert table.headers[2] == "box AP" and len(table.headers) == 8
+
+
+def test_the_class_table_shows_absent_classes_without_a_number():
+    rows = class_table([RESULTS]).rows
+    assert rows[0][:5] == ("mini_test", "Car", "1,234", "40.0", "71.0")
+    assert rows[1][:5] == ("mini_test", "Bus", "0", "-", "-")
+
+
+def test_markdown_has_a_row_a_line_and_survives_bars():
+    lines = to_markdown(Table(("name", "AP"), (("a|b", "1.0"),))).splitlines()
+    assert lines == ["| name | AP |", "| --- | ---: |", r"| a\|b | 1.0 |"]
+
+
+def test_text_aligns_names_left_and_numbers_right():
+    text = to_text(Table(("name", "AP"), (("car", "1.0"), ("traffic light", "10.0"))))
+    assert text.splitlines() == [
+        "name             AP",
+        "car             1.0",
+        "traffic light  10.0",
+    ]
+
+
+def test_zero_is_a_score_and_nothing_is_none():
+    assert (score(0.0), score(math.nan)) == ("0.0", "-")

@@ -1,0 +1,82 @@
+import json
+
+import numpy as np
+import pytest
+
+from oiv5_d2.dataset import masks
+from oiv5_d2.reporting.truth import (
+    find_ids,
+    read_image,
+    read_label_names,
+    read_pictures,
+    survey,
+    to_shapes,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+
+
+def test_a_survey_counts_objects_apart_from_ignored_regions(street):
+    overview = survey(street.coco_path("train"))
+    assert overview.num_objects == {"Person": 5, "Car": 5, "Traffic light": 1}
+    assert overview.num_ignored == 2 and len(overview.traits) == 6
+
+
+def test_a_survey_notes_children_reasons_and_empty_pictures(street):
+    traits = survey(street.coco_path("train")).traits
+    assert {"Person", "Car", "label /m/03bt1vf", "ignored: no mask"} <= traits[2]
+    assert "ignored: group of" in traits[5] and traits[6] == {"nothing"}
+
+
+def test_only_wanted_pictures_are_read_with_all_that_is_on_them(street):
+    pictures = read_pictures(street.coco_path("train"), [5, 2])
+    assert [p.image["id"] for p in pictures] == [2, 5]
+    assert [len(p.annotations) for p in pictures] == [3, 3]
+
+
+def test_pictures_are_found_by_either_id(street):
+    assert find_ids(street.coco_path("train"), ["0000000000000003", "5"]) == [3, 5]
+
+
+def test_an_unknown_picture_is_named(street):
+    with pytest.raises(ValueError, match="holds no picture ffff"):
+        find_ids(street.coco_path("train"), ["5", "ffff"])
+
+
+def test_shapes_carry_class_child_and_reason(street):
+    (picture,) = read_pictures(street.coco_path("train"), [2])
+    names = read_label_names(street.data_dir / "subset" / "train.json")
+    person, car, ignored = to_shapes(picture.annotations, {1: "Person", 2: "Car"}, names)
+    assert (person.tag, car.tag, ignored.tag) == ("Person (Woman)", "Car", "no mask")
+    assert ignored.ignored and not car.ignored
+    assert person.box == (5, 5, 25, 55)
+    expected = masks.decode(picture.annotations[0]["segmentation"])
+    np.testing.assert_array_equal(person.mask, expected)
+
+
+def test_without_names_a_tag_is_the_class(street):
+    (picture,) = read_pictures(street.coco_path("train"), [1])
+    shapes = to_shapes(picture.annotations, {1: "Person", 2: "Car"}, {})
+    assert [shape.tag for shape in shapes] == ["Person", "Car"]
+
+
+def test_label_names_of_a_folder_without_a_subset_are_none(tmp_path):
+    assert read_label_names(tmp_path / "train.json") == {}
+
+
+def test_label_names_are_found_wherever_the_recipe_lists_them(tmp_path):
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps({"a": [1], "b": {"c": {"Man": {"mid": "/m/04yx4", "masks": 2}}}}))
+    assert read_label_names(path) == {"/m/04yx4": "Man"}
+
+
+def test_a_missing_picture_is_named_with_the_remedy(street):
+    with pytest.raises(FileNotFoundError, match=r"none\.jpg is absent: run tools/prepare_data\.py"):
+        read_image(street.data_dir / "images", "none.jpg")
+
+
+def test_a_grey_picture_is_read_as_colour(tmp_path):
+    from PIL import Image
+
+    Image.new("L", (8, 5), 77).save(tmp_path / "grey.png")
+    assert read_image(tmp_path, "grey.png").shape == (5, 8, 3)
