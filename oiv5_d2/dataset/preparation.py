@@ -7,7 +7,8 @@ from typing import Any
 
 from oiv5_d2.dataset import coco
 from oiv5_d2.dataset.audit import audit
-from oiv5_d2.dataset.fetch import fetch, list_files
+from oiv5_d2.dataset.extraction import CORRUPT
+from oiv5_d2.dataset.fetch import IMAGE, fetch, list_files, read_manifest
 from oiv5_d2.dataset.request import Data, Request
 from oiv5_d2.dataset.stages import Advance, Stage
 from oiv5_d2.dataset.stores import folder_source
@@ -139,6 +140,7 @@ def _fetch(request: Request) -> Stage:
             full_decode=request.full_decode or request.force,
             advance=advance,
         )
+        _remove_corrupt(data.dir)
 
     return Stage(
         name="fetch",
@@ -246,6 +248,17 @@ def _fetched(data: Data) -> list[Path]:
     """Return the folders of pictures and the zips of masks that are there."""
     images = [data.dir / "images" / split for split in data.splits]
     return [*images, *sorted((data.dir / "masks").glob("*.zip"))]
+
+
+def _remove_corrupt(data_dir: Path) -> None:
+    """Remove pictures of an earlier run that turned out damaged, and that the source has no better.
+
+    Training would stop at them; without the file, the image is left out and listed.
+    """
+    manifest = read_manifest(data_dir / MANIFEST_CSV)
+    corrupt = manifest[(manifest["State"] == CORRUPT) & (manifest["Kind"] == IMAGE)]
+    for split, name in zip(corrupt["Split"], corrupt["Path"], strict=True):
+        (data_dir / "images" / split / name).unlink(missing_ok=True)
 
 
 def _remove_other_parts(data: Data) -> None:
