@@ -39,17 +39,18 @@ def annotate(id_, image_id, category_id, box, iscrowd=0):
     }
 
 
-@pytest.fixture
-def street(tmp_path: Path):
-    """Two pictures, a person and two cars to find, a car to ignore; registered as `street`."""
-    image_dir, coco_path = tmp_path / "images", tmp_path / "street.json"
-    image_dir.mkdir()
-    for id_ in (1, 2):
-        Image.new("RGB", (WIDTH, HEIGHT), (90, 90, 90)).save(image_dir / f"{id_}.jpg")
+def write_street(image_dir, coco_path):
+    """Two pictures, a person and two cars to find, a car to ignore."""
+    image_dir.mkdir(parents=True)
+    coco_path.parent.mkdir(exist_ok=True)
+    names = {i: f"{image_dir.name}/{i}.jpg" for i in (1, 2)}
+    for name in names.values():
+        Image.new("RGB", (WIDTH, HEIGHT), (90, 90, 90)).save(image_dir.parent / name)
     content = {
         "info": {},
         "images": [
-            {"id": i, "file_name": f"{i}.jpg", "height": HEIGHT, "width": WIDTH} for i in (1, 2)
+            {"id": i, "file_name": name, "height": HEIGHT, "width": WIDTH}
+            for i, name in names.items()
         ],
         "categories": [{"id": i, "name": name} for i, name in enumerate(CLASSES, start=1)],
         "annotations": [
@@ -60,8 +61,24 @@ def street(tmp_path: Path):
         ],
     }
     coco_path.write_text(json.dumps(content))
-    register_coco_instances("street", {}, str(coco_path), str(image_dir))
-    yield SimpleNamespace(name="street", content=content, coco_path=coco_path, image_dir=image_dir)
+    return content
+
+
+@pytest.fixture
+def street_folder(tmp_path: Path):
+    """A prepared data folder with the parts `train` and `validation`."""
+    data_dir = tmp_path / "data" / "street"
+    for part in ("train", "validation"):
+        write_street(data_dir / "images" / part, data_dir / "coco" / f"{part}.json")
+    return data_dir
+
+
+@pytest.fixture
+def street(street_folder):
+    """Its part `train`, registered as `street`."""
+    coco_path = street_folder / "coco" / "train.json"
+    register_coco_instances("street", {}, str(coco_path), str(street_folder / "images"))
+    yield SimpleNamespace(name="street", content=json.loads(coco_path.read_text()))
     DatasetCatalog.remove("street")
     MetadataCatalog.pop("street", None)
 

@@ -1,0 +1,179 @@
+import json
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from oiv5_d2.evaluation.runs import (
+    evaluate_run,
+    find_finished,
+    find_part,
+    load_cfg,
+    output_dir_of,
+    read_evaluations,
+    read_predictions,
+    read_record,
+)
+from oiv5_d2.openimages.files import sha256
+
+from detectron2.config import get_cfg  # isort: skip
+from detectron2.modeling import build_model  # isort: skip
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+
+
+def write_run(run_dir, **record):
+    run_dir.mkdir(parents=True)
+    (run_dir / "run.json").write_text(json.dumps(record))
+    return run_dir
+
+
+def touch(run_dir, seconds):
+    os.utime(run_dir / "run.json", (seconds, seconds))
+
+
+def test_a_run_is_found_by_its_own_folder(tmp_path):
+    run_dir = write_run(tmp_path / "a", seconds=1.0)
+    assert find_finished(run_dir) == run_dir
+
+
+def test_of_a_folder_of_runs_the_newest_finished_one_is_taken(tmp_path):
+    for name, seconds in (("old", 100), ("new", 200), ("sweep/0", 150)):
+        touch(write_run(tmp_path / name, seconds=1.0), seconds)
+    touch(write_run(tmp_path / "unfinished"), 300)
+    assert find_finished(tmp_path) == tmp_path / "new"
+    assert find_finished(tmp_path / "sweep") == tmp_path / "sweep" / "0"
+
+
+def test_no_finished_run_is_told_with_the_remedy(tmp_path):
+    write_run(tmp_path / "unfinished")
+    with pytest.raises(FileNotFoundError, match=r"no finished run .*tools/train_net\.py"):
+        find_finished(tmp_path)
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    (write_run(tmp_path / "a") / "run.json").write_text('{"seconds')
+    with pytest.raises(ValueError, match=r"run\.json is no readable JSON"):
+        read_record(tmp_path / "a")
+
+
+@pytest.fixture(scope="module")
+def tiny_cfg():
+    """A Mask R-CNN of random weights, as small as they come."""
+    cfg = get_cfg()
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.MASK_ON = True
+    cfg.MODEL.BACKBONE.NAME = "build_resnet_fpn_backbone"
+    cfg.MODEL.RESNETS.DEPTH = 18
+    cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 64
+    cfg.MODEL.RESNETS.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    cfg.MODEL.FPN.IN_FEATURES = ["res2", "res3", "res4", "res5"]
+    cfg.MODEL.FPN.OUT_CHANNELS = 8
+    cfg.MODEL.ANCHOR_GENERATOR.SIZES = [[32], [64], [128], [256], [512]]
+    cfg.MODEL.RPN.IN_FEATURES = ["p2", "p3", "p4", "p5", "p6"]
+    cfg.MODEL.RPN.POST_NMS_TOPK_TEST = 20
+    cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
+    cfg.MODEL.ROI_HEADS.IN_FEATURES = ["p2", "p3", "p4", "p5"]
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = 3
+    cfg.MODEL.ROI_BOX_HEAD.NAME = "FastRCNNConvFCHead"
+    cfg.MODEL.ROI_BOX_HEAD.NUM_FC = 1
+    cfg.MODEL.ROI_BOX_HEAD.FC_DIM = 16
+    cfg.MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION = 7
+    cfg.MODEL.ROI_MASK_HEAD.NAME = "MaskRCNNConvUpsampleHead"
+    cfg.MODEL.ROI_MASK_HEAD.NUM_CONV = 1
+    cfg.MODEL.ROI_MASK_HEAD.CONV_DIM = 8
+    cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION = 14
+    cfg.INPUT.MIN_SIZE_TEST = 64
+    cfg.DATALOADER.NUM_WORKERS = 0
+    cfg.DATASETS.TEST = ("street_train",)
+    return cfg
+
+
+@pytest.fixture(scope="module")
+def weights(tiny_cfg):
+    torch.manual_seed(0)
+    return build_model(tiny_cfg).state_dict()
+
+
+@pytest.fixture
+def run(street_folder, tiny_cfg, weights, tmp_path):
+    """A finished run on the part `train`, and its data folder."""
+    json_path = street_folder / "coco" / "train.json"
+    files = {"json": str(json_path), "images": str(street_folder / "images")}
+    run_dir = write_run(
+        tmp_path / "outputs" / "street" / "now",
+        seconds=1.0,
+        classes=["Person", "Car", "Traffic light"],
+        data={"street_train": files | {"sha256": sha256(json_path)}},
+    )
+    (run_dir / "config.yaml").write_text(tiny_cfg.dump())
+    torch.save({"model": weights}, run_dir / "model_final.pth")
+    return SimpleNamespace(dir=run_dir, weights=run_dir / "model_final.pth", data=street_folder)
+
+
+@pytest.mark.usefixtures("clean_catalog")
+def test_a_finished_run_is_judged_on_another_part(run):
+    output_dir = output_dir_of(run.dir, "street_validation", run.weights)
+    results = evaluate_run(run.dir, "validation", run.weights, None, output_dir)
+    assert results.dataset == "street_validation" and set(results.tasks) == {"bbox", "segm"}
+    np.testing.assert_equal(read_evaluations(run.dir), [results])
+    assert isinstance(read_predictions(run.dir, "street_validation"), list)
+
+
+@pytest.mark.usefixtures("clean_catalog")
+def test_judging_twice_gives_the_same_bytes(run, tmp_path):
+    files = []
+    for name in ("one", "two"):
+        evaluate_run(run.dir, "train", run.weights, "cpu", tmp_path / name)
+        files.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
+    assert files[0] == files[1]
+    assert set(files[0]) == {"results.json", "coco_instances_results.json"}
+
+
+@pytest.mark.usefixtures("clean_catalog")
+def test_weights_of_another_model_are_refused(run, weights, tmp_path):
+    other = {k: v for k, v in weights.items() if not k.startswith("roi_heads")}
+    torch.save({"model": other}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"other\.pth does not fit the model"):
+        evaluate_run(run.dir, "train", tmp_path / "other.pth", None, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("clean_catalog")
+def test_data_that_changed_since_the_run_is_told(run, caplog, tmp_path):
+    path = run.data / "coco" / "train.json"
+    path.write_text(path.read_text() + "\n")
+    evaluate_run(run.dir, "train", run.weights, None, tmp_path / "out")
+    assert "is not what it was when the run was made" in caplog.text
+
+
+def test_a_part_that_is_not_prepared_gives_the_command(run):
+    with pytest.raises(FileNotFoundError, match=r"tools/prepare_data\.py data=street"):
+        find_part(read_record(run.dir), "test")
+
+
+def test_weights_that_are_absent_are_named(run):
+    with pytest.raises(FileNotFoundError, match=r"model_7\.pth is absent"):
+        load_cfg(run.dir, run.dir / "model_7.pth", None)
+
+
+def test_without_a_gpu_a_run_of_a_gpu_is_judged_on_the_cpu(run, caplog, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    text = (run.dir / "config.yaml").read_text().replace("DEVICE: cpu", "DEVICE: cuda")
+    (run.dir / "config.yaml").write_text(text)
+    assert load_cfg(run.dir, run.weights, None).MODEL.DEVICE == "cpu"
+    assert "judging on the CPU" in caplog.text
+
+
+def test_other_weights_have_their_results_apart(tmp_path):
+    final = output_dir_of(tmp_path, "mini_test", tmp_path / "model_final.pth")
+    assert final == tmp_path / "evaluation" / "mini_test"
+    other = output_dir_of(tmp_path, "mini_test", tmp_path / "model_0000099.pth")
+    assert other == tmp_path / "evaluation_model_0000099" / "mini_test"
+
+
+def test_detections_that_are_not_there_give_the_command(run):
+    with pytest.raises(FileNotFoundError, match=r"python tools/evaluate\.py run="):
+        read_predictions(run.dir, "street_train")
