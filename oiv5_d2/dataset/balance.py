@@ -45,7 +45,7 @@ def repeat_factors(
         threshold: t above.
         square_root: as Detectron2 v0.6 has it.
     """
-    frequency = present.mean(axis=0)
+    frequency = present.sum(axis=0) / max(len(present), 1)
     quotient = np.divide(threshold, frequency, out=np.ones_like(frequency), where=frequency > 0)
     of_class = np.maximum(1.0, np.sqrt(quotient) if square_root else quotient)
     factors: NDArray[np.float64] = np.where(present, of_class, 1.0).max(axis=1, initial=1.0)
@@ -73,7 +73,7 @@ def mix(
         threshold=threshold,
         shares=tuple((shown / max(shown.sum(), 1)).tolist()),
         ratio=float(some.max() / some.min()) if len(some) else 1.0,
-        most_repeats=float(factors.max(initial=1.0) / factors.min(initial=factors.max(initial=1))),
+        most_repeats=float(factors.max() / factors.min()) if len(factors) else 1.0,
     )
 
 

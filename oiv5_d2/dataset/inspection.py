@@ -23,6 +23,22 @@ SIZES = ("small", "medium", "large")  # COCO's: below 32 x 32, below 96 x 96, ab
 _SIZE_EDGES = (32**2, 96**2)
 
 
+_OBJECT_TYPES = {
+    "Id": "int64",
+    "ImageRow": "int64",
+    "Category": "int64",
+    "Label": "str",
+    "MaskPath": "str",
+    "Reason": "str",
+    "Area": "int64",
+    "Share": "float64",
+    "Size": "str",
+    "PredictedIoU": "float64",
+    "BoxIoU": "float64",
+    "Outside": "float64",
+}
+
+
 class SeenPicture(NamedTuple):
     """One picture as found on disk."""
 
@@ -87,9 +103,8 @@ def measure_objects(path: Path, images: pd.DataFrame, subset: Subset) -> pd.Data
                 *fit,
             )
         )
-    columns = ["Id", "ImageRow", "Category", "Label", "MaskPath", "Reason", "Area", "Share"]
-    frame = pd.DataFrame(rows, columns=[*columns, "Size", "PredictedIoU", "BoxIoU", "Outside"])
-    return frame.astype({"PredictedIoU": "float64"})
+    frame = pd.DataFrame(rows, columns=list(_OBJECT_TYPES))
+    return frame.astype(_OBJECT_TYPES)  # said, since without rows nothing else says it
 
 
 def inspect_pictures(

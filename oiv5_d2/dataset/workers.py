@@ -36,8 +36,9 @@ def map_tasks(
         yield from map(function, tasks)
         return
     # Not by plain fork: a copy of a process that runs threads (Arrow's, OpenCV's) may hang. The
-    # server imports once, and no worker inherits the lock of the data folder.
+    # server imports once for all workers, and none inherits the lock of the data folder.
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", function.__module__])
     pool = ProcessPoolExecutor(num_workers, context, initializer=_end_with_parent)
     try:
         yield from _in_order(pool, function, tasks, num_workers * TASKS_AHEAD)
