@@ -18,7 +18,6 @@ from oiv5_d2.evaluation.runs import (
     find_finished,
     find_part,
     output_dir_of,
-    read_record,
 )
 from oiv5_d2.reporting.tables import Table, ap_table, class_table
 
@@ -32,7 +31,7 @@ def main(run: DictConfig) -> None:
     if run_dir != Path(run.run):
         logger.info("The newest finished run of %s: %s", run.run, run_dir)
     weights_path = find_weights(run_dir, run.weights)
-    dataset = find_part(read_record(run_dir), run.part)
+    dataset = find_part(run_dir, run.part)
     output_dir = Path(run.output or output_dir_of(run_dir, dataset.name, weights_path))
     results = evaluate_run(run_dir, run.part, weights_path, run.device, output_dir)
     console = Console()

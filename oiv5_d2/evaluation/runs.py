@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
+from omegaconf import OmegaConf
 
 from oiv5_d2.evaluation.coco import evaluate
 from oiv5_d2.evaluation.results import PREDICTIONS_JSON, RESULTS_JSON, Results, read_results
@@ -68,22 +69,22 @@ def read_record(run_dir: Path) -> Record:
     return record
 
 
-def find_part(record: Record, part: str) -> Prepared:
+def find_part(run_dir: Path, part: str) -> Prepared:
     """Return the prepared data of one part of the data set family that a run used.
 
     Raises:
         FileNotFoundError: that part is not prepared; the message is the command that does it.
     """
-    family, data_dir = _family(record)
-    make = f"python tools/prepare_data.py data={family}"
+    family, data_dir = _family(read_record(run_dir))
+    make = _prepare_command(run_dir, family)
     (found,) = locate(family, data_dir, [f"{family}_{part}"], make)
     return found
 
 
-def find_dataset(record: Record, dataset_name: str) -> Prepared:
+def find_dataset(run_dir: Path, dataset_name: str) -> Prepared:
     """Return the same by the full name, ``{family}_{part}``."""
-    family, _ = _family(record)
-    return find_part(record, dataset_name.removeprefix(f"{family}_"))
+    family, _ = _family(read_record(run_dir))
+    return find_part(run_dir, dataset_name.removeprefix(f"{family}_"))
 
 
 def load_cfg(run_dir: Path, weights_path: Path, device: str | None) -> CfgNode:
@@ -128,7 +129,7 @@ def evaluate_run(
     """
     record = read_record(run_dir)
     cfg = load_cfg(run_dir, weights_path, device)
-    dataset = find_part(record, part)
+    dataset = find_part(run_dir, part)
     _warn_of_other_data(record, dataset)
     register([dataset], record["classes"])
     model = build_model(cfg)
@@ -177,6 +178,19 @@ def _family(record: Record) -> tuple[str, Path]:
     name, files = next(iter(record["data"].items()))
     json_path = Path(files["json"])
     return name.removesuffix(f"_{json_path.stem}"), json_path.parents[1]
+
+
+def _prepare_command(run_dir: Path, family: str) -> str:
+    """Return the command that makes a run's data: the same choices under ``data``."""
+    choices = OmegaConf.select(_hydra_file(run_dir, "hydra"), "hydra.runtime.choices.data")
+    overrides = _hydra_file(run_dir, "overrides")
+    chosen = [str(word) for word in overrides if str(word).startswith("data.")]
+    return " ".join(["python tools/prepare_data.py", f"data={choices or family}", *chosen])
+
+
+def _hydra_file(run_dir: Path, name: str) -> Any:
+    path = run_dir / ".hydra" / f"{name}.yaml"
+    return OmegaConf.load(path) if path.is_file() else OmegaConf.create({})
 
 
 def _device_here(device: str) -> str:

@@ -198,7 +198,7 @@ def _write_json(content: Mapping[str, Any], path: Path) -> None:
 def _write_predictions(
     run_dir: Path, record: Mapping[str, Any], dataset_name: str, path: Path
 ) -> None:
-    dataset = find_dataset(dict(record), dataset_name)
+    dataset = find_dataset(run_dir, dataset_name)
     names = read_label_names(dataset.json_path.parents[1] / "subset" / dataset.json_path.name)
     part = open_part(dataset.name, dataset.json_path, dataset.images_dir, names)
     pictures = read_pictures(part.coco_path, part.overview.traits)

@@ -150,8 +150,16 @@ def test_data_that_changed_since_the_run_is_told(run, caplog, tmp_path):
 
 
 def test_a_part_that_is_not_prepared_gives_the_command(run):
-    with pytest.raises(FileNotFoundError, match=r"tools/prepare_data\.py data=street"):
-        find_part(read_record(run.dir), "test")
+    with pytest.raises(FileNotFoundError, match=r"tools/prepare_data\.py data=street$"):
+        find_part(run.dir, "test")
+
+
+def test_the_command_repeats_what_the_run_chose_of_its_data(run):
+    (run.dir / ".hydra").mkdir()
+    (run.dir / ".hydra" / "overrides.yaml").write_text("[data.name=street, d2.SEED=2]")
+    (run.dir / ".hydra" / "hydra.yaml").write_text("{hydra: {runtime: {choices: {data: folder}}}}")
+    with pytest.raises(FileNotFoundError, match=r"data=folder data\.name=street$"):
+        find_part(run.dir, "test")
 
 
 def test_weights_that_are_absent_are_named(run):

@@ -1,0 +1,112 @@
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from oiv5_d2.dataset import coco_file, masks
+
+TOOL = Path(__file__).parents[2] / "tools" / "show_data.py"
+CLASSES = ["Person", "Traffic light", "Car", "Traffic sign"]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy"),
+    pytest.mark.usefixtures("clean_catalog"),
+]
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """Three pictures of one class each."""
+    data_dir = tmp_path_factory.mktemp("project") / "data" / "blocks"
+    (data_dir / "images" / "train").mkdir(parents=True)
+    images, annotations = [], []
+    for id_ in (1, 2, 3):
+        mask = np.zeros((48, 64), dtype=bool)
+        mask[10:30, 8 * id_ : 8 * id_ + 20] = True
+        pixels = np.where(mask[..., None], 200, 60).astype(np.uint8).repeat(3, axis=2)
+        Image.fromarray(pixels).save(data_dir / "images" / "train" / f"{id_:016x}.jpg")
+        name = {"file_name": f"train/{id_:016x}.jpg", "image_id": f"{id_:016x}"}
+        images.append({"id": id_, **name, "height": 48, "width": 64})
+        found = {"id": id_, "image_id": id_, "category_id": id_, "iscrowd": 0, "area": 400}
+        outline = {"bbox": [8.0 * id_, 10.0, 20.0, 20.0], "segmentation": masks.encode(mask)}
+        annotations.append({**found, **outline, "ignore_reason": ""})
+    coco_file.write(
+        data_dir / "coco" / "train.json",
+        {"info": {}, "categories": [{"id": i, "name": n} for i, n in enumerate(CLASSES, 1)]},
+        map(coco_file.dumps, images),
+        map(coco_file.dumps, annotations),
+    )
+    return data_dir
+
+
+@pytest.fixture
+def show(data_dir, tmp_path, monkeypatch, capsys):
+    """Run the tool; return its output, or its error line."""
+
+    def run(*arguments):
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the tool sets it: let it be restored
+        names = ["data.name=blocks", f"data.dir={data_dir}", f"output={tmp_path / 'show'}"]
+        monkeypatch.setattr(sys, "argv", [str(TOOL), *names, *arguments])
+        try:
+            runpy.run_path(str(TOOL), run_name="__main__")
+        except SystemExit as stop:
+            assert stop.code == 1
+            return capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_a_sheet_is_written_and_its_path_printed(show, tmp_path):
+    path = Path(show("num_images=2").splitlines()[-1])
+    assert path == tmp_path / "show" / "train.jpg"
+    with Image.open(path) as sheet:
+        assert 2 * 480 < sheet.size[0] < 3 * 480
+
+
+def test_nothing_but_the_sheet_is_left(show, tmp_path):
+    show()
+    assert [path.name for path in (tmp_path / "show").iterdir()] == ["train.jpg"]
+
+
+def test_augmented_pictures_go_through_the_experiments_mapper(show):
+    out = show("+experiment=quickstart", "augmented=true", "columns=3", "num_images=6")
+    path = Path(out.splitlines()[-1])
+    assert path.name == "train_augmented.jpg"
+    with Image.open(path) as sheet:
+        assert sheet.size[0] > 3 * 480
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("part=test", "is not prepared"),
+        ("classes=[Bus]", "classes=Bus: this data has Person, Traffic light"),
+        ("image_ids=[00ff]", "holds no picture 00ff"),
+        ("colums=3", "unknown key colums; did you mean columns?"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(show, argument, message):
+    error = show(argument)
+    assert message in error.splitlines()[-1] and "Traceback" not in error
+
+
+def test_absent_data_gives_the_command_that_makes_it(show):
+    assert "python tools/prepare_data.py data=mini data.name=blocks" in show("part=test")
+
+
+def test_label_names_come_from_the_subset(show, data_dir, tmp_path):
+    plain = (show(), (tmp_path / "show" / "train.jpg").read_bytes())[1]
+    coco_path = data_dir / "coco" / "train.json"
+    text = coco_path.read_text()
+    coco_path.write_text(text.replace('"ignore_reason"', '"label":"/m/1","ignore_reason"'))
+    (data_dir / "subset").mkdir()
+    labels = {"labels": {"Woman": {"mid": "/m/1"}}}
+    (data_dir / "subset" / "train.json").write_text(json.dumps(labels))
+    show()
+    assert (tmp_path / "show" / "train.jpg").read_bytes() != plain
+    coco_path.write_text(text)
