@@ -109,7 +109,7 @@ def _open_source(store: Store, key: str, stack: ExitStack) -> zipfile.ZipFile | 
     except FileNotFoundError:
         return Outcome("", MISSING, f"{key} is not in the release")
     except _DAMAGED as error:
-        return Outcome("", CORRUPT, f"{key}: {error}")
+        return Outcome("", CORRUPT, f"{key}: {_plain(error)}")
     except OSError as error:
         return Outcome("", MISSING, f"{key} can not be read: {error.strerror or error}")
 
@@ -141,10 +141,15 @@ def _read_mask(source: zipfile.ZipFile, name: str) -> tuple[bytes, Outcome]:
         data = source.read(entry)
         check_png(data)
     except _DAMAGED as error:
-        return b"", Outcome(name, CORRUPT, str(error))
+        return b"", Outcome(name, CORRUPT, _plain(error))
     except OSError as error:
         return b"", Outcome(name, MISSING, f"can not be read: {error.strerror or error}")
     return data, Outcome(name, PRESENT, "", len(data))
+
+
+def _plain(error: Exception) -> str:
+    """Return what an error says in one line; some of the zip reader's say nothing."""
+    return str(error).partition("\n")[0] or f"it ends too soon ({type(error).__name__})"
 
 
 def _undated(name: str) -> zipfile.ZipInfo:

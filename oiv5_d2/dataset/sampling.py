@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from oiv5_d2.openimages.image_ids import to_numbers
+
 
 def seeded_keys(image_ids: pd.Series, seed: int) -> npt.NDArray[np.uint64]:
     """Return a (N,) sort key for N ids of 16 hex digits; no two ids of one seed share a key."""
-    digits = "".join(image_ids.tolist())
-    ids = np.frombuffer(bytes.fromhex(digits), dtype=">u8").astype(np.uint64)
-    return _mix(ids ^ _mix(np.array([seed % 2**64], dtype=np.uint64)))
+    return _mix(to_numbers(image_ids) ^ _mix(np.array([seed % 2**64], dtype=np.uint64)))
 
 
 def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -63,12 +63,13 @@ def limit(counts: pd.DataFrame, num_wanted: int, seed: int) -> pd.Series:
     """
     keyed = counts.assign(Key=seeded_keys(counts["ImageID"], seed)).sort_values("Key")
     totals = keyed.groupby("ClassName")["Count"].sum().reset_index()
-    chosen: set[str] = set()
+    chosen = np.zeros(0, dtype=np.uint64)
     for class_name in totals.sort_values(["Count", "ClassName"])["ClassName"]:
         rows = keyed[keyed["ClassName"] == class_name]
-        is_chosen = rows["ImageID"].isin(chosen)
+        is_chosen = np.isin(rows["Key"], chosen)
         num_had = rows.loc[is_chosen, "Count"].sum()
         waiting = rows[~is_chosen]
         num_before = num_had + waiting["Count"].cumsum() - waiting["Count"]
-        chosen.update(waiting.loc[num_before < num_wanted, "ImageID"])
-    return pd.Series(sorted(chosen), dtype=counts["ImageID"].dtype)
+        chosen = np.append(chosen, waiting.loc[num_before < num_wanted, "Key"].to_numpy())
+    ids = keyed.loc[np.isin(keyed["Key"], chosen), "ImageID"]
+    return ids.drop_duplicates().sort_values(ignore_index=True)

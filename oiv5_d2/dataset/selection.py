@@ -9,11 +9,12 @@ import pandas as pd
 
 from oiv5_d2.dataset import objects, sampling
 from oiv5_d2.dataset.choice import Choice
-from oiv5_d2.dataset.tables import CREDITS, Tables, missing
+from oiv5_d2.dataset.tables import CREDITS, Tables, find
 from oiv5_d2.dataset.verified import absences, verified_classes
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.classes import read_classes, read_hierarchy, roll_up
 from oiv5_d2.openimages.files import sha256
+from oiv5_d2.openimages.image_ids import ImageIds
 
 _CLASS_FILES = (release.CLASS_CSV, release.HIERARCHY_JSON)
 _KEY = ["ImageID", "ClassName"]
@@ -37,10 +38,7 @@ class Wanted:
 
 def read_wanted(annotations_dir: Path, choice: Choice) -> Wanted:
     """Look the chosen classes up in the release's class table and tree."""
-    files = {file.path: annotations_dir / file.path for file in _CLASS_FILES}
-    for name, path in files.items():
-        if not path.is_file():
-            raise missing(path, name)
+    files = {file.path: find(annotations_dir, file) for file in _CLASS_FILES}
     csv_path, json_path = files.values()
     classes, hierarchy = read_classes(csv_path), read_hierarchy(json_path)
     owners = roll_up(choice.classes, classes, hierarchy, children=choice.roll_up)
@@ -69,7 +67,9 @@ def choose_images(tables: Tables, choice: Choice, masks: pd.DataFrame) -> dict[s
         counts = counts.assign(Count=1)
     return {
         part: sampling.limit(
-            counts[counts["ImageID"].isin(image_ids)], choice.limit_per_class, choice.seed
+            counts[ImageIds.of(image_ids).contain(counts["ImageID"])],
+            choice.limit_per_class,
+            choice.seed,
         )
         for part, image_ids in parts.items()
     }
@@ -102,7 +102,7 @@ def gather(
         objects, sorted, with the columns of `Subset.instances` and HasBox.
     """
     boxes = tables.boxes(image_ids)
-    seen = objects.join(masks[masks["ImageID"].isin(image_ids)], boxes)
+    seen = objects.join(masks[ImageIds.of(image_ids).contain(masks["ImageID"])], boxes)
     seen = seen.assign(
         ClassName=seen["LabelName"].map(wanted.owners),
         Ignore=objects.ignore_reasons(seen, choice.exclude, choice.min_predicted_iou),
@@ -110,15 +110,15 @@ def gather(
     seen = objects.sort(seen, wanted.classes)
     if choice.only_masked:
         # Two boxes in one place, one of them refused: the join alone knows which has the mask.
-        learnt = seen.loc[seen["Ignore"] == "", "ImageID"]
-        seen = seen[seen["ImageID"].isin(learnt)]
-        image_ids = image_ids[image_ids.isin(learnt)]
+        learnt = ImageIds.of(seen.loc[seen["Ignore"] == "", "ImageID"])
+        seen = seen[learnt.contain(seen["ImageID"])]
+        image_ids = image_ids[learnt.contain(image_ids)]
     labels = tables.image_labels(image_ids, [*wanted.owners, *wanted.absent])
     verified = verified_classes(labels, wanted.owners, wanted.absent)
     images = pd.DataFrame({"ImageID": image_ids, "Split": tables.split})
     images = images.merge(verified, how="left", left_on="ImageID", right_index=True)
     listed = tables.images(image_ids)
-    images = images.assign(Listed=images["ImageID"].isin(listed["ImageID"]))
+    images = images.assign(Listed=ImageIds.of(listed["ImageID"]).contain(image_ids))
     images = images.merge(listed, how="left", on="ImageID")
     text = dict.fromkeys(["PositiveClasses", "NegativeClasses", *CREDITS], "")
     return images.fillna(text).sort_values("ImageID", ignore_index=True), seen

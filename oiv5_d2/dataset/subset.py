@@ -14,9 +14,10 @@ from pyarrow import parquet
 from oiv5_d2.dataset.choice import Choice, make_choice
 from oiv5_d2.dataset.recipe import count
 from oiv5_d2.dataset.selection import Wanted, choose_images, gather, read_wanted
-from oiv5_d2.dataset.tables import Tables
+from oiv5_d2.dataset.tables import Tables, find
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.files import whole_file
+from oiv5_d2.openimages.image_ids import ImageIds
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +104,9 @@ def select(
 ) -> dict[str, Subset]:
     """Choose images and gather all that the release says of the wanted classes on them.
 
-    The tables are read in a stream: memory grows with what is wanted, not with the tables. The
-    result depends on neither the order of their rows nor the size of the blocks.
+    The tables are read in a stream, the boxes twice: memory grows with the wanted labels' masks
+    and with what is chosen, not with the tables. The result depends on neither the order of their
+    rows nor the size of the blocks.
 
     Args:
         annotations_dir: the annotations bucket as a folder (``v5/``, ``2018_04/``).
@@ -156,7 +158,11 @@ def select(
 def num_bytes_to_read(
     annotations_dir: Path, splits: Iterable[str], only_masked: bool = True
 ) -> int:
-    """Return how many bytes of tables `select` will read of these official splits."""
+    """Return how many bytes of tables `select` will read of these official splits.
+
+    Raises:
+        FileNotFoundError: a table is missing.
+    """
     num_box_passes = 2 if only_masked else 3
     files = [
         file
@@ -168,7 +174,7 @@ def num_bytes_to_read(
             release.image_csv(split),
         )
     ]
-    return sum((annotations_dir / file.path).stat().st_size for file in files)
+    return sum(find(annotations_dir, file).stat().st_size for file in files)
 
 
 def _select_split(tables: Tables, choice: Choice, wanted: Wanted) -> dict[str, Subset]:
@@ -184,12 +190,12 @@ def _select_split(tables: Tables, choice: Choice, wanted: Wanted) -> dict[str, S
     return {
         part: _make_subset(
             part,
-            images[images["ImageID"].isin(image_ids)].reset_index(drop=True),
-            objects[objects["ImageID"].isin(image_ids)].reset_index(drop=True),
+            images[of_part.contain(images["ImageID"])].reset_index(drop=True),
+            objects[of_part.contain(objects["ImageID"])].reset_index(drop=True),
             {"inputs": {**wanted.inputs, **tables.inputs}, "settings": choice.settings()},
             wanted,
         )
-        for part, image_ids in parts.items()
+        for part, of_part in {part: ImageIds.of(ids) for part, ids in parts.items()}.items()
     }
 
 

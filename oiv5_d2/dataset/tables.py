@@ -106,21 +106,24 @@ class Tables:
         file: release.ReleaseFile,
         **options: Any,
     ) -> Iterator[pd.DataFrame]:
-        path = self.annotations_dir / file.path
-        if not path.is_file():
-            raise missing(path, file.path)
-        with path.open("rb") as opened:
+        with find(self.annotations_dir, file).open("rb") as opened:
             tallied = TalliedFile(opened, self.advance)
             yield from read(tallied, **options)
         fingerprint = {"bytes": tallied.num_bytes, "sha256": tallied.sha256()}
         self.inputs.setdefault(file.path, {}).update(fingerprint)
 
 
-def missing(path: Path, name: str) -> FileNotFoundError:
-    """Return the error for a file of the release that is not there."""
-    return FileNotFoundError(
-        f"{path}: this file of the release is missing. Fetch {release.ANNOTATIONS_URL}{name}"
-    )
+def find(annotations_dir: Path, file: release.ReleaseFile) -> Path:
+    """Return where a file of the release lies.
+
+    Raises:
+        FileNotFoundError: it is not there; the message says where to get it.
+    """
+    path = annotations_dir / file.path
+    if not path.is_file():
+        url = f"{release.ANNOTATIONS_URL}{file.path}"
+        raise FileNotFoundError(f"{path}: this file of the release is missing. Fetch {url}")
+    return path
 
 
 def _concat(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from oiv5_d2.openimages.classes import Classes, Hierarchy
 
@@ -52,4 +54,8 @@ def verified_classes(
 
 def _join(rows: pd.DataFrame) -> pd.Series:
     names = rows.drop_duplicates().sort_values(["ImageID", "ClassName"])
-    return names.groupby("ImageID")["ClassName"].agg("|".join)
+    # Arrow joins a million lists in the time in which pandas joins a few thousand.
+    table = pa.table({name: pa.array(names[name], pa.string()) for name in names.columns})
+    lists = table.group_by("ImageID", use_threads=False).aggregate([("ClassName", "list")])
+    joined: pd.Series = pc.binary_join(lists["ClassName_list"], "|").to_pandas()
+    return joined.set_axis(lists["ImageID"].to_pandas())

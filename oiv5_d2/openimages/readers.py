@@ -18,6 +18,7 @@ from pyarrow import csv as pa_csv
 
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.faults import bad_line, first_fault, header_fault, line_of_row
+from oiv5_d2.openimages.image_ids import ImageIds
 
 BLOCK_BYTES = 8 << 20
 # An open quote makes everything after it one field; a file is given up after this many bytes of it.
@@ -158,12 +159,21 @@ def _frames(
     keep: Mapping[str, Iterable[str]] | None,
     block_bytes: int,
 ) -> Iterator[pd.DataFrame]:
-    value_sets = {key: pa.array(list(values), pa.string()) for key, values in (keep or {}).items()}
+    filters = [(column, _membership(column, values)) for column, values in (keep or {}).items()]
     for line, block in _rows(file, name, table.columns, block_bytes):
         rows = _parse(block, name, line, table)
-        for column, values in value_sets.items():
-            rows = rows.filter(pc.is_in(rows[column], value_set=values))
+        for column, is_kept in filters:
+            rows = rows.filter(is_kept(rows[column]))
         yield rows.select(list(columns) if columns else rows.column_names).to_pandas()
+
+
+def _membership(column: str, values: Iterable[str]) -> Callable[[pa.ChunkedArray], pa.Array]:
+    """Return which of a column's values are among the given ones, as a function of the column."""
+    if column == "ImageID":  # often a million; Arrow would hash them again for every block
+        image_ids = ImageIds.of(values)
+        return lambda rows: pa.array(image_ids.contain(rows))
+    value_set = pa.array(list(values), pa.string())
+    return lambda rows: pc.is_in(rows, value_set=value_set)
 
 
 def _rows(
