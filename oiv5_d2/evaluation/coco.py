@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader
+from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
 from detectron2.evaluation import COCOEvaluator, inference_on_dataset
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -68,6 +68,9 @@ class Evaluator(COCOEvaluator):  # type: ignore[misc]  # Detectron2 carries no t
     """Detectron2's evaluator with zeros where nothing is found, AP50 per class, whole files."""
 
     def __init__(self, dataset_name: str, tasks: Sequence[str], output_dir: Path | None) -> None:
+        # Loading says how category ids map to indices; without it ids would be taken as they are.
+        if not hasattr(MetadataCatalog.get(dataset_name), "thing_dataset_id_to_contiguous_id"):
+            DatasetCatalog.get(dataset_name)
         # Its own files are written piece by piece, so it gets no folder; ours are written below.
         with contextlib.redirect_stdout(io.StringIO()):
             super().__init__(
@@ -83,7 +86,7 @@ class Evaluator(COCOEvaluator):  # type: ignore[misc]  # Detectron2 carries no t
             _write_predictions(
                 self._files_dir / PREDICTIONS_JSON,
                 predictions,
-                self._metadata.get("thing_dataset_id_to_contiguous_id"),
+                self._metadata.thing_dataset_id_to_contiguous_id,
             )
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
             super()._eval_predictions(predictions, img_ids=img_ids)
@@ -154,12 +157,12 @@ def _to_percent(share: float) -> float:
 
 
 def _write_predictions(
-    path: Path, predictions: Sequence[dict[str, Any]], contiguous_ids: Mapping[int, int] | None
+    path: Path, predictions: Sequence[dict[str, Any]], contiguous_ids: Mapping[int, int]
 ) -> None:
     """Write detections in COCO's result format, under the category ids of the COCO file."""
-    category_ids = {index: id_ for id_, index in (contiguous_ids or {}).items()}
+    category_ids = {index: id_ for id_, index in contiguous_ids.items()}
     found = [
-        {**one, "category_id": category_ids.get(one["category_id"], one["category_id"])}
+        {**one, "category_id": category_ids[one["category_id"]]}
         for prediction in predictions
         for one in prediction["instances"]
     ]

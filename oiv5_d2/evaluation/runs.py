@@ -151,9 +151,10 @@ def output_dir_of(run_dir: Path, dataset_name: str, weights_path: Path) -> Path:
 
 
 def read_evaluations(run_dir: Path) -> list[Results]:
-    """Return the results of all data sets that a run's final weights were judged on, by name."""
+    """Return all results of a run's final weights: its own data sets first, then others by name."""
     paths = sorted((run_dir / EVALUATION).glob(f"*/{RESULTS_JSON}"))
-    return [read_results(path) for path in paths]
+    own = read_record(run_dir)["data"]
+    return sorted(map(read_results, paths), key=lambda one: one.dataset not in own)
 
 
 def read_predictions(run_dir: Path, dataset_name: str) -> list[dict[str, Any]]:

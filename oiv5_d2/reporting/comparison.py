@@ -102,7 +102,7 @@ def compare(part: Part, telling: Mapping[str, Sequence[Scored]]) -> list[Cell]:
             true = to_shapes(one.picture.annotations, part.overview.classes, part.label_names)
             guessed = found_shapes(one.found, part.overview.classes)
             left, right = (draw(image, s, part.colours, size) for s in (true, guessed))
-            detail = f"{_num_objects(one)} objects, {len(one.found)} found{_credit(one.picture)}"
+            detail = f"objects {_num_objects(one)}, found {len(one.found)}{_credit(one.picture)}"
             name = one.picture.image.get("image_id", one.picture.image["file_name"])
             caption = f"{kind}: quality {one.quality:.2f}, {name}"
             cells.append(Cell(side_by_side(left, right, GAP), caption, detail))

@@ -1,5 +1,6 @@
 """Training curves as one picture: losses, learning rate, precision, over iterations."""
 
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from oiv5_d2.openimages.files import whole_file
 from oiv5_d2.reporting.colours import FAINT_INK, INK, PALETTE, to_hex
@@ -45,7 +47,7 @@ STYLE: dict[str, Any] = {
 LINE_COLOURS = tuple(
     to_hex({str(i): colour for i, colour in enumerate(PALETTE) if i not in (2, 3)}).values()
 )
-LONGEST_SINGLE_POINT = 1
+NUM_COLOURS = 96
 
 
 def write_curves(scalars: pd.DataFrame, title: str, path: Path) -> None:
@@ -60,8 +62,13 @@ def write_curves(scalars: pd.DataFrame, title: str, path: Path) -> None:
         _draw(rate, "Learning rate", {"lr": "lr"}, scalars)
         for axes in (precision, rate):
             axes.set_xlabel("iteration")
-        with whole_file(path) as part:
-            figure.savefig(part, metadata={"Software": None})
+        buffer = io.BytesIO()
+        figure.savefig(buffer, metadata={"Software": None})
+    with Image.open(buffer) as drawn, whole_file(path) as part:
+        # Few colours are enough for lines, and a third of the bytes: the picture is committed.
+        drawn.convert("RGB").quantize(NUM_COLOURS, dither=Image.Dither.NONE).save(
+            part, optimize=True
+        )
 
 
 def _draw(axes: Axes, title: str, names: Mapping[str, str], scalars: pd.DataFrame) -> None:
@@ -93,7 +100,7 @@ def _plot(axes: Axes, line: Series, label: str, colour: str, marker: str = "") -
         color=colour,
         label=label,
         linewidth=1.6,
-        marker=marker or ("o" if len(line.values) == LONGEST_SINGLE_POINT else ""),
+        marker=marker or ("o" if len(line.values) == 1 else ""),  # a point alone draws no line
         markersize=5,
     )
 

@@ -1,9 +1,10 @@
 """Contact sheets of annotated pictures, as prepared and as training is fed with them."""
 
+import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ from oiv5_d2.reporting.truth import (
 
 CELL = (360, 480)  # (height, width) in pixels: most photos are 4:3
 CELLS_A_SHEET = 24
-JPEG_QUALITY = 90
+JPEG_QUALITIES = (88, 80, 72, 64, 56)
 
 Feed = Callable[[Annotated, int], list[tuple[Picture, list[Shape]]]]
 
@@ -129,15 +130,28 @@ def write_sheets(
         pages = "" if len(groups) == 1 else f", sheet {number} of {len(groups)}"
         sheet = Sheet(title, subtitle + pages, legend(part), columns, CELL)
         paths.append(path.with_stem(stem))
-        write_picture(paths[-1], lay_out(sheet, group))
+        write_jpeg(paths[-1], lay_out(sheet, group))
     return paths
 
 
-def write_picture(path: Path, picture: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> None:
-    """Write a picture, (H, W, 3) uint8 RGB, as JPEG or PNG by its suffix."""
-    settings: dict[str, Any] = {"quality": quality, "subsampling": 0, "optimize": True}
+def write_jpeg(path: Path, picture: NDArray[np.uint8], max_bytes: int | None = None) -> None:
+    """Write a picture, (H, W, 3) uint8 RGB, as JPEG.
+
+    Args:
+        path: where to.
+        picture: the pixels.
+        max_bytes: the quality is lowered, step by step, until the file is no larger; or to the
+            last step.
+    """
+    for quality in JPEG_QUALITIES:
+        buffer = io.BytesIO()
+        # Colour at full resolution: halved, it would smear coloured letters and outlines. Not
+        # optimize=True: Pillow then wants the whole file in one buffer, too small for a noisy one.
+        Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling=0)
+        if max_bytes is None or buffer.tell() <= max_bytes:
+            break
     with whole_file(path) as part_path:
-        Image.fromarray(picture).save(part_path, **(settings if path.suffix == ".jpg" else {}))
+        part_path.write_bytes(buffer.getvalue())
 
 
 def legend(part: Part) -> list[Entry]:

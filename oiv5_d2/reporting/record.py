@@ -29,7 +29,7 @@ from oiv5_d2.reporting.comparison import (
     score_pictures,
 )
 from oiv5_d2.reporting.curves import write_curves
-from oiv5_d2.reporting.gallery import open_part, write_picture
+from oiv5_d2.reporting.gallery import open_part, write_jpeg
 from oiv5_d2.reporting.privacy import shorten_all
 from oiv5_d2.reporting.scalars import read_scalars, write_judged
 from oiv5_d2.reporting.sheets import lay_out
@@ -38,7 +38,7 @@ from oiv5_d2.reporting.truth import read_label_names, read_pictures
 
 README, RECORD_JSON, METRICS_CSV = "README.md", "record.json", "metrics.csv"
 CURVES, PREDICTIONS = "curves.png", "predictions.jpg"
-PREDICTIONS_QUALITY = 85
+PREDICTIONS_BYTES = 500_000  # it is committed
 PAIRS_OF_A_KIND, PAIRS_IN_A_ROW = 2, 2
 NO_ANSWER = "*(open: a person writes this line; it is kept when the record is written again)*"
 ANSWER = re.compile(r"^- \*\*Answer\*\* (.*)$", re.MULTILINE)
@@ -205,7 +205,7 @@ def _write_predictions(
     scored = score_pictures(pictures, read_predictions(run_dir, dataset_name))
     telling = choose_telling(scored, PAIRS_OF_A_KIND)
     sheet = comparison_sheet(part, f"{record['name']} on {dataset_name}", PAIRS_IN_A_ROW)
-    write_picture(path, lay_out(sheet, compare(part, telling)), PREDICTIONS_QUALITY)
+    write_jpeg(path, lay_out(sheet, compare(part, telling)), PREDICTIONS_BYTES)
 
 
 def _write_readme(page: Page, evaluations: Sequence[Results], record_dir: Path) -> None:

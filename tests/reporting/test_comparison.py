@@ -126,7 +126,7 @@ def test_pairs_fit_their_sheet_and_name_the_photographer(street):
     telling = choose_telling(score_pictures(pictures, truth), 1)
     cells = compare(part, telling)
     assert len(cells) == 3 and cells[0].caption.startswith("best: quality 1.00")
-    assert cells[0].detail == "2 objects, 2 found; photo: Ann Other"
+    assert cells[0].detail == "objects 2, found 2; photo: Ann Other"
     left, right = np.split(cells[0].picture[:, [100, 504]], 2, axis=1)
     assert left.shape == right.shape
     assert lay_out(comparison_sheet(part, "title", 2), cells).shape[1] > 1600

@@ -10,6 +10,7 @@ from oiv5_d2.reporting.gallery import (
     legend,
     open_part,
     pick,
+    write_jpeg,
     write_sheets,
 )
 from oiv5_d2.reporting.pictures import Shape
@@ -93,3 +94,14 @@ def test_what_is_on_a_picture_is_told_most_first():
     car, person = Shape("Car", (0, 0, 1, 1)), Shape("Person", (0, 0, 1, 1))
     assert describe([person, car, car]) == "Car 2, Person 1"
     assert describe([car._replace(ignored=True)]) == "no object; ignored 1"
+
+
+def test_a_picture_is_written_within_its_bytes(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8)
+    write_jpeg(tmp_path / "free.jpg", noise)
+    free = (tmp_path / "free.jpg").stat().st_size
+    write_jpeg(tmp_path / "bound.jpg", noise, max_bytes=free * 3 // 4)
+    assert (tmp_path / "bound.jpg").stat().st_size <= free * 3 // 4
+    write_jpeg(tmp_path / "least.jpg", noise, max_bytes=1)  # as small as it gets, but there
+    with Image.open(tmp_path / "least.jpg") as picture:
+        assert picture.size == (300, 200)
