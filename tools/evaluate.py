@@ -4,6 +4,7 @@ Another part: part=test. Another checkpoint: weights=model_0000199.pth. Another 
 """
 
 import logging
+import sys
 from pathlib import Path
 
 import hydra
@@ -21,6 +22,8 @@ from oiv5_d2.evaluation.runs import (
 )
 from oiv5_d2.reporting.tables import Table, ap_table, class_table
 
+LOG_WIDTH = 120  # columns, where there is no terminal to ask
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,7 +37,7 @@ def main(run: DictConfig) -> None:
     dataset = find_part(run_dir, run.part)
     output_dir = Path(run.output or output_dir_of(run_dir, dataset.name, weights_path))
     results = evaluate_run(run_dir, run.part, weights_path, run.device, output_dir)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
     console.print(to_rich(ap_table([results]), f"{run_dir}, {weights_path.name}"))
     console.print(to_rich(class_table([results]), "per class"))
     for note in describe_gaps(results):
@@ -52,7 +55,7 @@ def to_rich(table: Table, title: str) -> RichTable:
     """Return a table for the terminal: names to the left, numbers to the right."""
     rich = RichTable(title=title, title_justify="left")
     for i, header in enumerate(table.headers):
-        rich.add_column(header, justify="left" if i < table.num_names else "right")
+        rich.add_column(header, justify="left" if i < table.num_names else "right", no_wrap=True)
     for row in table.rows:
         rich.add_row(*row)
     return rich

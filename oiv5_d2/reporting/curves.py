@@ -47,6 +47,16 @@ STYLE: dict[str, Any] = {
 LINE_COLOURS = tuple(
     to_hex({str(i): colour for i, colour in enumerate(PALETTE) if i not in (2, 3)}).values()
 )
+# Beside the title, in one row: over the curves it would hide some.
+LEGEND: dict[str, Any] = {
+    "loc": "lower right",
+    "bbox_to_anchor": (1, 0.985),
+    "ncols": 5,
+    "fontsize": 8,
+    "handlelength": 1.2,
+    "columnspacing": 1.2,
+    "borderaxespad": 0.2,
+}
 NUM_COLOURS = 96
 
 
@@ -110,6 +120,6 @@ def _finish(axes: Axes, scalars: pd.DataFrame) -> None:
     axes.set_xlim(0, last * 1.03)
     if axes.lines:
         if len(axes.lines) > 1:
-            axes.legend()
+            axes.legend(**LEGEND)
     else:
         axes.text(0.5, 0.5, "nothing written", transform=axes.transAxes, ha="center")
