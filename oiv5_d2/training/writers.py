@@ -2,81 +2,86 @@
 
 import logging
 import os
+import queue
+import threading
 from collections import defaultdict
-from collections.abc import Callable
-from functools import partial
+from pathlib import Path
 from typing import Any
 
+import psutil
 from detectron2.utils.events import EventWriter, get_event_storage
 
 logger = logging.getLogger(__name__)
 
-# The service may be slow or gone; training waits no longer than this for it.
-INIT_TIMEOUT_SECONDS = 30
+INIT_SECONDS = 30  # to reach the service; after that the run is kept offline
+FINISH_SECONDS = 120  # to send what is left when a run ends
+SERVICE = "wandb-core"  # the process that wandb starts beside ours
+
+END = None  # in the queue: nothing comes after it
 
 
 class WandbWriter(EventWriter):  # type: ignore[misc]
     """Log to Weights & Biases: one ``log`` a step, the whole config, never in training's way.
 
     Without a key, or when the service can't be reached, the run is kept offline in the run
-    directory (``wandb sync`` sends it later). Whatever goes wrong with W&B at any point is logged
-    once as a warning; from then on this writer does nothing and the training goes on.
+    directory (``wandb sync`` sends it later). All of W&B is called in a thread of its own: if it fails at any
+    point, that is logged once as a warning; if it hangs, it is left behind when the run ends. The
+    training goes on in both cases, and what W&B had on disk stays.
 
     Args:
         settings: keyword arguments of ``wandb.init``.
         config: the whole configuration, as shown on the run's page.
         output_dir: the run directory; W&B's files go below it.
+        finish_seconds: how long the end of the run waits for W&B.
     """
 
-    def __init__(self, settings: dict[str, Any], config: dict[str, Any], output_dir: str) -> None:
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        config: dict[str, Any],
+        output_dir: str,
+        finish_seconds: float = FINISH_SECONDS,
+    ) -> None:
         self._last_step = -1
-        self._run: Any = None
-        self._guard(lambda: self._start(settings, config, output_dir), "start")
-
-    @property
-    def run_id(self) -> str | None:
-        """The W&B run's id, None when there is no run."""
-        return None if self._run is None else str(self._run.id)
+        self._finish_seconds = finish_seconds
+        self._steps: queue.SimpleQueue[tuple[int, dict[str, float]] | None] = queue.SimpleQueue()
+        arguments = {"config": config, "dir": output_dir, **settings}
+        self._thread = threading.Thread(target=self._work, args=(arguments,), daemon=True)
+        self._thread.start()
 
     def write(self) -> None:
         """Log every scalar that came since the last call, all of a step in one ``log``."""
-        if self._run is None:
-            return
         steps: dict[int, dict[str, float]] = defaultdict(dict)
         for name, (value, step) in get_event_storage().latest_with_smoothing_hint(20).items():
             if step > self._last_step:
                 steps[step][name] = value
         for step in sorted(steps):
-            self._guard(partial(self._run.log, steps[step], step=step), "log")
+            self._steps.put((step, steps[step]))
         self._last_step = max([self._last_step, *steps])
 
     def close(self) -> None:
-        """End the W&B run."""
-        if self._run is not None:
-            self._guard(self._run.finish, "finish")
-            self._run = None
+        """End the W&B run; wait for it no longer than the limit."""
+        self._steps.put(END)
+        self._thread.join(self._finish_seconds)
+        if self._thread.is_alive():
+            logger.warning(
+                "W&B did not finish within %.0f s: left behind. `wandb sync` sends what it wrote",
+                self._finish_seconds,
+            )
+            _end_service()  # otherwise wandb waits for it when Python exits
 
-    def _start(self, settings: dict[str, Any], config: dict[str, Any], output_dir: str) -> None:
-        import wandb  # here, so that a run with logger=none needs none of it
-
-        arguments = {"config": config, "dir": output_dir, "mode": choose_mode(), **settings}
-        limits = wandb.Settings(init_timeout=INIT_TIMEOUT_SECONDS)
+    def _work(self, arguments: dict[str, Any]) -> None:
+        # Any exception: no failure of W&B's may cost a training. It is reported, not swallowed.
         try:
-            self._run = wandb.init(settings=limits, **arguments)
-        except wandb.errors.Error as error:
-            if arguments["mode"] == "offline":
-                raise
-            logger.warning("W&B can't be reached (%s): the run is kept offline", error)
-            self._run = wandb.init(settings=limits, **{**arguments, "mode": "offline"})
-
-    def _guard(self, action: Callable[[], Any], what: str) -> None:
-        # Any exception: W&B runs threads and a service of its own, and no failure of theirs may
-        # cost a training. It is reported, not swallowed.
-        try:
-            action()
+            run = _start(arguments)
+            while (item := self._steps.get()) is not END:
+                step, scalars = item
+                run.log(scalars, step=step)
+            run.finish()
         except Exception as error:
-            logger.warning("W&B failed to %s (%s); the run goes on without it", what, error)
-            self._run = None
+            logger.warning(
+                "W&B failed (%s: %s); the run goes on without", type(error).__name__, error
+            )
 
 
 def choose_mode() -> str:
@@ -89,3 +94,27 @@ def choose_mode() -> str:
         return "online"
     logger.info("No W&B key: the run is kept offline; `wandb login`, then `wandb sync` its folder")
     return "offline"
+
+
+def _start(arguments: dict[str, Any]) -> Any:
+    """Start a run: online if that can be had, else offline."""
+    import wandb  # here, so that a run with logger=none needs none of it
+
+    # Without its own folder to write to, wandb takes the system's temporary one.
+    Path(arguments["dir"]).mkdir(parents=True, exist_ok=True)
+    limits = wandb.Settings(init_timeout=INIT_SECONDS)
+    arguments = {"mode": choose_mode(), **arguments}
+    try:
+        return wandb.init(settings=limits, **arguments)
+    except wandb.errors.Error as error:
+        if arguments["mode"] == "offline":
+            raise
+        logger.warning("W&B can't be reached (%s): the run is kept offline", error)
+        return wandb.init(settings=limits, **{**arguments, "mode": "offline"})
+
+
+def _end_service() -> None:
+    """Kill wandb's service process, a child of this one."""
+    for child in psutil.Process().children():
+        if child.name() == SERVICE:
+            child.kill()
