@@ -24,9 +24,9 @@ class WandbWriter(EventWriter):  # type: ignore[misc]
     """Log to Weights & Biases: one ``log`` a step, the whole config, never in training's way.
 
     Without a key, or when the service can't be reached, the run is kept offline in the run
-    directory (``wandb sync`` sends it later). All of W&B is called in a thread of its own: if it fails at any
-    point, that is logged once as a warning; if it hangs, it is left behind when the run ends. The
-    training goes on in both cases, and what W&B had on disk stays.
+    directory (``wandb sync`` sends it later). All of W&B is called in a thread of its own: if it
+    fails at any point, that is logged once as a warning; if it hangs, it is left behind when the
+    run ends. The training goes on in both cases, and what W&B had on disk stays.
 
     Args:
         settings: keyword arguments of ``wandb.init``.
