@@ -40,6 +40,7 @@ from oiv5_d2.dataset.stages import run as run_stage
 from oiv5_d2.errors import report_errors
 
 SECONDS_BETWEEN_LINES = 10.0
+QUIET = {"show_path": False, "show_time": False}
 LOG_WIDTH = 160  # columns, where there is no terminal to ask
 
 console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=False)
@@ -158,11 +159,13 @@ def next_commands(request: Request) -> list[str]:
 
 
 def draw(table: summary.Table) -> None:
-    """Print a table."""
+    """Print a table. On a narrow terminal words are folded; figures never are."""
     drawn = Table(title=table.title, title_justify="left", expand=False)
     for index, column in enumerate(table.columns):
         is_text = table.is_prose or index == 0
-        drawn.add_column(column, justify="left" if is_text else "right", no_wrap=not table.is_prose)
+        width = None if is_text else max(len(row[index]) for row in table.rows)
+        justify = "left" if is_text else "right"
+        drawn.add_column(column, justify=justify, min_width=width, overflow="fold")
     for row in table.rows:
         drawn.add_row(*(Text(cell) for cell in row))
     console.print(drawn)
@@ -171,7 +174,7 @@ def draw(table: summary.Table) -> None:
 def set_up_logging() -> None:
     """Log to the screen: beside the bars on a terminal, as plain lines where there is none."""
     plain = logging.StreamHandler(sys.stdout)
-    handler = RichHandler(console=console, show_path=False) if console.is_terminal else plain
+    handler = RichHandler(console=console, **QUIET) if console.is_terminal else plain
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)
 
 

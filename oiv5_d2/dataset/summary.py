@@ -156,20 +156,20 @@ def _masks(parts: Mapping[str, Any]) -> Table:
 
 
 def _mixes(part: str, balance: Mapping[str, Any], classes: Sequence[str]) -> Table:
-    """Return what samplers show; those that change nothing against the line above are left out."""
-    columns = ("d2.DATALOADER", *classes, "most : least", "most repeats")
+    """Return what samplers show; those that change nothing are left out."""
+    columns = ("shown", *classes, "most : least", "most repeats")
     chosen = balance["recommended"]["DATALOADER.REPEAT_THRESHOLD"]
     rows: list[tuple[str, ...]] = []
-    for kind, key in [("", "mixes"), (", without root", "mixes_without_square_root")]:
+    for kind, key in [("", "mixes"), (", no root", "mixes_without_square_root")]:
         for mix in balance[key]:
-            name = f"REPEAT_THRESHOLD={mix['threshold']}{kind}"
-            name = name if mix["threshold"] else "TrainingSampler: each image once"
-            mark = "  <- recommended" if not kind and mix["threshold"] == chosen else ""
+            name = f"t = {mix['threshold']}{kind}" if mix["threshold"] else "each image once"
+            mark = " *" if not kind and mix["threshold"] == chosen else ""
             shares = [f"{share:.1%}" for share in mix["shares"]]
             figures = (*shares, f"{mix['ratio']:.1f}", f"{mix['most_repeats']:.1f}")
-            if mark or not rows or figures != rows[-1][1:]:
+            if mark or not rows or figures not in (rows[0][1:], rows[-1][1:]):
                 rows.append((name + mark, *figures))
-    return Table(f"Expected class mix of objects when training on {part}", columns, rows)
+    title = f"Class mix when training on {part} (t is REPEAT_THRESHOLD, * recommended)"
+    return Table(title, columns, rows)
 
 
 def _findings(findings: list[Mapping[str, str]]) -> Table:
