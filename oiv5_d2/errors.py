@@ -5,8 +5,9 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -28,11 +29,27 @@ def report_errors(main: Callable[[], Any], config_name: str) -> None:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come through Hydra as they are
     try:
-        main()
+        with redirect_stderr(cast("TextIO", _WithoutHydrasLine(sys.stderr))):
+            main()
     except HydraException as error:
         _stop(error, explain(error, config_name))
     except (OSError, ValueError, OmegaConfBaseException) as error:
         _stop(error, " ".join(str(error).split()))
+
+
+class _WithoutHydrasLine:
+    """A stream that passes all on but Hydra's line about the failing job, which ours stands for."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if not text.startswith("Error executing job with overrides:"):
+            self._stream.write(text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def explain(error: HydraException, config_name: str) -> str:
@@ -77,8 +94,3 @@ def _stop(error: Exception, line: str) -> NoReturn:
         raise error
     print(f"error: {line}", file=sys.stderr)
     raise SystemExit(1)
-
-
-def one_line_errors(task: Callable[..., Any]) -> Callable[..., Any]:
-    """Stand in until every tool goes through ``report_errors``."""
-    return task

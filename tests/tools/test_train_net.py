@@ -1,0 +1,88 @@
+"""The command line of training: what it refuses, and the whole chain that ends in a record."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from oiv5_d2.errors import report_errors
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def train_net(monkeypatch, tmp_path):
+    """Run the tool in this process with such words, in an empty folder."""
+    spec = importlib.util.spec_from_file_location("train_net", ROOT / "tools" / "train_net.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.store_defaults()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["train_net.py", *words])
+        GlobalHydra.instance().clear()
+        report_errors(module.main, "train")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["d2.SOLVER.BASE_LRR=0.1"],
+            "unknown key d2.SOLVER.BASE_LRR; did you mean d2.SOLVER.BASE_LR",
+        ),
+        (["+d2.SOLVER.MAX_ITERS=3"], "unknown Detectron2 key d2.SOLVER.MAX_ITERS; did you mean"),
+        (["d2.SOLVER.BASE_LR=1"], "wants float (write 1.0, not 1)"),
+        (["modle=mask_rcnn_r50_fpn"], "unknown key modle; did you mean model?"),
+        (["+experiment=no_such"], "Could not find 'experiment/no_such'"),
+        (
+            ["data.name=never"],
+            "Make it with: python tools/prepare_data.py data=mini data.name=never",
+        ),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(train_net, capsys, words, said):
+    with pytest.raises(SystemExit) as stop:
+        train_net("logger=none", *words)
+    assert stop.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and said in line
+
+
+@pytest.mark.slow
+def test_from_csv_to_a_sweep_s_table_and_a_record(tmp_path):
+    def run(tool, *words):
+        environment = {**os.environ, "WANDB_MODE": "offline", "PYTHONWARNINGS": "ignore"}
+        command = [sys.executable, str(ROOT / "tools" / tool), *words]
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    tiny = "data.synthetic.num_images={train: 8, validation: 4, test: 3}"
+    run("prepare_data.py", "data=mini", tiny, "data.synthetic.size=[96,128]")
+    few = ["d2.SOLVER.MAX_ITER=2", "d2.SOLVER.WARMUP_ITERS=1", "d2.SOLVER.IMS_PER_BATCH=2"]
+    said = run("train_net.py", "-m", "+experiment=quickstart", *few, "d2.SOLVER.BASE_LR=0.01,0.02")
+    assert "best segm/AP first" in said
+    (table_path,) = tmp_path.glob("outputs/quickstart/sweep_*/trials.csv")
+    assert sorted(pd.read_csv(table_path)["d2.SOLVER.BASE_LR"]) == [0.01, 0.02]
+    run_dir = table_path.parent / "0"
+    assert list((run_dir / "wandb").glob("offline-run-*"))
+    run("evaluate.py", f"run={run_dir.relative_to(tmp_path)}", "part=test")
+    run("write_report.py", f"run={run_dir.relative_to(tmp_path)}", "to=records")
+    record_dir = tmp_path / "records" / "quickstart"
+    page = (record_dir / "README.md").read_text()
+    assert "Traffic light" in page and str(tmp_path) not in page
+    assert (record_dir / "curves.png").is_file()
+    assert json.loads((run_dir / "run.json").read_text())["iterations"] == 2

@@ -1,0 +1,110 @@
+import json
+import logging
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from detectron2.utils.events import EventStorage
+
+from oiv5_d2.training.writers import SERVICE, WandbWriter, choose_mode
+
+pytestmark = pytest.mark.filterwarnings("default")  # W&B's own, on its threads
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch, tmp_path):
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+def log_steps(writer, num_steps):
+    with EventStorage(0) as storage:
+        for _ in range(num_steps):
+            storage.put_scalars(loss_cls=0.5, loss_mask=0.25)
+            writer.write()
+            storage.step()
+
+
+def test_a_run_without_a_key_is_kept_offline_in_its_folder(tmp_path):
+    assert choose_mode() == "offline"
+    writer = WandbWriter({"project": "test"}, {"d2": {"SEED": 1}}, str(tmp_path / "run"))
+    log_steps(writer, 3)
+    writer.close()
+    (run_dir,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
+    (record,) = run_dir.glob("*.wandb")
+    content = record.read_bytes()
+    assert b"loss_cls" in content and b"loss_mask" in content and b"SEED" in content
+
+
+def test_a_w_and_b_that_refuses_to_start_is_said_once(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        writer = WandbWriter({"project": "test", "mode": "no such mode"}, {}, str(tmp_path))
+        log_steps(writer, 3)
+        writer.close()
+    failures = [r for r in caplog.records if r.message.startswith("W&B failed")]
+    assert len(failures) == 1
+
+
+@pytest.mark.parametrize("trouble", ["SIGKILL", "SIGSTOP"])
+def test_a_run_outlives_w_and_b_s_service(tmp_path, trouble):
+    # In a process of its own, which must end by itself, and soon.
+    script = f"""
+import psutil, time
+from oiv5_d2.training.writers import WandbWriter
+from tests_steps import log_steps
+writer = WandbWriter({{"project": "test"}}, {{}}, {str(tmp_path)!r}, finish_seconds=3)
+log_steps(writer, 1)
+while not [c for c in psutil.Process().children() if c.name() == {SERVICE!r}]:
+    time.sleep(0.1)
+time.sleep(2)
+for child in psutil.Process().children():
+    if child.name() == {SERVICE!r}:
+        child.send_signal({int(getattr(signal, trouble))})
+log_steps(writer, 400)
+writer.close()
+print("the training goes on")
+"""
+    (tmp_path / "tests_steps.py").write_text(STEPS)
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the training goes on" in done.stdout
+    assert time.monotonic() - started < 60
+    assert not [p for p in psutil.process_iter(["cwd", "name"]) if is_left(p, tmp_path)]
+
+
+def is_left(process, folder):
+    return process.info["name"] == SERVICE and process.info["cwd"] == str(folder)
+
+
+STEPS = """
+from detectron2.utils.events import EventStorage
+
+
+def log_steps(writer, num_steps):
+    with EventStorage(0) as storage:
+        for _ in range(num_steps):
+            storage.put_scalars(**{f"scalar_{i}": 0.5 for i in range(40)})
+            writer.write()
+            storage.step()
+"""
+
+
+def test_settings_can_be_shown_as_json(tmp_path):
+    # What the run passes on as config must be plain, or W&B refuses it.
+    from detectron2.config import get_cfg
+
+    from oiv5_d2.training.config import plain
+
+    assert json.loads(json.dumps(plain(get_cfg())))["SOLVER"]["STEPS"] == [30000]
