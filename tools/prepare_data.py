@@ -5,6 +5,7 @@ A folder laid out as the release:  python tools/prepare_data.py data=folder data
 """
 
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ from oiv5_d2.dataset.coco import coco_path
 from oiv5_d2.dataset.fetch import read_manifest
 from oiv5_d2.dataset.plan import Plan, make_plan
 from oiv5_d2.dataset.preparation import stages
-from oiv5_d2.dataset.request import Request, check
+from oiv5_d2.dataset.request import Request, check, data_words
 from oiv5_d2.dataset.stages import Advance, is_done, locked
 from oiv5_d2.dataset.stages import run as run_stage
 from oiv5_d2.errors import report_errors
@@ -148,13 +149,12 @@ def show_summary(request: Request, in_full: bool) -> None:
 
 def next_commands(request: Request) -> list[str]:
     """Return the commands that show and train what was prepared, with the same choice of data."""
-    choice = HydraConfig.get().runtime.choices.data
-    words = [word for word in HydraConfig.get().overrides.task if word.startswith("data.")]
-    chosen = " ".join([f"data={choice}", *words])
+    chosen = HydraConfig.get()
+    words = shlex.join(data_words(chosen.runtime.choices.data, chosen.overrides.task))
     experiment = "quickstart" if request.data.is_drawn else "r50_traffic"
     return [
-        f"python tools/show_data.py {chosen}",
-        f"python tools/train_net.py +experiment={experiment} {chosen}",
+        f"python tools/show_data.py {words}",
+        f"python tools/train_net.py +experiment={experiment} {words}",
     ]
 
 

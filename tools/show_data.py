@@ -9,6 +9,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from oiv5_d2.dataset.request import prepare_command
 from oiv5_d2.errors import report_errors
 from oiv5_d2.reporting.augmented import build_feed
 from oiv5_d2.reporting.gallery import Part, as_fed, as_prepared, open_part, pick, write_sheets
@@ -22,7 +23,9 @@ from oiv5_d2.training.config import store_defaults, to_cfg
 def main(run: DictConfig) -> None:
     """Choose pictures of one part, draw them, and print where the sheets are."""
     data_dir, name = Path(run.data.dir), f"{run.data.name}_{run.part}"
-    (prepared,) = locate(run.data.name, data_dir, [name], make=prepare_command())
+    chosen = HydraConfig.get()
+    make = prepare_command(chosen.runtime.choices.data, chosen.overrides.task)
+    (prepared,) = locate(run.data.name, data_dir, [name], make)
     names = read_label_names(data_dir / "subset" / f"{run.part}.json")
     part = open_part(name, prepared.json_path, prepared.images_dir, names)
     cells = draw_augmented(run, part, prepared) if run.augmented else draw_prepared(run, part)
@@ -44,15 +47,6 @@ def draw_augmented(run: DictConfig, part: Part, prepared: Prepared) -> list[Cell
     cfg = to_cfg(run, output_dir=run.output)
     feed = build_feed(cfg, prepared.name, list(run.data.classes), run.seed)
     return list(as_fed(part, pictures, feed, run.columns))
-
-
-def prepare_command() -> str:
-    """Return the command that makes this data: the same choices under data."""
-    hydra_config = HydraConfig.get()
-    chosen = [word for word in hydra_config.overrides.task if word.startswith("data.")]
-    return " ".join(
-        ["python tools/prepare_data.py", f"data={hydra_config.runtime.choices.data}", *chosen]
-    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from oiv5_d2.dataset.request import prepare_command
 from oiv5_d2.errors import report_errors
 from oiv5_d2.evaluation.coco import build_evaluator
 from oiv5_d2.training.catalog import locate
@@ -21,7 +22,8 @@ from oiv5_d2.training.run import Settings, metric, train
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
 def main(run: DictConfig) -> float:
     """Compose, bridge, train; return the metric that a sweep looks at."""
-    cfg = to_cfg(run, output_dir=HydraConfig.get().runtime.output_dir)
+    chosen = HydraConfig.get()
+    cfg = to_cfg(run, output_dir=chosen.runtime.output_dir)
     settings = Settings(
         name=run.name,
         question=run.question,
@@ -31,7 +33,7 @@ def main(run: DictConfig) -> float:
                 run.data.name,
                 Path(run.data.dir),
                 [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST],
-                make=prepare_command(),
+                make=prepare_command(chosen.runtime.choices.data, chosen.overrides.task),
             )
         ),
         resume=run.resume,
@@ -39,15 +41,6 @@ def main(run: DictConfig) -> float:
     )
     results = launch(train, cfg, settings, build_evaluator, **run.launch)
     return metric(results, run.metric)
-
-
-def prepare_command() -> str:
-    """Return the command that makes this run's data: the same choices under data."""
-    hydra_config = HydraConfig.get()
-    chosen = [word for word in hydra_config.overrides.task if word.startswith("data.")]
-    return " ".join(
-        ["python tools/prepare_data.py", f"data={hydra_config.runtime.choices.data}", *chosen]
-    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ The records are not frozen: OmegaConf fills them, which checks the types.
 """
 
 import os
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,3 +119,18 @@ def _check_source(data: Data) -> None:
                 f"train-annotations-object-segmentation.csv ..., {release.IMAGES_DIR}/train/"
                 "<ImageID>.jpg ...; without one, use data=mini"
             )
+
+
+def prepare_command(choice: str, overrides: Iterable[str]) -> str:
+    """Return the command that prepares data, ready for a shell.
+
+    Args:
+        choice: the file of ``configs/data``.
+        overrides: a command line's words; those under ``data`` belong to the choice.
+    """
+    return shlex.join(["python", "tools/prepare_data.py", *data_words(choice, overrides)])
+
+
+def data_words(choice: str, overrides: Iterable[str]) -> list[str]:
+    """Return the words of a command line that choose the same data, for any tool."""
+    return [f"data={choice}", *(word for word in overrides if word.startswith("data."))]

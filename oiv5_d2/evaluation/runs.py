@@ -10,6 +10,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
 from omegaconf import OmegaConf
 
+from oiv5_d2.dataset.request import prepare_command
 from oiv5_d2.evaluation.coco import evaluate
 from oiv5_d2.evaluation.results import PREDICTIONS_JSON, RESULTS_JSON, Results, read_results
 from oiv5_d2.openimages.files import sha256
@@ -185,8 +186,7 @@ def _prepare_command(run_dir: Path, family: str) -> str:
     """Return the command that makes a run's data: the same choices under ``data``."""
     choices = OmegaConf.select(_hydra_file(run_dir, "hydra"), "hydra.runtime.choices.data")
     overrides = _hydra_file(run_dir, "overrides")
-    chosen = [str(word) for word in overrides if str(word).startswith("data.")]
-    return " ".join(["python tools/prepare_data.py", f"data={choices or family}", *chosen])
+    return prepare_command(choices or family, map(str, overrides))
 
 
 def _hydra_file(run_dir: Path, name: str) -> Any:
