@@ -348,9 +348,8 @@ def test_a_mistake_is_one_line_and_exit_code_1(tmp_path):
     ]:
         done = run_tool(tmp_path, *words)
         assert done.returncode == 1
-        *before, line = done.stderr.strip().splitlines()
+        (line,) = done.stderr.strip().splitlines()
         assert line.startswith("error: ") and message in line
-        assert all(each.startswith("Error executing job") for each in before)  # Hydra's own
     assert list(tmp_path.iterdir()) == []
 
 
