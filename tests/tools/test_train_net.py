@@ -1,8 +1,8 @@
 """The command line of training: what it refuses, and the whole chain that ends in a record."""
 
-import importlib.util
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,25 +11,19 @@ import pandas as pd
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from oiv5_d2.errors import report_errors
-
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def train_net(monkeypatch, tmp_path):
     """Run the tool in this process with such words, in an empty folder."""
-    spec = importlib.util.spec_from_file_location("train_net", ROOT / "tools" / "train_net.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.store_defaults()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["train_net.py", *words])
         GlobalHydra.instance().clear()
-        report_errors(module.main, "train")
+        runpy.run_path(str(ROOT / "tools" / "train_net.py"), run_name="__main__")
 
     return run
 
