@@ -114,7 +114,8 @@ def _start(arguments: dict[str, Any]) -> Any:
 
 
 def _end_service() -> None:
-    """Kill wandb's service process, a child of this one."""
+    """Kill wandb's service process, a child of this one, and what it started."""
     for child in psutil.Process().children():
         if child.name() == SERVICE:
-            child.kill()
+            for process in [*child.children(recursive=True), child]:
+                process.kill()
