@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -59,7 +60,9 @@ from oiv5_d2.training.writers import WandbWriter
 from tests_steps import log_steps
 writer = WandbWriter({{"project": "test"}}, {{}}, {str(tmp_path)!r}, finish_seconds=3)
 log_steps(writer, 1)
+deadline = time.monotonic() + 30
 while not [c for c in psutil.Process().children() if c.name() == {SERVICE!r}]:
+    assert time.monotonic() < deadline, "W&B started no service"
     time.sleep(0.1)
 time.sleep(2)
 for child in psutil.Process().children():
@@ -71,10 +74,12 @@ print("the training goes on")
 """
     (tmp_path / "tests_steps.py").write_text(STEPS)
     started = time.monotonic()
+    # A service of its own too, not the one that an earlier test may have left in this process.
+    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     # Into a file: a pipe would be held open by what the service leaves behind.
     with (tmp_path / "said").open("w") as said:
         command = [sys.executable, "-W", "ignore", "-c", script]
-        done = subprocess.run(command, cwd=tmp_path, stdout=said, stderr=said, timeout=90)
+        done = subprocess.run(command, cwd=tmp_path, env=own, stdout=said, stderr=said, timeout=90)
     assert done.returncode == 0, (tmp_path / "said").read_text()
     assert "the training goes on" in (tmp_path / "said").read_text()
     assert time.monotonic() - started < 60
