@@ -47,10 +47,10 @@ def _choose_cast(rng: np.random.Generator) -> list[str]:
         *some(BILLBOARD, (0.94, 0.06)),
         *some("Bus", (0.92, 0.08)),
         *some("Truck", (0.93, 0.07)),
-        *some(SOME_CAR, (0.1, 0.4, 0.38, 0.12)),
+        *some(SOME_CAR, (0.05, 0.3, 0.42, 0.23)),
         *some("Traffic light", (0.14, 0.44, 0.32, 0.1)),
         *some(SOME_SIGN, (0.12, 0.48, 0.32, 0.08)),
-        *some(SOME_PERSON, (0.03, 0.2, 0.35, 0.27, 0.15)),
+        *some(SOME_PERSON, (0.04, 0.3, 0.4, 0.2, 0.06)),
         *some("Taxi", (0.95, 0.05)),
         *some("Motorcycle", (0.93, 0.07)),
         *some("Bicycle", (0.93, 0.07)),
@@ -98,7 +98,7 @@ def _stand_person(stage: Stage, name: str, share: float, room: float) -> None:
 
 
 def _place_person(stage: Stage, name: str) -> None:
-    share = 0.27 + 0.43 * float(stage.rng.beta(1.2, 1.9))
+    share = 0.30 + 0.45 * float(stage.rng.beta(1.3, 1.6))
     if name in ("Boy", "Girl"):
         share *= 0.75
     _stand_person(stage, name, max(0.26, share), 0.4)
@@ -115,7 +115,7 @@ def _drive(stage: Stage, name: str, share: float, is_profile: bool, room: float)
     depth = across * stage.camera.focal / width
     scale = stage.camera.scale(depth)
     foot = stage.camera.ground(depth)
-    x = stage.find_x(depth, width, (foot - tall * scale, foot), room)
+    x = stage.find_x(depth, width, (foot - tall * scale, foot), room, spill=0.15)
     if x is None:
         return
     mirror = float(stage.rng.choice([-1.0, 1.0])) if is_profile else 1.0

@@ -82,8 +82,8 @@ def choose_look(rng: np.random.Generator, kind: str) -> Look:
         has_skirt=has_skirt,
         has_coat=bool(rng.random() < 0.25) and not has_skirt,
         has_short_sleeves=bool(rng.random() < 0.4),
-        stride=float(rng.uniform(0.03, 0.15)) * float(rng.choice([-1, 1])),
-        swing=float(rng.uniform(0.02, 0.09)),
+        stride=float(rng.uniform(0.02, 0.11)) * float(rng.choice([-1, 1])),
+        swing=float(rng.uniform(0.01, 0.05)),
         view=str(rng.choice(["front", "back", "side"], p=[0.45, 0.15, 0.4])),
     )
 
@@ -102,7 +102,7 @@ def paint_person(pen: Pen, rng: np.random.Generator, kind: str) -> None:
 def _leg(pen: Pen, look: Look, hip: Point, knee: Point, foot: Point, shade: float) -> None:
     trousers = tint(look.bottom, shade)
     cloth = tint(look.skin, shade) if look.has_skirt else trousers
-    pen.limb([hip, knee, foot], [0.098, 0.078, 0.056], cloth)
+    pen.limb([hip, knee, foot], [0.118, 0.096, 0.072], cloth)
     toe = 0.055 if look.view == "side" else 0.015
     sole = [(foot[0] - 0.03, 0.0), (foot[0] + toe + 0.02, 0.0), (foot[0] + toe, foot[1])]
     pen.polygon([*sole, (foot[0] - 0.03, foot[1] + 0.012)], look.shoe)
@@ -111,8 +111,8 @@ def _leg(pen: Pen, look: Look, hip: Point, knee: Point, foot: Point, shade: floa
 def _arm(pen: Pen, look: Look, shoulder: Point, elbow: Point, hand: Point, shade: float) -> None:
     sleeve, skin = tint(look.top, shade), tint(look.skin, shade)
     lower = skin if look.has_short_sleeves else sleeve
-    pen.limb([elbow, hand], [0.056, 0.044], lower)
-    pen.limb([shoulder, elbow], [0.062, 0.056], sleeve)
+    pen.limb([elbow, hand], [0.062, 0.05], lower)
+    pen.limb([shoulder, elbow], [0.07, 0.062], sleeve)
     pen.disc(*hand, 0.026, skin)
 
 
