@@ -94,7 +94,7 @@ def _need(subset: Subset, source: Source) -> Need:
 def _image_sizes(images: pd.DataFrame, store: Store) -> Iterable[int | None]:
     for split, name in zip(images["Split"], images["Path"], strict=True):
         try:
-            yield store.size(release.image_key(split, name.removesuffix(".jpg")))
+            yield store.head(release.image_key(split, name.removesuffix(".jpg"))).num_bytes
         except FileNotFoundError:
             yield None
 

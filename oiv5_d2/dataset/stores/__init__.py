@@ -1,0 +1,28 @@
+"""Where a release's files are read from: a folder, or a server over HTTP."""
+
+from oiv5_d2.dataset.stores.folder import FolderStore, folder_source
+from oiv5_d2.dataset.stores.opened import open_key
+from oiv5_d2.dataset.stores.store import (
+    Answer,
+    ChangedError,
+    Get,
+    Head,
+    Source,
+    Store,
+    StoreError,
+)
+from oiv5_d2.dataset.stores.transfer import Transfer
+
+__all__ = [
+    "Answer",
+    "ChangedError",
+    "FolderStore",
+    "Get",
+    "Head",
+    "Source",
+    "Store",
+    "StoreError",
+    "Transfer",
+    "folder_source",
+    "open_key",
+]

@@ -1,0 +1,112 @@
+"""A bucket that is a folder."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from oiv5_d2.dataset.stores.store import Answer, ChangedError, Get, Head, Source, StoreError
+from oiv5_d2.openimages import release
+
+_PIECE_BYTES = 1 << 20
+
+
+class FolderStore:
+    """A bucket that is a folder; see `Store`. Nothing is tried twice.
+
+    A file's ETag is made of its length and the time of its last change.
+
+    Args:
+        root: the folder.
+
+    Raises:
+        FileNotFoundError: `root` is not there.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise FileNotFoundError(f"{root}: there is no such folder of release files")
+        self.root = root
+        self.location = str(root)
+
+    def head(self, key: str) -> Head:
+        """Return a file's length and ETag; see `Store.head`."""
+        with self._open(key) as file:
+            return _head(file)
+
+    def read(self, key: str) -> bytes:
+        """Return a whole file; see `Store.read`."""
+        return self._read(Get(key))
+
+    def read_range(self, key: str, start: int, stop: int, etag: str = "") -> bytes:
+        """Return the bytes from `start` up to, not including, `stop`; see `Store.read_range`."""
+        return self._read(Get(key, start, stop, etag))
+
+    def read_many(self, gets: Iterable[Get]) -> Iterator[Answer]:
+        """Answer many requests, in their order; see `Store.read_many`."""
+        for get in gets:
+            try:
+                yield Answer(get, self._read(get), None, get.etag)
+            except OSError as error:
+                yield Answer(get, b"", error)
+
+    def head_many(self, keys: Iterable[str]) -> Iterator[tuple[str, Head | OSError]]:
+        """Ask for many files' lengths and ETags, in their order; see `Store.head_many`."""
+        for key in keys:
+            try:
+                yield key, self.head(key)
+            except OSError as error:
+                yield key, error
+
+    def stream(self, key: str, start: int = 0, etag: str = "") -> Iterator[bytes]:
+        """Return a file from byte `start` on as pieces; see `Store.stream`."""
+        with self._open(key) as file:
+            _refuse_another(file, etag)
+            file.seek(start)
+            while piece := file.read(_PIECE_BYTES):
+                yield piece
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _read(self, get: Get) -> bytes:
+        with self._open(get.key) as file:
+            _refuse_another(file, get.etag)
+            file.seek(get.start)
+            if get.stop is None:
+                return file.read()
+            data = file.read(get.stop - get.start)
+        if len(data) < get.stop - get.start:
+            raise StoreError(f"the file ends at byte {get.start + len(data)}, before {get.stop}")
+        return data
+
+    def _open(self, key: str) -> BinaryIO:
+        path = self.root / key
+        try:
+            return path.open("rb", buffering=0)  # a raw file: no second buffer
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{path}: there is no such file") from None
+        except OSError as error:
+            raise StoreError(f"it can not be read: {error.strerror}") from error
+
+
+def _head(file: BinaryIO) -> Head:
+    status = os.fstat(file.fileno())
+    return Head(status.st_size, f'"{status.st_mtime_ns:x}-{status.st_size:x}"')
+
+
+def _refuse_another(file: BinaryIO, etag: str) -> None:
+    if etag and etag != _head(file).etag:
+        raise ChangedError("the file is another one than before")
+
+
+def folder_source(release_dir: Path) -> Source:
+    """Return a release that lies in a folder as ``openimages/`` and ``open-images-dataset/``.
+
+    Raises:
+        FileNotFoundError: one of the two is not there.
+    """
+    return Source(
+        annotations=FolderStore(release_dir / release.ANNOTATIONS_DIR),
+        images=FolderStore(release_dir / release.IMAGES_DIR),
+    )

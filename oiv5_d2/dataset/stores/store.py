@@ -1,0 +1,116 @@
+"""What a place that holds a release's files can be asked, and what it answers.
+
+A key is a file's name in its bucket: ``v5/train-masks/train-masks-0.zip``, ``train/<ImageID>.jpg``.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+
+class StoreError(OSError):
+    """A file could not be had. ``str`` gives the reason in one line, without the key."""
+
+
+class ChangedError(StoreError):
+    """The file is another one than the one that was asked for."""
+
+
+class Get(NamedTuple):
+    """One request, for a file or a part of it."""
+
+    key: str
+    start: int = 0
+    """The first wanted byte."""
+    stop: int | None = None
+    """The byte after the last wanted one; None for the end of the file."""
+    etag: str = ""
+    """The file must still be the one with this ETag; "" for any."""
+
+
+class Head(NamedTuple):
+    """What is known of a file without reading it."""
+
+    num_bytes: int
+    etag: str
+    """Names the file's content; "" where the store has no such name."""
+
+
+class Answer(NamedTuple):
+    """What became of a request."""
+
+    get: Get
+    data: bytes
+    """The wanted bytes, all of them; none where there is an error."""
+    error: OSError | None
+    """FileNotFoundError: there is no such file. StoreError: it could not be had, and why."""
+    etag: str = ""
+    """The file's, where a part was asked for and the store told it."""
+    num_tries: int = 1
+
+
+class Store(Protocol):
+    """One bucket. A store may be used by one thread at a time."""
+
+    location: str
+    """The bucket's URL or folder, without a slash at its end."""
+
+    def head(self, key: str) -> Head:
+        """Return a file's length and ETag.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            StoreError: it could not be asked.
+        """
+        ...
+
+    def read(self, key: str) -> bytes:
+        """Return a whole file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            StoreError: it could not be had.
+        """
+        ...
+
+    def read_range(self, key: str, start: int, stop: int, etag: str = "") -> bytes:
+        """Return the bytes from `start` up to, not including, `stop`; never fewer.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            StoreError: they could not be had; a ChangedError where the file is not `etag`'s.
+        """
+        ...
+
+    def read_many(self, gets: Iterable[Get]) -> Iterator[Answer]:
+        """Answer many requests, each once, in the order in which they are done.
+
+        `gets` is drawn from only as far as there is room, so it may be endless. Nothing is raised
+        for a file that can not be had: its answer says so. Closing the iterator drops what is
+        under way.
+        """
+        ...
+
+    def head_many(self, keys: Iterable[str]) -> Iterator[tuple[str, Head | OSError]]:
+        """Ask for many files' lengths and ETags, as `read_many` does for their content."""
+        ...
+
+    def stream(self, key: str, start: int = 0, etag: str = "") -> Iterator[bytes]:
+        """Return a file from byte `start` on as pieces, going on by itself where it was cut short.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            StoreError: it could not be had; a ChangedError where the file is not `etag`'s, or
+                became another one on the way.
+        """
+        ...
+
+    def close(self) -> None:
+        """End all connections; the store is not to be used afterwards."""
+        ...
+
+
+class Source(NamedTuple):
+    """A release's two buckets."""
+
+    annotations: Store
+    images: Store
