@@ -9,6 +9,7 @@ setuptools below 81 in ``pyproject.toml`` (``pkg_resources``), and all model key
 
 import importlib.util
 import sys
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -62,6 +63,14 @@ def restore_old_names() -> None:
         Image.LINEAR = Image.Resampling.BILINEAR  # type: ignore[attr-defined]
     if "int" not in vars(np):
         np.int = int  # type: ignore[attr-defined]
+
+
+def let_processes_share_cpus() -> None:
+    """Let several processes train on CPUs: v0.6 hands PyTorch a GPU's number in any case."""
+    from detectron2.engine import defaults
+
+    if not isinstance(defaults.create_ddp_model, partial):
+        defaults.create_ddp_model = partial(defaults.create_ddp_model, device_ids=None)
 
 
 stand_in_for_operators()

@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from detectron2.utils import comm
 
+from oiv5_d2.training import compat
+
 
 def launch(function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
     """Call ``function(*arguments)`` in every worker and return the main one's result.
@@ -34,6 +36,8 @@ def _work(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     gpus = torch.cuda.is_available()
     if gpus:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    else:
+        compat.let_processes_share_cpus()
     dist.init_process_group("nccl" if gpus else "gloo")
     try:
         _set_local_group(int(os.environ["LOCAL_WORLD_SIZE"]))
