@@ -1,6 +1,8 @@
 """Where a release's files are read from: a folder, or a server over HTTP."""
 
 from oiv5_d2.dataset.stores.folder import FolderStore, folder_source
+from oiv5_d2.dataset.stores.http import HttpStore
+from oiv5_d2.dataset.stores.locations import is_remote, open_source, open_store
 from oiv5_d2.dataset.stores.opened import open_key
 from oiv5_d2.dataset.stores.store import (
     Answer,
@@ -19,10 +21,14 @@ __all__ = [
     "FolderStore",
     "Get",
     "Head",
+    "HttpStore",
     "Source",
     "Store",
     "StoreError",
     "Transfer",
     "folder_source",
+    "is_remote",
     "open_key",
+    "open_source",
+    "open_store",
 ]

@@ -1,0 +1,231 @@
+"""Many requests under way at once, over libcurl's multi interface, from one thread."""
+
+import heapq
+import random
+import time
+from collections.abc import Generator, Iterator
+
+import pycurl
+
+from oiv5_d2.dataset.stores.lanes import Lane
+from oiv5_d2.dataset.stores.replies import Reply, judge
+from oiv5_d2.dataset.stores.store import Head, StoreError
+from oiv5_d2.dataset.stores.tasks import Refusal, Task
+from oiv5_d2.dataset.stores.transfer import Transfer
+
+_MAX_WAITING = 1024  # tasks that wait for another try: then nothing new is begun
+_MAX_FAILED = 64  # tasks that fail without being begun, at a time
+_MAX_PAGE_BYTES = 64 << 10  # of a page that tells of an error
+_SLOWEST_BYTES_PER_SECOND = 50_000  # under a cap, rather fewer connections than slower ones
+_LONGEST_WAIT_SECONDS = 0.5
+
+
+class Exchange:
+    """Requests under way over connections that are kept.
+
+    Args:
+        transfer: the settings.
+        chance: draws the pauses before another try.
+    """
+
+    def __init__(self, transfer: Transfer, chance: random.Random) -> None:
+        self._transfer, self._chance = transfer, chance
+        cap = transfer.pace.max_bytes_per_second
+        self._is_capped = cap is not None
+        self._max_lanes = transfer.connections
+        if cap is not None:
+            self._max_lanes = min(self._max_lanes, max(1, cap // _SLOWEST_BYTES_PER_SECOND))
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_MAXCONNECTS, transfer.connections)
+        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, transfer.connections)
+        self._idle: list[Lane] = []
+        self._busy: dict[pycurl.Curl, Lane] = {}
+        self._waiting: list[tuple[float, int, Task]] = []  # until when; in which order they came
+        self._num_waited = self._num_replies = 0
+        self._hopeless: StoreError | None = None
+
+    def run(self, tasks: Iterator[Task]) -> Iterator[Task]:
+        """Carry out tasks; yield each when it is done, with its data, or head, or error.
+
+        What was asked next is on its way while the caller looks at a task that is done.
+        """
+        done: list[Task] = []
+        self._hopeless = None
+        try:
+            while True:
+                failed = self._fill(tasks)
+                self._perform()
+                yield from done
+                yield from failed
+                done = self._collect()
+                if not done and not failed:
+                    if not self._busy and not self._waiting:
+                        return
+                    self._wait()
+        finally:
+            self._drop()
+
+    def pieces(self, task: Task) -> Generator[bytes, None, Refusal | None]:
+        """Carry out one try at a stream; yield what arrives as it arrives, and move its place.
+
+        Returns:
+            Why it ended early; None where it came to the file's end.
+        """
+        lane, is_good = self._begin(task), False
+        try:
+            while True:
+                self._perform()
+                if lane.chunks and not is_good:
+                    refusal, is_good = self._look_early(task, lane)
+                    if refusal:
+                        return refusal
+                if lane.chunks:
+                    piece = lane.take_piece()
+                    task.place += len(piece)
+                    yield piece
+                elif ends := self._ends():
+                    return self._look(task, lane.reply(*ends[0][1:]))
+                elif time.monotonic() > self._transfer.deadline:
+                    return Refusal(self._late())
+                else:
+                    self._wait()
+        finally:
+            self._drop()
+
+    def close(self) -> None:
+        """End all connections."""
+        self._drop()
+        for lane in self._idle:
+            lane.curl.close()
+        self._multi.close()
+
+    def _fill(self, tasks: Iterator[Task]) -> list[Task]:
+        """Begin what there is room for; return the tasks that fail without being begun."""
+        now = time.monotonic()
+        failed: list[Task] = []
+        if now > self._transfer.deadline:
+            self._hopeless = self._late()
+        if self._hopeless:
+            failed += self._drop()
+        while len(self._busy) < self._max_lanes and len(failed) < _MAX_FAILED:
+            task = self._next(tasks, now)
+            if task is None:
+                break
+            if self._hopeless or not task.url:
+                failed.append(task)
+            else:
+                self._begin(task)
+        for task in failed:
+            task.error = task.error or self._hopeless
+        return failed
+
+    def _next(self, tasks: Iterator[Task], now: float) -> Task | None:
+        """Return a task whose pause is over, or else a new one; None where there is neither."""
+        if self._waiting and self._waiting[0][0] <= now:
+            return heapq.heappop(self._waiting)[2]
+        return next(tasks, None) if len(self._waiting) < _MAX_WAITING else None
+
+    def _begin(self, task: Task) -> Lane:
+        if not task.num_tries:
+            task.num_replies = self._num_replies
+        lane = self._idle.pop() if self._idle else Lane(self._transfer)
+        lane.begin(task)
+        self._busy[lane.curl] = lane
+        self._multi.add_handle(lane.curl)
+        return lane
+
+    def _free(self, lane: Lane) -> None:
+        self._multi.remove_handle(lane.curl)
+        del self._busy[lane.curl]
+        self._idle.append(lane)
+
+    def _perform(self) -> None:
+        self._multi.perform()
+        if self._is_capped:
+            self._transfer.pace.take(sum(lane.num_unweighed() for lane in self._busy.values()))
+
+    def _wait(self) -> None:
+        """Wait until something arrives, or a pause is over, or libcurl has something to do."""
+        now = time.monotonic()
+        until = min(now + _LONGEST_WAIT_SECONDS, self._transfer.deadline)
+        if self._waiting:
+            until = min(until, self._waiting[0][0])
+        seconds = max(0.0, until - now)
+        if not self._busy:
+            time.sleep(seconds)
+            return
+        milliseconds = self._multi.timeout()
+        self._multi.select(seconds if milliseconds < 0 else min(seconds, milliseconds / 1000))
+
+    def _ends(self) -> list[tuple[Lane, int, str]]:
+        """Return the lanes that came to an end, with libcurl's number and words for a failure."""
+        ends: list[tuple[Lane, int, str]] = []
+        num_left = 1
+        while num_left:
+            num_left, succeeded, failed = self._multi.info_read()
+            ends += [(self._busy[curl], 0, "") for curl in succeeded]
+            ends += [(self._busy[curl], errno, message) for curl, errno, message in failed]
+        return ends
+
+    def _collect(self) -> list[Task]:
+        """Return the tasks that are done; those that are to be tried again wait."""
+        done = []
+        for lane, errno, message in self._ends():
+            self._free(lane)
+            if self._settle(lane, errno, message):
+                done.append(lane.task)
+        return done
+
+    def _settle(self, lane: Lane, errno: int, message: str) -> bool:
+        """Take a task's result from a lane that came to an end; return whether it is done."""
+        task = lane.task
+        if task.is_plain and not errno and lane.is_simply_good():
+            self._num_replies += 1
+        else:
+            reply = lane.reply(errno, message)
+            if refusal := self._look(task, reply):
+                return self._refuse(task, refusal, reply)
+            if task.kind == "head":
+                task.head = Head(reply.length, task.etag)
+        task.num_tries += 1
+        task.data = lane.take_piece()
+        if task.num_wanted is not None:  # all of a file may have come for its beginning
+            task.data = task.data[: task.num_wanted]
+        return True
+
+    def _look(self, task: Task, reply: Reply) -> Refusal | None:
+        self._num_replies += reply.status > 0
+        return judge(task, reply, self._transfer)
+
+    def _look_early(self, task: Task, lane: Lane) -> tuple[Refusal | None, bool]:
+        """Judge the beginning of a stream; return why it will not do, and whether it will."""
+        reply = lane.reply()
+        if 200 <= reply.status < 300 or reply.num_bytes > _MAX_PAGE_BYTES:
+            refusal = self._look(task, reply)
+            return refusal, refusal is None
+        lane.take_piece()  # of a page that tells of an error: that is judged at its end
+        return None, False
+
+    def _refuse(self, task: Task, refusal: Refusal, reply: Reply) -> bool:
+        """Note that a try failed; return whether it was the last."""
+        pause = task.refuse(refusal, self._transfer, self._chance)
+        if pause is not None:
+            self._num_waited += 1
+            due = time.monotonic() + pause
+            heapq.heappush(self._waiting, (due, self._num_waited, task))
+            return False
+        if not reply.status and task.num_replies == self._num_replies:
+            # In all its tries nobody else was answered either: the server is gone.
+            self._hopeless = StoreError(str(task.error))
+        return True
+
+    def _drop(self) -> list[Task]:
+        """End what is under way or waits, and return it; connections in use are lost."""
+        tasks = [lane.task for lane in self._busy.values()] + [item[2] for item in self._waiting]
+        self._waiting.clear()
+        for lane in list(self._busy.values()):
+            self._free(lane)
+        return tasks
+
+    def _late(self) -> StoreError:
+        return StoreError(f"the deadline of {self._transfer.deadline_seconds:g} s passed")

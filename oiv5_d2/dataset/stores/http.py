@@ -1,0 +1,134 @@
+"""A bucket that a server has, over HTTP."""
+
+import random
+import re
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from urllib.parse import quote, urlsplit
+
+from oiv5_d2.dataset.stores.exchange import Exchange
+from oiv5_d2.dataset.stores.store import Answer, Get, Head, StoreError
+from oiv5_d2.dataset.stores.tasks import Task
+from oiv5_d2.dataset.stores.transfer import Transfer
+
+_PROGRESS_BYTES = 256 << 10  # a stream that came so far since it was cut has all its tries again
+_PLAIN_KEY = re.compile(r"[\w~-]+(?:[./][\w~-]+)*", re.ASCII)  # needs no quoting
+
+
+class HttpStore:
+    """A bucket that a server has; see `Store`. One thread at a time may use it.
+
+    What may pass is tried again, after pauses: time-outs, connections that are cut, too few bytes,
+    the statuses 408, 425, 429 and most from 500 on. Connections are kept and used again. No
+    credentials, cookies or proxies are taken from the environment or from files, none are sent.
+
+    Args:
+        base_url: the bucket's address, ``http://`` or ``https://``.
+        transfer: the settings; stores that share one share its cap and its deadline.
+        seed: of the pauses.
+
+    Raises:
+        ValueError: `base_url` is no such address, or holds a password.
+    """
+
+    def __init__(self, base_url: str, transfer: Transfer, seed: int | None = None) -> None:
+        self.location = _checked(base_url)
+        self._transfer = transfer
+        self._chance = random.Random(seed)
+        self._exchanges: list[Exchange] = []  # those not in use
+        _ = transfer.deadline  # from now on
+
+    def head(self, key: str) -> Head:
+        """Return a file's length and ETag; see `Store.head`."""
+        [(_, head)] = self.head_many([key])
+        if isinstance(head, OSError):
+            raise head
+        return head
+
+    def read(self, key: str) -> bytes:
+        """Return a whole file; see `Store.read`."""
+        return self._read(Get(key))
+
+    def read_range(self, key: str, start: int, stop: int, etag: str = "") -> bytes:
+        """Return the bytes from `start` up to, not including, `stop`; see `Store.read_range`."""
+        return self._read(Get(key, start, stop, etag))
+
+    def read_many(self, gets: Iterable[Get]) -> Iterator[Answer]:
+        """Answer many requests, each once, as they are done; see `Store.read_many`."""
+        with self._exchange() as exchange:
+            for task in exchange.run(map(self._task, gets)):
+                yield Answer(task.get, task.data, task.error, task.etag, task.num_tries)
+
+    def head_many(self, keys: Iterable[str]) -> Iterator[tuple[str, Head | OSError]]:
+        """Ask for many files' lengths and ETags, as they are told; see `Store.head_many`."""
+        with self._exchange() as exchange:
+            for task in exchange.run(self._task(Get(key), "head") for key in keys):
+                yield task.get.key, task.head or task.error or StoreError("no answer")
+
+    def stream(self, key: str, start: int = 0, etag: str = "") -> Iterator[bytes]:
+        """Return a file from byte `start` on as pieces; see `Store.stream`."""
+        task = self._task(Get(key, start, None, etag), "stream")
+        if task.error:
+            raise task.error
+        with self._exchange() as exchange:
+            while refusal := (yield from exchange.pieces(task)):
+                if task.place in (refusal.num_file_bytes, task.num_file_bytes):
+                    return
+                if task.place - task.get.start >= _PROGRESS_BYTES:
+                    task.num_tries = 0
+                pause = task.refuse(refusal, self._transfer, self._chance)
+                if pause is None:
+                    raise task.error or refusal.error
+                time.sleep(max(0.0, min(pause, self._transfer.deadline - time.monotonic())))
+                etag = task.get.etag or task.etag
+                task.get = task.get._replace(start=task.place, etag=etag)
+
+    def close(self) -> None:
+        """End all connections; the store is not to be used afterwards."""
+        while self._exchanges:
+            self._exchanges.pop().close()
+
+    def _read(self, get: Get) -> bytes:
+        [answer] = self.read_many([get])
+        if answer.error:
+            raise answer.error
+        return answer.data
+
+    def _task(self, get: Get, kind: str = "read") -> Task:
+        if get.stop is not None and get.stop <= get.start:
+            return Task(get, "", kind)  # no bytes: there is nothing to ask for
+        if _PLAIN_KEY.fullmatch(get.key):
+            return Task(get, f"{self.location}/{get.key}", kind)
+        if ".." in get.key.split("/"):
+            task = Task(get, "", kind)
+            task.error = StoreError("the name leads out of the bucket: refused")
+            return task
+        return Task(get, f"{self.location}/{quote(get.key)}", kind)
+
+    @contextmanager
+    def _exchange(self) -> Iterator[Exchange]:
+        """Lend an exchange: two iterators may be under way, but not over the same one."""
+        exchange = (
+            self._exchanges.pop() if self._exchanges else Exchange(self._transfer, self._chance)
+        )
+        try:
+            yield exchange
+        finally:
+            self._exchanges.append(exchange)
+
+
+def _checked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        is_sound = False
+    if not is_sound or parts.query or parts.fragment:
+        raise ValueError(f"'{url}' is no address of a bucket: give http(s)://host[:port]/path")
+    if "@" in parts.netloc:
+        raise ValueError(
+            f"the address of {parts.hostname} holds a user's name or password: credentials are"
+            " never sent, give it without"
+        )
+    return url.rstrip("/")

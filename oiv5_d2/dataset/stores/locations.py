@@ -1,0 +1,49 @@
+"""A place given in words, as a store."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from oiv5_d2.dataset.stores.folder import FolderStore
+from oiv5_d2.dataset.stores.http import HttpStore
+from oiv5_d2.dataset.stores.store import Source, Store
+from oiv5_d2.dataset.stores.transfer import Transfer
+
+_REMOTE = ("http", "https", "s3")
+
+
+def is_remote(location: str) -> bool:
+    """Return whether a location is asked over a network."""
+    return urlsplit(location).scheme.lower() in _REMOTE if "://" in location else False
+
+
+def open_store(location: str, transfer: Transfer) -> Store:
+    """Open a bucket.
+
+    Args:
+        location: a folder, ``file:///folder``, ``http(s)://host/path`` or ``s3://bucket/prefix``.
+            A bucket of S3 is read as anybody may read it, unsigned, from `transfer.s3_endpoint`.
+        transfer: the settings of remote stores.
+
+    Raises:
+        FileNotFoundError: the folder is not there.
+        ValueError: the location is of no such kind, or holds a password.
+    """
+    if "://" not in location:
+        return FolderStore(Path(location))
+    scheme, _, rest = location.partition("://")
+    if scheme.lower() == "s3":
+        if not rest.strip("/"):
+            raise ValueError(f"'{location}' names no bucket: give s3://bucket/prefix")
+        return HttpStore(f"{transfer.s3_endpoint.rstrip('/')}/{rest}", transfer)
+    if scheme.lower() == "file":
+        return FolderStore(Path(unquote(urlsplit(location).path)))
+    if scheme.lower() not in _REMOTE:
+        raise ValueError(
+            f"'{location}': there is no way to read {scheme}://, give a folder, http(s):// or s3://"
+        )
+    return HttpStore(location, transfer)
+
+
+def open_source(annotations: str, images: str, transfer: Transfer) -> Source:
+    """Open a release's two buckets; see `open_store`."""
+    return Source(open_store(annotations, transfer), open_store(images, transfer))
