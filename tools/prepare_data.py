@@ -9,7 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import cast
 
 import hydra
@@ -32,12 +32,13 @@ from rich.text import Text
 from oiv5_d2.dataset import summary
 from oiv5_d2.dataset.audit import read_audit
 from oiv5_d2.dataset.coco import coco_path
-from oiv5_d2.dataset.fetch import read_manifest
+from oiv5_d2.dataset.manifest import MANIFEST_CSV, num_to_retry, read_manifest
 from oiv5_d2.dataset.plan import Plan, make_plan
 from oiv5_d2.dataset.preparation import stages
 from oiv5_d2.dataset.request import Request, check, data_words
-from oiv5_d2.dataset.stages import Advance, is_done, locked
+from oiv5_d2.dataset.stages import Advance, Stage, is_done, locked
 from oiv5_d2.dataset.stages import run as run_stage
+from oiv5_d2.dataset.stores import is_remote
 from oiv5_d2.errors import report_errors
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -55,15 +56,20 @@ def main(run: DictConfig) -> None:
     request = read_request(run)
     check(request)
     if request.plan:
-        with shown_progress("read tables", 0, "bytes") as advance:
-            plan = make_plan(request, advance)
-        show_plan(plan, request)
+        show_plan(plan_it(request), request)
         return
     with locked(request.data.dir):
         num_run = run_stages(request)
     if num_run == 0:
         logger.info("Everything is done already; force=true does it again")
     show_summary(request, in_full=num_run > 0)
+
+
+def plan_it(request: Request) -> Plan:
+    """Return the plan. Tables that come over a network leave their wanted rows in the folder."""
+    keeps = locked(request.data.dir) if is_remote(request.data.buckets[0]) else nullcontext()
+    with keeps, shown_progress("plan", 0, "bytes") as advance:
+        return make_plan(request, advance)
 
 
 def read_request(run: DictConfig) -> Request:
@@ -79,13 +85,19 @@ def run_stages(request: Request) -> int:
     """Run the stages that are not done; return how many."""
     num_run = 0
     for stage in stages(request):
-        if not request.force and is_done(stage, request.data.dir):
+        if not request.force and is_done(stage, request.data.dir) and not to_retry(stage, request):
             logger.info("%s: done", stage.name)
             continue
         with shown_progress(stage.name, stage.count(), stage.unit) as advance:
             run_stage(stage, request.data.dir, advance)
         num_run += 1
     return num_run
+
+
+def to_retry(stage: Stage, request: Request) -> bool:
+    """Tell whether files are to be asked for again that could not be had the last time."""
+    manifest_path = request.data.dir / MANIFEST_CSV
+    return request.retry_failed and stage.name == "fetch" and num_to_retry(manifest_path) > 0
 
 
 @contextmanager
@@ -100,25 +112,65 @@ def shown_progress(name: str, total: int, unit: str) -> Iterator[Advance]:
 
 @contextmanager
 def bar(name: str, total: int, unit: str) -> Iterator[Advance]:
-    amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
+    done = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    came = TextColumn("{task.fields[came]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), done, came, TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(name, total=total or None)
-        yield lambda num_done: progress.advance(task, num_done)
+        task = progress.add_task(name, total=total or None, came="")
+        arrival = Arrival()
+
+        def advance(num_done: int, num_bytes: int = 0, num_failed: int = 0, /) -> None:
+            arrival.add(num_bytes, num_failed)
+            progress.update(task, advance=num_done, came=str(arrival))
+
+        yield advance
 
 
 @contextmanager
 def lines(name: str, total: int, unit: str) -> Iterator[Advance]:
-    shown, num_done = time.monotonic(), 0
+    begin = shown = time.monotonic()
+    num_done, arrival = 0, Arrival()
 
-    def advance(num_more: int) -> None:
+    def advance(num_more: int, num_bytes: int = 0, num_failed: int = 0, /) -> None:
         nonlocal shown, num_done
         num_done += num_more
-        if time.monotonic() - shown >= SECONDS_BETWEEN_LINES:
-            shown = time.monotonic()
-            logger.info("%s: %s of %s %s", name, f"{num_done:,}", f"{total:,}", unit)
+        arrival.add(num_bytes, num_failed)
+        now = time.monotonic()
+        if now - shown >= SECONDS_BETWEEN_LINES:
+            shown = now
+            left = (now - begin) * (total - num_done) / max(1, num_done)
+            came = f", {arrival}" if str(arrival) else ""
+            eta = f", {duration(left)} left" if total else ""
+            logger.info("%s: %s of %s %s%s%s", name, f"{num_done:,}", f"{total:,}", unit, came, eta)
 
     yield advance
+
+
+class Arrival:
+    """What came over a network in a stage: bytes, their rate, failures."""
+
+    def __init__(self) -> None:
+        self.num_bytes = self.num_failed = 0
+        self._begin = time.monotonic()
+
+    def add(self, num_bytes: int, num_failed: int) -> None:
+        """Count what is new."""
+        self.num_bytes += num_bytes
+        self.num_failed += num_failed
+
+    def __str__(self) -> str:
+        if not (self.num_bytes or self.num_failed):
+            return ""
+        rate = self.num_bytes / max(1e-3, time.monotonic() - self._begin)
+        failed = f", {self.num_failed:,} not to be had" if self.num_failed else ""
+        return f"{summary.size(self.num_bytes)} at {summary.size(rate)}/s{failed}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that people read."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def show_plan(plan: Plan, request: Request) -> None:
@@ -129,7 +181,22 @@ def show_plan(plan: Plan, request: Request) -> None:
         console.print(f"The release is to be drawn: {request.data.synthetic}")
     for table in summary.plan_tables(plan):
         draw(table)
-    console.print(f"Free on the disk of {request.data.dir}: {plan.free_bytes / 1e9:.1f} GB")
+    num_bytes = plan.image_bytes + plan.mask_bytes
+    if plan.images or plan.zips:
+        console.print(
+            f"To fetch: {summary.size(plan.image_bytes)} of pictures and"
+            f" {summary.size(plan.mask_bytes)} of masks, zip directories included"
+        )
+    if plan.seconds is not None and num_bytes:
+        how = "given" if request.rate else "measured now, over the zips' directories"
+        rate = f"{summary.size(plan.bytes_per_second)}/s ({how})"
+        console.print(f"That takes about {duration(plan.seconds)} at {rate}")
+    console.print(
+        f"Disk of {request.data.dir}: {summary.size(plan.disk_bytes)} needed,"
+        f" {summary.size(plan.free_bytes)} free"
+    )
+    if plan.disk_bytes > plan.free_bytes:
+        console.print("That is more than there is: choose less (data.limit.per_class=...)")
 
 
 def show_summary(request: Request, in_full: bool) -> None:

@@ -5,26 +5,33 @@ reason, and only too many of them stop the run. Whatever was fetched stays, so a
 goes on where it stopped.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from oiv5_d2.dataset.checks import check_jpeg
-from oiv5_d2.dataset.extraction import CORRUPT, MISSING, PRESENT, Outcome, extract_masks
+from oiv5_d2.dataset.extraction import CORRUPT, FAILED, MISSING, PRESENT, Outcome, extract_masks
+from oiv5_d2.dataset.images import fetch_images
+from oiv5_d2.dataset.manifest import (
+    IMAGE,
+    MANIFEST_COLUMNS,
+    MANIFEST_CSV,
+    MASK,
+    known_images,
+    refuse_too_many,
+    write_manifest,
+    written_at,
+)
 from oiv5_d2.dataset.shards import shard_path
 from oiv5_d2.dataset.stores import Source, Store
 from oiv5_d2.dataset.subset import Subset
 from oiv5_d2.openimages import release
-from oiv5_d2.openimages.files import PART_PREFIX, whole_file
+from oiv5_d2.openimages.files import PART_PREFIX
 
-MANIFEST_COLUMNS = ["Kind", "Split", "Path", "State", "Reason", "Bytes"]
-IMAGE, MASK = "image", "mask"
-_IMAGES_AT_A_TIME = 1000  # tasks waiting for a thread: bounds memory on a million images
-_NUM_SHOWN = 3
+# Called with the numbers of newly finished files, of bytes that came for them, and of failures.
+Advance = Callable[[int, int, int], object]
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,11 @@ class Fetched:
     num_masks: int
     """Masks that are there."""
     num_missing: int
-    """Files, of both kinds, that could not be had."""
+    """Files, of both kinds, that the source does not have."""
     num_corrupt: int
     """Files, of both kinds, that were refused because they are damaged."""
+    num_failed: int
+    """Files, of both kinds, that could not be had now."""
     num_bytes: int
     """Bytes of all files that are there."""
     manifest_path: Path
@@ -69,9 +78,9 @@ def fetch(
     data_dir: Path,
     *,
     max_missing: float = 0.05,
-    num_threads: int = 4,
     full_decode: bool = False,
-    advance: Callable[[int], object] = lambda num_files: None,
+    keep_zips: bool = False,
+    advance: Advance = lambda num_files, num_bytes, num_failed: None,
 ) -> Fetched:
     """Bring what subsets need to disk, and write ``manifest.csv``.
 
@@ -84,37 +93,27 @@ def fetch(
         source: the release's buckets.
         data_dir: pictures go to ``images/{split}/{ImageID}.jpg``, masks to
             ``masks/{split}-masks-{digit}.zip``.
-        max_missing: the share of all files that may be missing or corrupt, in [0, 1].
-        num_threads: how many pictures are read at a time.
+        max_missing: the share of all files that may be missing, corrupt or failed, in [0, 1].
         full_decode: decode every picture to its last pixel, those already there too.
-        advance: called with the number of newly finished files, of `list_files` in all.
+        keep_zips: keep mask zips that are fetched whole, in ``masks/original/``.
+        advance: called with the numbers of newly finished files, of `list_files` in all, of bytes
+            that came, and of files that could not be had.
 
     Raises:
-        ValueError: more than `max_missing` of the files are missing or corrupt. What could be had
-            is there, and the manifest says what is not.
+        ValueError: more than `max_missing` of the files could not be had. What could be had is
+            there, and the manifest says what is not.
         OSError: `data_dir` can not be written.
     """
     files = list_files(subsets)
-    manifest_path = data_dir / "manifest.csv"
+    manifest_path = data_dir / MANIFEST_CSV
     _remove_strays(data_dir)
-    known = {} if full_decode else _known_sizes(manifest_path)
-    fetch_one = partial(_fetch_image, source.images, data_dir / "images", full_decode, known)
-    frames = [
-        _fetch_images(files[files["Kind"] == IMAGE], fetch_one, num_threads, advance),
-        _fetch_masks(files[files["Kind"] == MASK], source.annotations, data_dir / "masks", advance),
-    ]
-    manifest = pd.concat(frames, ignore_index=True)
-    manifest = manifest.sort_values(MANIFEST_COLUMNS[:3], ignore_index=True)[MANIFEST_COLUMNS]
-    with whole_file(manifest_path) as part_path:
-        manifest.to_csv(part_path, index=False, lineterminator="\n")
-    _refuse_too_many(manifest, max_missing, manifest_path)
+    images = _fetch_images(files, source.images, data_dir, full_decode, advance)
+    masks = _fetch_masks(files, source.annotations, data_dir / "masks", keep_zips, advance)
+    os.sync()  # what the manifest calls present shall be there after a power cut as well
+    manifest = pd.concat([images, masks], ignore_index=True)
+    write_manifest(manifest, manifest_path)
+    refuse_too_many(manifest, max_missing, manifest_path)
     return _summarise(manifest, manifest_path)
-
-
-def read_manifest(manifest_path: Path) -> pd.DataFrame:
-    """Read what `fetch` wrote: Kind, Split, Path, State, Reason: str; Bytes: int64."""
-    types = dict.fromkeys(MANIFEST_COLUMNS[:-1], "str") | {"Bytes": "int64"}
-    return pd.read_csv(manifest_path, dtype=types, keep_default_na=False)
 
 
 def _remove_strays(data_dir: Path) -> None:
@@ -124,108 +123,62 @@ def _remove_strays(data_dir: Path) -> None:
             stray.unlink()
 
 
-def _known_sizes(manifest_path: Path) -> dict[tuple[str, str], int]:
-    """Return the bytes of each picture that an earlier run checked, by split and name."""
-    if not manifest_path.exists():
-        return {}
-    manifest = read_manifest(manifest_path)
-    rows = manifest[(manifest["Kind"] == IMAGE) & (manifest["State"] == PRESENT)]
-    return dict(zip(zip(rows["Split"], rows["Path"], strict=True), rows["Bytes"], strict=True))
-
-
 def _fetch_images(
-    files: pd.DataFrame,
-    fetch_one: Callable[[str, str], Outcome],
-    num_threads: int,
-    advance: Callable[[int], object],
+    files: pd.DataFrame, store: Store, data_dir: Path, full_decode: bool, advance: Advance
 ) -> pd.DataFrame:
-    outcomes: list[Outcome] = []
-    with ThreadPoolExecutor(num_threads) as threads:
-        for start in range(0, len(files), _IMAGES_AT_A_TIME):
-            some = files.iloc[start : start + _IMAGES_AT_A_TIME]
-            for outcome in threads.map(fetch_one, some["Split"], some["Path"]):
-                outcomes.append(outcome)
-                advance(1)
-    return _as_rows(IMAGE, files["Split"].tolist(), outcomes)
-
-
-def _fetch_image(
-    store: Store,
-    images_dir: Path,
-    full_decode: bool,
-    known: Mapping[tuple[str, str], int],
-    split: str,
-    name: str,
-) -> Outcome:
-    path = images_dir / split / name
-    if path.exists():
-        num_bytes = path.stat().st_size
-        if known.get((split, name)) == num_bytes or _is_whole(path, full_decode):
-            return Outcome(name, PRESENT, "", num_bytes)
-    try:
-        data = store.read(release.image_key(split, name.removesuffix(".jpg")))
-        check_jpeg(data, full_decode)
-    except FileNotFoundError:
-        return Outcome(name, MISSING, "it is not in the release")
-    except ValueError as error:
-        return Outcome(name, CORRUPT, str(error))
-    except OSError as error:
-        return Outcome(name, MISSING, f"it can not be read: {error.strerror or error}")
-    with whole_file(path) as part_path:
-        part_path.write_bytes(data)
-    return Outcome(name, PRESENT, "", len(data))
-
-
-def _is_whole(path: Path, full_decode: bool) -> bool:
-    try:
-        check_jpeg(path.read_bytes(), full_decode)
-    except ValueError:
-        return False
-    return True
+    rows = files[files["Kind"] == IMAGE]
+    keys = (rows["Split"] + "/" + rows["Path"]).tolist()
+    known = known_images(data_dir / MANIFEST_CSV)
+    outcomes = fetch_images(keys, store, data_dir / "images", known, full_decode, advance)
+    sources = [f"{store.location}/{key}" for key in keys]
+    paths = [data_dir / "images" / key for key in keys]
+    return _as_rows(IMAGE, rows["Split"], [outcomes[key] for key in keys], sources, paths)
 
 
 def _fetch_masks(
-    files: pd.DataFrame, store: Store, masks_dir: Path, advance: Callable[[int], object]
+    files: pd.DataFrame, store: Store, masks_dir: Path, keep_zips: bool, advance: Advance
 ) -> pd.DataFrame:
-    frames = [_as_rows(MASK, [], [])]
-    for (split, digit), some in files.groupby(["Split", "Digit"]):
+    frames = [_as_rows(MASK, pd.Series([], dtype=str), [], [], [])]
+    keep_zip_dir = masks_dir / "original" if keep_zips else None
+    for (split, digit), rows in files[files["Kind"] == MASK].groupby(["Split", "Digit"]):
         path = shard_path(masks_dir, str(split), str(digit))
-        names = some["Path"].tolist()
-        outcomes = extract_masks(store, str(split), str(digit), names, path, advance)
-        frames.append(_as_rows(MASK, [str(split)] * len(names), outcomes))
+        names = rows["Path"].tolist()
+        outcomes = extract_masks(
+            store, str(split), str(digit), names, path, advance, keep_zip_dir=keep_zip_dir
+        )
+        zip_url = f"{store.location}/{release.mask_zip(str(split), str(digit)).path}"
+        sources, paths = [zip_url] * len(names), [path] * len(names)
+        frames.append(_as_rows(MASK, rows["Split"], outcomes, sources, paths))
     return pd.concat(frames, ignore_index=True)
 
 
-def _as_rows(kind: str, splits: list[str], outcomes: list[Outcome]) -> pd.DataFrame:
-    rows = pd.DataFrame(outcomes, columns=["Path", "State", "Reason", "Bytes"])
-    return rows.assign(Kind=kind, Split=splits)
-
-
-def _refuse_too_many(manifest: pd.DataFrame, max_missing: float, manifest_path: Path) -> None:
-    bad = manifest[manifest["State"] != PRESENT]
-    if len(bad) <= max_missing * len(manifest):
-        return
-    shown = "; ".join(
-        f"{row.Split}/{row.Path} ({row.State}: {row.Reason})"
-        for row in bad.head(_NUM_SHOWN).itertuples()
-    )
-    if len(bad) > _NUM_SHOWN:
-        shown += "; ..."
-    raise ValueError(
-        f"{len(bad)} of {len(manifest)} files ({len(bad) / len(manifest):.1%}) could not be had,"
-        f" more than max_missing={max_missing:g} allows: {shown}."
-        f" All are in {manifest_path}. Mend the source and run again (what was fetched stays), or"
-        " raise max_missing"
-    )
+def _as_rows(
+    kind: str,
+    splits: "pd.Series[str]",
+    outcomes: list[Outcome],
+    sources: list[str],
+    paths: list[Path],
+) -> pd.DataFrame:
+    """Return rows of a manifest; `paths` are the files on disk, read for when they were written."""
+    when = {path: written_at(path) for path in set(paths) if path.exists()}
+    rows = pd.DataFrame(outcomes, columns=["Path", "State", "Reason", "Bytes", "SHA256"])
+    fetched = [
+        when[path] if outcome.state == PRESENT else ""
+        for outcome, path in zip(outcomes, paths, strict=True)
+    ]
+    splits = splits.reset_index(drop=True)
+    return rows.assign(Kind=kind, Split=splits, Source=sources, Fetched=fetched)[MANIFEST_COLUMNS]
 
 
 def _summarise(manifest: pd.DataFrame, manifest_path: Path) -> Fetched:
     present = manifest[manifest["State"] == PRESENT]
+    states = manifest["State"].value_counts()
     return Fetched(
         num_images=int((present["Kind"] == IMAGE).sum()),
         num_masks=int((present["Kind"] == MASK).sum()),
-        num_missing=int((manifest["State"] == MISSING).sum()),
-        num_corrupt=int((manifest["State"] == CORRUPT).sum()),
+        num_missing=int(states.get(MISSING, 0)),
+        num_corrupt=int(states.get(CORRUPT, 0)),
+        num_failed=int(states.get(FAILED, 0)),
         num_bytes=int(present["Bytes"].sum()),
         manifest_path=manifest_path,
     )

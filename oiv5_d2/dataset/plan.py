@@ -1,68 +1,142 @@
-"""What a preparation would do, found out without doing any of it."""
+"""What a preparation would do, found out without fetching a picture or a mask.
+
+The tables are read, because they say what is wanted; the mask zips' directories are read, because
+they say where each mask lies; pictures are asked for their size, some of them where they are many.
+"""
 
 import shutil
-import zipfile
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from oiv5_d2.dataset.fetch import IMAGE, MASK, list_files
-from oiv5_d2.dataset.preparation import load_subsets, select_subsets, stages
+from oiv5_d2.dataset.central_directory import read_directory
+from oiv5_d2.dataset.fetch import list_files
+from oiv5_d2.dataset.manifest import IMAGE, MASK
+from oiv5_d2.dataset.preparation import load_subsets, open_buckets, select_subsets, stages
+from oiv5_d2.dataset.ranges import ZipPlan, how
 from oiv5_d2.dataset.request import Request
 from oiv5_d2.dataset.stages import Advance, Stage, is_done
-from oiv5_d2.dataset.stores import Source, Store, folder_source, open_key
+from oiv5_d2.dataset.stores import Head, Source, Store, is_remote
 from oiv5_d2.dataset.subset import Subset
 from oiv5_d2.openimages import release
 
 MAKERS = ("draw", "select", "fetch")  # whoever runs one of these runs all that follows
+SAMPLE = 200  # pictures of a split that a server is asked about; more say hardly more
 
 
 class Need(NamedTuple):
-    """What one part needs of the source; bytes are of what is there."""
+    """What one part is to have."""
 
     part: str
     num_images: int
     num_masks: int
-    num_objects: dict[str, int]
-    """Objects to learn of each class."""
+    images_of: dict[str, int]
+    """Images that show an object to learn, by class."""
+    masks_of: dict[str, int]
+    """Objects to learn, by class."""
     num_ignored: int
-    image_bytes: int
-    mask_bytes: int
+
+
+class ImageNeed(NamedTuple):
+    """The pictures of one split that are not on the disk yet."""
+
+    split: str
+    num_files: int
+    num_bytes: int
+    num_asked: int
+    """How many of them were asked for their size; fewer than all: `num_bytes` is an estimate."""
     num_absent: int
-    """Pictures and masks that the source does not have."""
+    """Of those asked, how many the source does not have."""
 
 
-class Plan(NamedTuple):
+class ZipNeed(NamedTuple):
+    """One mask zip."""
+
+    split: str
+    digit: str
+    num_wanted: int
+    plan: ZipPlan | None
+    """How its masks are to be had; None: it can not be read."""
+    why: str
+    directory_bytes: int = 0
+    """Already read, to make this plan."""
+    wanted_bytes: int = 0
+    """Of the masks themselves, as they come to lie on the disk."""
+
+
+@dataclass(frozen=True)
+class Plan:
     """What would be done."""
 
     stages: tuple[tuple[str, bool], ...]
     """Each stage's name, and whether it is done."""
-    needs: tuple[Need, ...]
+    needs: tuple[Need, ...] = ()
     """Of each part; empty where the source is still to be drawn."""
-    free_bytes: int
+    images: tuple[ImageNeed, ...] = ()
+    zips: tuple[ZipNeed, ...] = ()
+    locations: tuple[str, str] = ("", "")
+    """Of the annotations and of the images."""
+    free_bytes: int = 0
     """On the disk of the data folder."""
+    bytes_per_second: float | None = None
+    """As given, or as measured on the way; None for a folder."""
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of pictures to fetch."""
+        return sum(need.num_bytes for need in self.images)
+
+    @property
+    def mask_bytes(self) -> int:
+        """Bytes to fetch for the masks, the zips' directories included."""
+        plans = [need.plan for need in self.zips if need.plan]
+        return sum(plan.range_bytes if plan.by_range else plan.zip_bytes for plan in plans)
+
+    @property
+    def disk_bytes(self) -> int:
+        """Disk that is needed on the way: a zip that comes whole lies there for a while."""
+        whole = [n.plan.zip_bytes for n in self.zips if n.plan and not n.plan.by_range]
+        kept = sum(need.wanted_bytes for need in self.zips)
+        return self.image_bytes + kept + max(whole, default=0)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the fetching takes at that rate."""
+        if self.bytes_per_second is None:
+            return None
+        return (self.image_bytes + self.mask_bytes) / self.bytes_per_second
 
 
 def make_plan(request: Request, advance: Advance) -> Plan:
-    """Find out what is to be done; nothing is written.
+    """Find out what is to be done; of all that is prepared only the tables' wanted rows are kept.
 
     Args:
         request: what is wanted.
         advance: called with the number of table bytes newly read.
     """
-    steps = list(_states(request, stages(request)))
+    data = request.data
+    steps = tuple(_states(request, stages(request)))
     states = dict(steps)
-    if states.get("draw", True):
-        subsets = load_subsets(request.data) if states["select"] else None
-        source = folder_source(request.data.source)
-        needs = tuple(
-            _need(subset, source) for subset in subsets or select_subsets(request.data, advance)
-        )
-    else:
-        needs = ()
-    return Plan(tuple(steps), needs, shutil.disk_usage(_existing(request.data.dir)).free)
+    free_bytes = shutil.disk_usage(_existing(data.dir)).free
+    if not states.get("draw", True):
+        return Plan(steps, free_bytes=free_bytes)
+    subsets = load_subsets(data) if states["select"] else select_subsets(request, advance)
+    needs = tuple(_need(subset) for subset in subsets)
+    if states["fetch"]:
+        return Plan(steps, needs, locations=data.buckets, free_bytes=free_bytes)
+    files = list_files(subsets)
+    with open_buckets(request) as source:
+        begin = time.monotonic()
+        zips = tuple(_zip_needs(files[files["Kind"] == MASK], source.annotations))
+        seconds = time.monotonic() - begin
+        images = tuple(_image_needs(files[files["Kind"] == IMAGE], source, data.dir))
+    directory_bytes = sum(need.directory_bytes for need in zips)
+    rate = request.rate or (directory_bytes / seconds if is_remote(data.buckets[1]) else None)
+    return Plan(steps, needs, images, zips, data.buckets, free_bytes, rate)
 
 
 def _states(request: Request, steps: Iterable[Stage]) -> Iterable[tuple[str, bool]]:
@@ -74,44 +148,54 @@ def _states(request: Request, steps: Iterable[Stage]) -> Iterable[tuple[str, boo
         yield stage.name, done
 
 
-def _need(subset: Subset, source: Source) -> Need:
+def _need(subset: Subset) -> Need:
     files = list_files([subset])
-    images, masks = files[files["Kind"] == IMAGE], files[files["Kind"] == MASK]
-    sizes = [*_image_sizes(images, source.images), *_mask_sizes(masks, source.annotations)]
-    learnt = subset.instances[subset.instances["Ignore"] == ""]["ClassName"].value_counts()
+    learnt = subset.instances[subset.instances["Ignore"] == ""]
+    masks_of = learnt["ClassName"].value_counts()
+    images_of = learnt.groupby("ClassName")["ImageID"].nunique()
     return Need(
         part=subset.part,
-        num_images=len(images),
-        num_masks=len(masks),
-        num_objects={name: int(learnt.get(name, 0)) for name in subset.classes},
+        num_images=int((files["Kind"] == IMAGE).sum()),
+        num_masks=int((files["Kind"] == MASK).sum()),
+        images_of={name: int(images_of.get(name, 0)) for name in subset.classes},
+        masks_of={name: int(masks_of.get(name, 0)) for name in subset.classes},
         num_ignored=int((subset.instances["Ignore"] != "").sum()),
-        image_bytes=sum(size for size in sizes[: len(images)] if size is not None),
-        mask_bytes=sum(size for size in sizes[len(images) :] if size is not None),
-        num_absent=sizes.count(None),
     )
 
 
-def _image_sizes(images: pd.DataFrame, store: Store) -> Iterable[int | None]:
-    for split, name in zip(images["Split"], images["Path"], strict=True):
+def _image_needs(images: pd.DataFrame, source: Source, data_dir: Path) -> Iterator[ImageNeed]:
+    for split, rows in images.groupby("Split"):
+        keys = [
+            f"{split}/{name}"
+            for name in rows["Path"]
+            if not (data_dir / "images" / str(split) / name).exists()
+        ]
+        asked = _sample(keys) if is_remote(source.images.location) else keys
+        heads = [head for _, head in source.images.head_many(asked)]
+        sizes = [head.num_bytes for head in heads if isinstance(head, Head)]
+        num_bytes = round(sum(sizes) * len(keys) / len(asked)) if asked else 0
+        yield ImageNeed(str(split), len(keys), num_bytes, len(asked), len(asked) - len(sizes))
+
+
+def _sample(keys: Sequence[str]) -> Sequence[str]:
+    """Return some of the keys, evenly spread."""
+    return keys[:: max(1, -(-len(keys) // SAMPLE))]
+
+
+def _zip_needs(masks: pd.DataFrame, store: Store) -> Iterator[ZipNeed]:
+    for (split, digit), rows in masks.groupby(["Split", "Digit"]):
+        names = rows["Path"].tolist()
+        of_zip = (str(split), str(digit), len(names))
         try:
-            yield store.head(release.image_key(split, name.removesuffix(".jpg"))).num_bytes
+            directory = read_directory(store, release.mask_zip(str(split), str(digit)).path, names)
         except FileNotFoundError:
-            yield None
-
-
-def _mask_sizes(masks: pd.DataFrame, store: Store) -> Iterable[int | None]:
-    for (split, digit), some in masks.groupby(["Split", "Digit"]):
-        sizes = _entry_sizes(store, release.mask_zip(str(split), str(digit)).path)
-        yield from (sizes.get(name) for name in some["Path"])
-
-
-def _entry_sizes(store: Store, key: str) -> dict[str, int]:
-    """Return the bytes of each file in a zip; none where there is no whole zip."""
-    try:
-        with open_key(store, key) as file, zipfile.ZipFile(file) as shard:
-            return {entry.filename: entry.file_size for entry in shard.infolist()}
-    except (FileNotFoundError, zipfile.BadZipFile):
-        return {}
+            yield ZipNeed(*of_zip, None, "it is not there")
+        except (OSError, ValueError) as error:
+            yield ZipNeed(*of_zip, None, str(error))
+        else:
+            plan = how(directory, names)
+            wanted_bytes = sum(entry.num_bytes for entry in directory.entries.values())
+            yield ZipNeed(*of_zip, plan, plan.why, directory.directory_bytes, wanted_bytes)
 
 
 def _existing(path: Path) -> Path:

@@ -1,22 +1,32 @@
 """Preparing data from a release to an audited COCO file, as a row of stages that can be resumed."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from oiv5_d2.dataset import coco
 from oiv5_d2.dataset.audit import audit
-from oiv5_d2.dataset.extraction import CORRUPT
-from oiv5_d2.dataset.fetch import IMAGE, fetch, list_files, read_manifest
+from oiv5_d2.dataset.fetch import fetch, list_files
+from oiv5_d2.dataset.listings import (
+    CREDITS_CSV,
+    IMAGE_LIST_TXT,
+    read_image_list,
+    write_credits,
+    write_image_list,
+)
+from oiv5_d2.dataset.manifest import MANIFEST_CSV
 from oiv5_d2.dataset.request import Data, Request
 from oiv5_d2.dataset.stages import Advance, Stage
-from oiv5_d2.dataset.stores import folder_source
+from oiv5_d2.dataset.stores import Source, is_remote, open_source
 from oiv5_d2.dataset.subset import Subset, load, num_bytes_to_read, save, select
 from oiv5_d2.dataset.synthetic import write_release
 from oiv5_d2.openimages import release
+from oiv5_d2.openimages.release import HEX_DIGITS
 
-AUDIT_JSON, MANIFEST_CSV = "audit.json", "manifest.csv"
+AUDIT_JSON = "audit.json"
 
 
 def load_subsets(data: Data) -> list[Subset]:
@@ -24,10 +34,30 @@ def load_subsets(data: Data) -> list[Subset]:
     return [load(data.dir / "subset", part) for part in data.parts]
 
 
-def select_subsets(data: Data, advance: Advance) -> list[Subset]:
-    """Select the subsets from the source's tables, without saving them."""
+@contextmanager
+def open_buckets(request: Request) -> Iterator[Source]:
+    """Open the source's buckets, and close them at the end."""
+    source = open_source(*request.data.buckets, request.transfer)
+    try:
+        yield source
+    finally:
+        for store in source:
+            store.close()
+
+
+def select_subsets(request: Request, advance: Advance) -> list[Subset]:
+    """Select the subsets from the source's tables, without saving them.
+
+    Of tables that come over a network the wanted rows are kept, for the next time.
+    """
+    with open_buckets(request) as source:
+        return _select_from(source, request, advance)
+
+
+def _select_from(source: Source, request: Request, advance: Advance) -> list[Subset]:
+    data = request.data
     subsets = select(
-        data.source / release.ANNOTATIONS_DIR,
+        source.annotations,
         data.classes,
         roll_up=data.roll_up,
         splits={split: split for split in data.splits},
@@ -36,9 +66,13 @@ def select_subsets(data: Data, advance: Advance) -> list[Subset]:
         limit_per_class=data.limit.per_class,
         limit_unit=data.limit.unit,
         exclude=data.exclude,
+        require=data.require,
         min_predicted_iou=data.min_predicted_iou,
         id_prefixes=data.id_prefixes,
+        image_ids=read_image_list(data.image_ids) if data.image_ids else None,
         only_masked=data.only_masked,
+        tables_dir=data.dir / "tables",
+        keep_tables=request.keep_tables,
         advance=advance,
     )
     return list(subsets.values())
@@ -49,7 +83,7 @@ def stages(request: Request) -> list[Stage]:
     data = request.data
     return [
         *([_draw(request)] if data.is_drawn else []),
-        _select(data),
+        _select(request),
         _fetch(request),
         *(_convert(request, part) for part in data.parts),
         *(_verify(request, part) for part in data.parts),
@@ -59,7 +93,8 @@ def stages(request: Request) -> list[Stage]:
 
 def _draw(request: Request) -> Stage:
     data, synthetic = request.data, request.data.synthetic
-    assert synthetic is not None
+    assert synthetic is not None and data.source is not None
+    release_dir = Path(data.source)
 
     def draw(advance: Advance) -> None:
         # The same ids may get other pictures: none of an earlier release may be taken for them.
@@ -68,7 +103,7 @@ def _draw(request: Request) -> Stage:
         (data.dir / MANIFEST_CSV).unlink(missing_ok=True)
         height, width = synthetic.size
         write_release(
-            data.source,
+            release_dir,
             synthetic.num_images,
             (height, width),
             synthetic.seed,
@@ -81,14 +116,14 @@ def _draw(request: Request) -> Stage:
         unit="pictures",
         settings=asdict(synthetic),
         inputs=list,
-        outputs=lambda: [path for path in data.source.rglob("*") if path.is_file()],
+        outputs=lambda: [path for path in release_dir.rglob("*") if path.is_file()],
         count=lambda: sum(synthetic.num_images.values()),
         run=draw,
     )
 
 
-def _select(data: Data) -> Stage:
-    annotations_dir = data.source / release.ANNOTATIONS_DIR
+def _select(request: Request) -> Stage:
+    data = request.data
     tables = [
         release.CLASS_CSV,
         release.HIERARCHY_JSON,
@@ -106,22 +141,35 @@ def _select(data: Data) -> Stage:
 
     def count() -> int:
         try:
-            return num_bytes_to_read(annotations_dir, data.splits, data.only_masked)
-        except FileNotFoundError:
+            with open_buckets(request) as source:
+                tables_dir = data.dir / "tables"
+                return num_bytes_to_read(
+                    source.annotations, data.splits, data.only_masked, tables_dir
+                )
+        except OSError:
             return 0  # the stage itself says best what is missing
 
     def run(advance: Advance) -> None:
-        subsets = select_subsets(data, advance)
+        subsets = select_subsets(request, advance)
         _remove_other_parts(data)
         for subset in subsets:
             save(subset, data.dir / "subset")
+        write_credits(subsets, data.dir / CREDITS_CSV)
+        write_image_list(subsets, data.dir / IMAGE_LIST_TXT)
 
     return Stage(
         name="select",
         unit="bytes",
         settings=_selection(data),
-        inputs=lambda: [annotations_dir / table.path for table in tables],
-        outputs=lambda: _subset_files(data, *data.parts),
+        inputs=lambda: [
+            *_on_disk(data.buckets[0], *(table.path for table in tables)),
+            *([data.image_ids] if data.image_ids else []),
+        ],
+        outputs=lambda: [
+            *_subset_files(data, *data.parts),
+            data.dir / CREDITS_CSV,
+            data.dir / IMAGE_LIST_TXT,
+        ],
         count=count,
         run=run,
     )
@@ -129,35 +177,32 @@ def _select(data: Data) -> Stage:
 
 def _fetch(request: Request) -> Stage:
     data = request.data
-    annotations_dir = data.source / release.ANNOTATIONS_DIR
+    zips = [release.mask_zip(split, digit).path for split in data.splits for digit in HEX_DIGITS]
 
     def run(advance: Advance) -> None:
-        fetch(
-            load_subsets(data),
-            folder_source(data.source),
-            data.dir,
-            max_missing=request.max_missing,
-            full_decode=request.full_decode or request.force,
-            advance=advance,
-        )
-        _remove_corrupt(data.dir)
+        with open_buckets(request) as source:
+            fetch(
+                load_subsets(data),
+                source,
+                data.dir,
+                max_missing=request.max_missing,
+                full_decode=request.full_decode or request.force,
+                keep_zips=request.keep_zips,
+                advance=advance,
+            )
 
     return Stage(
         name="fetch",
         unit="files",
         settings={
-            "source": str(data.source),
+            "buckets": data.buckets,
             "max_missing": request.max_missing,
             "full_decode": request.full_decode,
         },
         inputs=lambda: [
             *_subset_files(data, *data.parts),
-            *(data.source / release.IMAGES_DIR / split for split in data.splits),
-            *(
-                annotations_dir / release.mask_zip(split, digit).path
-                for split in data.splits
-                for digit in release.HEX_DIGITS
-            ),
+            *_on_disk(data.buckets[1], *data.splits),
+            *_on_disk(data.buckets[0], *zips),
         ],
         outputs=lambda: [data.dir / MANIFEST_CSV, *_fetched(data)],
         count=lambda: len(list_files(load_subsets(data))),
@@ -239,6 +284,11 @@ def _selection(data: Data) -> dict[str, Any]:
     }
 
 
+def _on_disk(bucket: str, *names: str) -> list[Path]:
+    """Return where a bucket's files lie; nowhere if it is remote: its changes are not looked for."""
+    return [] if is_remote(bucket) else [Path(bucket) / name for name in names]
+
+
 def _subset_files(data: Data, *parts: str) -> list[Path]:
     endings = (".images.parquet", ".instances.parquet", ".json")
     return [data.dir / "subset" / f"{part}{ending}" for part in parts for ending in endings]
@@ -248,17 +298,6 @@ def _fetched(data: Data) -> list[Path]:
     """Return the folders of pictures and the zips of masks that are there."""
     images = [data.dir / "images" / split for split in data.splits]
     return [*images, *sorted((data.dir / "masks").glob("*.zip"))]
-
-
-def _remove_corrupt(data_dir: Path) -> None:
-    """Remove pictures of an earlier run that turned out damaged, and that the source has no better.
-
-    Training would stop at them; without the file, the image is left out and listed.
-    """
-    manifest = read_manifest(data_dir / MANIFEST_CSV)
-    corrupt = manifest[(manifest["State"] == CORRUPT) & (manifest["Kind"] == IMAGE)]
-    for split, name in zip(corrupt["Split"], corrupt["Path"], strict=True):
-        (data_dir / "images" / split / name).unlink(missing_ok=True)
 
 
 def _remove_other_parts(data: Data) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oiv5_d2.dataset.stores import Transfer, is_remote
 from oiv5_d2.openimages import release
 
 
@@ -39,8 +40,13 @@ class Data:
 
     name: str
     dir: Path
-    source: Path
-    """A folder with ``openimages/`` and ``open-images-dataset/`` as the release's buckets."""
+    source: str | None
+    """A folder or URL with ``openimages/`` and ``open-images-dataset/`` as the release's buckets;
+    None: they are at `annotations` and `images`."""
+    annotations: str
+    """A folder, ``https://`` or ``s3://``."""
+    images: str
+    """A folder, ``https://`` or ``s3://``."""
     synthetic: Synthetic | None
     """Draw the source, instead of finding it; only ever inside `dir`."""
     classes: list[str]
@@ -50,8 +56,11 @@ class Data:
     seed: int
     limit: Limit
     exclude: list[str]
+    require: list[str]
     min_predicted_iou: float | None
     id_prefixes: list[str]
+    image_ids: Path | None
+    """A file with the ids of the only images that are wanted, one a line."""
     only_masked: bool
 
     @property
@@ -62,7 +71,19 @@ class Data:
     @property
     def is_drawn(self) -> bool:
         """Whether the source is a synthetic release of ours. Another folder is never written to."""
-        return self.synthetic is not None and self.source.is_relative_to(self.dir)
+        return (
+            self.synthetic is not None
+            and self.source is not None
+            and Path(self.source).is_relative_to(self.dir)
+        )
+
+    @property
+    def buckets(self) -> tuple[str, str]:
+        """The locations of the annotations and of the images."""
+        if self.source is None:
+            return self.annotations, self.images
+        base = self.source.rstrip("/")
+        return f"{base}/{release.ANNOTATIONS_DIR}", f"{base}/{release.IMAGES_DIR}"
 
 
 @dataclass
@@ -72,10 +93,16 @@ class Request:
     data: Data
     plan: bool
     force: bool
+    retry_failed: bool
     workers: int | None
     max_missing: float
     full_decode: bool
     verify_sample: int
+    keep_tables: bool
+    keep_zips: bool
+    rate: float | None
+    """Bytes a second that a plan counts with; None: as it measures."""
+    transfer: Transfer
     d2: Any
 
     @property
@@ -111,13 +138,13 @@ def check(request: Request) -> None:
 
 
 def _check_source(data: Data) -> None:
-    for name in (release.ANNOTATIONS_DIR, release.IMAGES_DIR):
-        if not (data.source / name).is_dir():
+    for location in data.buckets:
+        if not is_remote(location) and not Path(location).is_dir():
             raise FileNotFoundError(
-                f"data.source={data.source}: there is no folder {data.source / name}. The source is"
-                f" a folder laid out as the release's buckets: {release.ANNOTATIONS_DIR}/v5/"
+                f"{location}: there is no such folder. data.source is a folder or URL laid out as"
+                f" the release's buckets: {release.ANNOTATIONS_DIR}/v5/"
                 f"train-annotations-object-segmentation.csv ..., {release.IMAGES_DIR}/train/"
-                "<ImageID>.jpg ...; without one, use data=mini"
+                "<ImageID>.jpg ...; without one, use data=mini, or data=traffic to download"
             )
 
 

@@ -13,13 +13,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from oiv5_d2.openimages.files import whole_file
 
 STAMPS = ".stamps"
 VERSION = version("oiv5_d2")  # another program may make other files
-Advance = Callable[[int], object]
+
+
+class Advance(Protocol):
+    """What a stage calls as it goes: newly finished units, bytes that came, failed ones of them."""
+
+    def __call__(self, num_done: int, num_bytes: int = 0, num_failed: int = 0, /) -> object:
+        """Take note."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -55,24 +55,70 @@ def not_fetched(manifest: pd.DataFrame) -> Table:
 
 
 def plan_tables(plan: Plan) -> list[Table]:
-    """Return what is needed of the source."""
+    """Return what is wanted, by part and class, and what has to be fetched for it, by file."""
+    found = [_wanted(plan), _image_needs(plan), _zip_needs(plan)]
+    return [table for table in found if table.rows]
+
+
+def _wanted(plan: Plan) -> Table:
+    title = "What is wanted: masks to learn of each class, on so many pictures"
     if not plan.needs:
-        return []
-    classes = tuple(plan.needs[0].num_objects)
-    columns = ("part", "pictures", "bytes", "masks", "bytes", "not at the source", *classes)
+        return Table(title, (), [])
     rows = []
     for need in plan.needs:
-        figures = (
-            need.num_images,
-            need.image_bytes,
-            need.num_masks,
-            need.mask_bytes,
-            need.num_absent,
-            *need.num_objects.values(),
-            need.num_ignored,
+        figures = (need.num_images, need.num_masks)
+        of_class = [
+            f"{number:,} on {need.images_of[name]:,}" for name, number in need.masks_of.items()
+        ]
+        rows.append((need.part, *(f"{n:,}" for n in figures), *of_class, f"{need.num_ignored:,}"))
+    columns = ("part", "pictures", "masks", *plan.needs[0].masks_of, "ignored")
+    return Table(title, columns, rows)
+
+
+def _image_needs(plan: Plan) -> Table:
+    rows = []
+    for need in plan.images:
+        asked = "all" if need.num_asked == need.num_files else f"{need.num_asked:,}"
+        about = "" if need.num_asked == need.num_files else "about "
+        absent = f"{need.num_absent:,}"
+        rows.append(
+            (need.split, f"{need.num_files:,}", about + size(need.num_bytes), asked, absent)
         )
-        rows.append((need.part, *(f"{figure:,}" for figure in figures)))
-    return [Table("What is needed, and objects to learn by class", (*columns, "ignored"), rows)]
+    columns = ("split", "files", "bytes", "asked for their size", "of these not there")
+    return Table(f"Pictures to fetch from {plan.locations[1]}", columns, rows)
+
+
+def _zip_needs(plan: Plan) -> Table:
+    rows = []
+    for need in plan.zips:
+        name = f"{need.split}-masks-{need.digit}.zip"
+        if need.plan is None:
+            rows.append((name, f"{need.num_wanted:,}", "-", "-", "-", "-", need.why))
+            continue
+        each = need.plan
+        figures = (f"{each.num_wanted:,}", f"{each.num_absent:,}", size(each.zip_bytes))
+        num_bytes = each.range_bytes if each.by_range else each.zip_bytes
+        way = f"{each.num_requests:,}" if each.by_range else "1"
+        rows.append((name, *figures, size(num_bytes), way, each.why))
+    columns = (
+        "mask zip",
+        "wanted",
+        "not in it",
+        "its bytes",
+        "to fetch",
+        "requests",
+        "how, and why",
+    )
+    return Table(f"Mask zips at {plan.locations[0]}", columns, rows)
+
+
+def size(num_bytes: float) -> str:
+    """Return bytes in the unit that people read."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 1000 or unit == "GB":
+            return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    raise AssertionError
 
 
 def _pictures(parts: Mapping[str, Any]) -> Table:

@@ -30,6 +30,21 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a small file so that it appears under its name only when it is complete.
+
+    Its folder has to be there. Unlike `whole_file` it is not flushed to disk, which would cost
+    many times the writing: after a power cut, not after a kill, its bytes may be missing.
+    """
+    part = path.with_name(PART_PREFIX + path.name)
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
 def _flush_to_disk(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

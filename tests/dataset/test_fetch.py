@@ -1,3 +1,4 @@
+import hashlib
 import os
 import shutil
 import signal
@@ -5,12 +6,14 @@ import subprocess
 import sys
 import time
 import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from oiv5_d2.dataset import fetch as fetching
-from oiv5_d2.dataset.fetch import fetch, list_files, read_manifest
+from oiv5_d2.dataset.fetch import fetch, list_files
+from oiv5_d2.dataset.manifest import read_manifest
 from oiv5_d2.dataset.stores import folder_source
 from oiv5_d2.dataset.subset import save, select
 from oiv5_d2.openimages import release
@@ -41,11 +44,18 @@ def bring(subsets, root, data_dir, **options):
 
 
 def snapshot(data_dir):
+    """Return all that was fetched; of the manifest all but the column that says when."""
     return {
-        str(path.relative_to(data_dir)): path.read_bytes()
+        str(path.relative_to(data_dir)): without_times(path)
         for path in sorted(data_dir.rglob("*"))
         if path.is_file()
     }
+
+
+def without_times(path):
+    if path.name != "manifest.csv":
+        return path.read_bytes()
+    return read_manifest(path).drop(columns="Fetched").to_csv()
 
 
 def times(data_dir):
@@ -121,8 +131,8 @@ def test_masks_that_are_not_learnt_are_not_wanted(subsets):
 
 
 def test_the_same_release_gives_the_same_bytes(subsets, our_release, tmp_path):
-    for name, num_threads in [("a", 1), ("b", 8)]:
-        bring(subsets, our_release, tmp_path / name, num_threads=num_threads)
+    for name in ("a", "b"):
+        bring(subsets, our_release, tmp_path / name)
     assert snapshot(tmp_path / "a") == snapshot(tmp_path / "b")
 
 
@@ -139,10 +149,15 @@ def test_a_second_run_writes_no_picture_and_no_mask(subsets, our_release, data_d
 
 
 def test_progress_counts_every_file_once(subsets, our_release, data_dir):
-    for _ in range(2):
+    for again in (False, True):
         seen = []
-        bring(subsets, our_release, data_dir, advance=seen.append)
-        assert sum(seen) == len(list_files(subsets))
+        fetched = bring(
+            subsets, our_release, data_dir, advance=lambda *n, seen=seen: seen.append(n)
+        )
+        num_files, num_bytes, num_failed = map(sum, zip(*seen, strict=True))
+        assert num_files == len(list_files(subsets))
+        assert num_failed == fetched.num_missing + fetched.num_corrupt
+        assert again or num_bytes >= fetched.num_bytes
 
 
 def test_stored_and_deflated_zips_serve_alike(subsets, our_release, tmp_path):
@@ -179,7 +194,7 @@ def test_a_zip_holds_what_the_newest_subset_wants(subsets, our_release, data_dir
         (lambda path: path.write_bytes(b""), "corrupt", "the file is empty"),
         (lambda path: path.write_bytes(b"<html>"), "corrupt", "not a JPEG"),
         (lambda path: os.truncate(path, path.stat().st_size // 2), "corrupt", "damaged JPEG"),
-        (lambda path: (path.unlink(), path.mkdir()), "missing", "can not be read"),
+        (lambda path: (path.unlink(), path.mkdir()), "failed", "can not be read"),
     ],
 )
 def test_a_picture_that_can_not_be_had_is_listed(
@@ -370,13 +385,21 @@ def test_strays_of_a_killed_run_are_removed(subsets, our_release, data_dir):
     assert not list(data_dir.rglob(".part-*"))
 
 
-def test_more_pictures_than_are_asked_for_at_a_time_are_all_brought(
-    subsets, our_release, data_dir, monkeypatch
+def test_the_manifest_tells_checksum_source_and_time_of_what_is_there(
+    subsets, our_release, data_dir
 ):
-    monkeypatch.setattr(fetching, "_IMAGES_AT_A_TIME", 3)
+    begin = datetime.now(UTC).replace(microsecond=0)
     bring(subsets, our_release, data_dir)
-    files = list_files(subsets)
-    assert len(read_manifest(data_dir / "manifest.csv")) == len(files)
+    rows = read_manifest(data_dir / "manifest.csv")
+    present = rows[rows["State"] == "present"]
+    for row in present.itertuples():
+        assert begin <= datetime.fromisoformat(row.Fetched) <= datetime.now(UTC)
+        if row.Kind == "image":
+            assert hashlib.sha256(Path(row.Source).read_bytes()).hexdigest() == row.SHA256
+        else:
+            assert row.Source == str(zip_of(our_release, row.Split, row.Path))
+            assert len(row.SHA256) == 64
+    assert set(rows.loc[rows["State"] != "present", ["SHA256", "Fetched"]].to_numpy().flat) <= {""}
 
 
 def test_real_pictures_and_masks_are_all_brought(street_mirror, data_dir):
