@@ -13,7 +13,7 @@ help:  ## this list
 install:  ## all set-up: uv into .uv/, packages into .venv/
 	@tools/set_up.sh
 
-quickstart: install  ## synthetic data -> trained and judged Mask R-CNN -> report (6 minutes on 2 cores)
+quickstart: install  ## synthetic data -> trained and judged Mask R-CNN -> report (7 minutes on 2 cores)
 	$(PYTHON) tools/prepare_data.py data=mini
 	$(PYTHON) tools/train_net.py +experiment=quickstart
 	$(PYTHON) tools/write_report.py run=outputs/quickstart to=outputs/experiments
