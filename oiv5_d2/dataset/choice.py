@@ -1,10 +1,11 @@
 """What a user asks a subset to be: the settings, checked before anything is read."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from oiv5_d2.dataset.objects import NEVER_LEARNT
 from oiv5_d2.openimages import release
 
 LIMIT_UNITS = ("images", "masks")
@@ -26,14 +27,22 @@ class Choice:
     limit_per_class: int | None
     limit_unit: str
     exclude: tuple[str, ...]
+    require: tuple[str, ...]
     min_predicted_iou: float | None
     id_prefixes: tuple[str, ...]
+    image_ids: tuple[str, ...] | None
     only_masked: bool
 
     def __post_init__(self) -> None:
-        for problem in (self._parts_problem(), self._limit_problem(), self._filter_problem()):
-            if problem:
-                raise ValueError(problem)
+        problems = (
+            self._parts_problem(),
+            self._limit_problem(),
+            *self._attribute_problems(),
+            *self._id_problems(),
+            self._iou_problem(),
+        )
+        for problem in filter(None, problems):
+            raise ValueError(problem)
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as they are written beside the subset."""
@@ -74,15 +83,30 @@ class Choice:
             return "limit_unit: a limit in masks needs only_masked: count images, or set it"
         return None
 
-    def _filter_problem(self) -> str | None:
-        for name in self.exclude:
-            if name not in release.ATTRIBUTES:
-                return f"exclude: '{name}' is none of {', '.join(release.ATTRIBUTES)}"
+    def _attribute_problems(self) -> Iterator[str]:
+        for key, names in (("exclude", self.exclude), ("require", self.require)):
+            for name in names:
+                if name not in release.ATTRIBUTES:
+                    yield f"{key}: '{name}' is none of {', '.join(release.ATTRIBUTES)}"
+        for name in self.require:
+            if name in self.exclude:
+                yield f"require: '{name}' is in exclude as well, which leaves nothing: name it once"
+            if name in NEVER_LEARNT:
+                yield f"require: '{name}' objects are never learnt: there is not one object in them"
+
+    def _id_problems(self) -> Iterator[str]:
         for prefix in self.id_prefixes:
             if not re.fullmatch("[0-9a-f]{1,16}", str(prefix)):
-                return (
+                yield (
                     f"id_prefixes: '{prefix}' begins no image id: use hex digits 0-9 a-f in quotes"
                 )
+        if self.image_ids == ():
+            yield "image_ids: not one is named: name some, or null for all"
+        for image_id in self.image_ids or ():
+            if not re.fullmatch("[0-9a-f]{16}", str(image_id)):
+                yield f"image_ids: '{image_id}' is no image id: use 16 hex digits 0-9 a-f in quotes"
+
+    def _iou_problem(self) -> str | None:
         if self.min_predicted_iou is not None and not 0 <= self.min_predicted_iou <= 1:
             return f"min_predicted_iou: {self.min_predicted_iou} is outside [0, 1]"
         return None

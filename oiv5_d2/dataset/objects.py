@@ -88,12 +88,17 @@ def _near(masks: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
 
 
 def ignore_reasons(
-    objects: pd.DataFrame, exclude: Sequence[str], min_predicted_iou: float | None
+    objects: pd.DataFrame,
+    exclude: Sequence[str],
+    min_predicted_iou: float | None,
+    require: Sequence[str] = (),
 ) -> pd.Series:
     """Return why each object is not learnt, "" for an object to learn; the first reason holds.
 
     Group-of and depiction boxes are never single real objects to learn. `exclude` names further
-    attributes. An object without a PredictedIoU (most of validation and test) is not judged by it.
+    attributes that an object to learn has not, `require` those that it has; where an attribute is
+    not known, it is not there. An object without a PredictedIoU (most of validation and test) is
+    not judged by it.
     """
     iou = objects["PredictedIoU"]
     is_low = iou < (0.0 if min_predicted_iou is None else min_predicted_iou)
@@ -102,6 +107,7 @@ def ignore_reasons(
         (objects["IsDepiction"] == 1, DEPICTION),
         (objects["MaskPath"] == "", NO_MASK),
         *((objects[name] == 1, f"filtered: {name}") for name in exclude),
+        *((objects[name] != 1, f"filtered: not {name}") for name in require),
         (is_low, LOW_IOU),
     ]
     reasons = np.select([case for case, _ in cases], [reason for _, reason in cases], default="")

@@ -2,21 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from oiv5_d2.dataset import objects, sampling
 from oiv5_d2.dataset.choice import Choice
-from oiv5_d2.dataset.tables import CREDITS, Tables, find
+from oiv5_d2.dataset.table_sources import TableSource
+from oiv5_d2.dataset.tables import CREDITS, Tables
 from oiv5_d2.dataset.verified import absences, verified_classes
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.classes import read_classes, read_hierarchy, roll_up
-from oiv5_d2.openimages.files import sha256
 from oiv5_d2.openimages.image_ids import ImageIds
 
-_CLASS_FILES = (release.CLASS_CSV, release.HIERARCHY_JSON)
 _KEY = ["ImageID", "ClassName"]
 
 
@@ -36,11 +34,10 @@ class Wanted:
     """Bytes and SHA-256 of the class table and the tree, by path in the release."""
 
 
-def read_wanted(annotations_dir: Path, choice: Choice) -> Wanted:
+def read_wanted(source: TableSource, choice: Choice) -> Wanted:
     """Look the chosen classes up in the release's class table and tree."""
-    files = {file.path: find(annotations_dir, file) for file in _CLASS_FILES}
-    csv_path, json_path = files.values()
-    classes, hierarchy = read_classes(csv_path), read_hierarchy(json_path)
+    classes, class_input = source.parse(release.CLASS_CSV, read_classes)
+    hierarchy, tree_input = source.parse(release.HIERARCHY_JSON, read_hierarchy)
     owners = roll_up(choice.classes, classes, hierarchy, children=choice.roll_up)
     mids = [classes.mid(name) for name in choice.classes]
     return Wanted(
@@ -48,10 +45,7 @@ def read_wanted(annotations_dir: Path, choice: Choice) -> Wanted:
         classes=tuple(classes.name(mid) for mid in mids),
         owners={mid: classes.name(owner) for mid, owner in owners.items()},
         absent=absences(mids, classes, hierarchy),
-        inputs={
-            name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
-            for name, path in files.items()
-        },
+        inputs={release.CLASS_CSV.path: class_input, release.HIERARCHY_JSON.path: tree_input},
     )
 
 
@@ -78,18 +72,23 @@ def choose_images(tables: Tables, choice: Choice, masks: pd.DataFrame) -> dict[s
 def _count_learnable(tables: Tables, choice: Choice, masks: pd.DataFrame) -> pd.DataFrame:
     """Return ImageID, ClassName, Count: what makes an image worth choosing, by class.
 
-    Attributes are in the box table only. Of it no more is held here than the boxes that are
-    refused, so that a small limit on a large split stays small.
+    Attributes are in the box table only. Of it no more is held here than the boxes that decide, as
+    a rule the few that are refused, so that a small limit on a large split stays small.
     """
-    flags = (*objects.NEVER_LEARNT, *choice.exclude)
-    refused = tables.flagged_boxes(pd.Series(masks["ImageID"].unique()), flags)
-    seen = objects.join(masks, refused)
-    reasons = objects.ignore_reasons(seen, choice.exclude, choice.min_predicted_iou)
+    refused = (*objects.NEVER_LEARNT, *choice.exclude)
+    image_ids = pd.Series(masks["ImageID"].unique())
+    seen = objects.join(masks, tables.telling_boxes(image_ids, refused, choice.require))
+    reasons = _ignore_reasons(seen, choice)
     seen = seen.assign(ClassName=seen["LabelName"].map(tables.owners))
     learnable = seen[reasons == ""]
     if not choice.only_masked:
-        return pd.concat([learnable[_KEY], tables.unflagged_boxes(flags)]).drop_duplicates()
+        boxes = tables.good_boxes(refused, choice.require)
+        return pd.concat([learnable[_KEY], boxes]).drop_duplicates()
     return learnable.groupby(_KEY).size().reset_index(name="Count")
+
+
+def _ignore_reasons(seen: pd.DataFrame, choice: Choice) -> pd.Series:
+    return objects.ignore_reasons(seen, choice.exclude, choice.min_predicted_iou, choice.require)
 
 
 def gather(
@@ -105,7 +104,7 @@ def gather(
     seen = objects.join(masks[ImageIds.of(image_ids).contain(masks["ImageID"])], boxes)
     seen = seen.assign(
         ClassName=seen["LabelName"].map(wanted.owners),
-        Ignore=objects.ignore_reasons(seen, choice.exclude, choice.min_predicted_iou),
+        Ignore=_ignore_reasons(seen, choice),
     )
     seen = objects.sort(seen, wanted.classes)
     if choice.only_masked:

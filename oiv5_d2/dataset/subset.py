@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from pyarrow import parquet
 from oiv5_d2.dataset.choice import Choice, make_choice
 from oiv5_d2.dataset.recipe import count
 from oiv5_d2.dataset.selection import Wanted, choose_images, gather, read_wanted
-from oiv5_d2.dataset.tables import Tables, find
+from oiv5_d2.dataset.stores import Store
+from oiv5_d2.dataset.table_sources import open_tables
+from oiv5_d2.dataset.tables import Tables
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.files import whole_file
 from oiv5_d2.openimages.image_ids import ImageIds
@@ -87,7 +89,7 @@ class Subset:
 
 
 def select(
-    annotations_dir: Path,
+    annotations: Path | Store,
     classes: Sequence[str],
     *,
     roll_up: bool = True,
@@ -97,19 +99,24 @@ def select(
     limit_per_class: int | None = None,
     limit_unit: str = "images",
     exclude: Sequence[str] = (),
+    require: Sequence[str] = (),
     min_predicted_iou: float | None = None,
     id_prefixes: Sequence[str] = (),
+    image_ids: Collection[str] | None = None,
     only_masked: bool = True,
+    tables_dir: Path | None = None,
+    keep_tables: bool = False,
     advance: Callable[[int], object] = lambda num_bytes: None,
 ) -> dict[str, Subset]:
     """Choose images and gather all that the release says of the wanted classes on them.
 
     The tables are read in a stream, the boxes twice: memory grows with the wanted labels' masks
     and with what is chosen, not with the tables. The result depends on neither the order of their
-    rows nor the size of the blocks.
+    rows nor the size of the blocks, nor on where they come from. From a server each table comes
+    once and its wanted rows are kept, see `arrivals`.
 
     Args:
-        annotations_dir: the annotations bucket as a folder (``v5/``, ``2018_04/``).
+        annotations: the annotations bucket (``v5/``, ``2018_04/``): a folder, or a store.
         classes: display names or MIDs; a class's place here is its category.
         roll_up: take in the kinds of a class (Man, Woman ... for Person), see `classes.roll_up`.
         splits: the official split of each part, each split once; a split's name for that one; None
@@ -121,10 +128,15 @@ def select(
             class first, see `sampling.limit`. Objects are never cut out of a chosen image.
         limit_unit: what is counted: "images" that show the class, or "masks" of it.
         exclude: of the five Is* attributes, those whose objects are not learnt.
+        require: of the five Is* attributes, those without which an object is not learnt.
         min_predicted_iou: masks with a lower PredictedIoU are not learnt; those without stay.
         id_prefixes: only images whose id begins with one of these; none for all.
+        image_ids: only these images, of those that fit all the rest; None for all.
         only_masked: only images with at least one object to learn. Otherwise a wanted object that
-            is neither group-of, nor a depiction, nor excluded is enough, with a mask or without.
+            is neither group-of, nor a depiction, nor excluded, and that has what is required, is
+            enough, with a mask or without.
+        tables_dir: where to keep what comes from a server; needed only for one.
+        keep_tables: keep there also the whole tables that come from a server.
         advance: called with the number of table bytes newly read, of `num_bytes_to_read` in all.
 
     Returns:
@@ -132,8 +144,10 @@ def select(
 
     Raises:
         FileNotFoundError: a table is missing.
+        StoreError: a server does not give a table; what has arrived of it is kept.
         ValueError: an unknown class, a setting without meaning, a damaged table, an empty part.
     """
+    source = open_tables(annotations, tables_dir, keep_tables)
     choice = make_choice(
         splits,
         shares,
@@ -143,25 +157,36 @@ def select(
         limit_per_class=limit_per_class,
         limit_unit=limit_unit,
         exclude=tuple(exclude),
+        require=tuple(require),
         min_predicted_iou=min_predicted_iou,
         id_prefixes=tuple(id_prefixes),
+        image_ids=None if image_ids is None else tuple(sorted(set(image_ids))),
         only_masked=only_masked,
     )
-    wanted = read_wanted(annotations_dir, choice)
+    wanted = read_wanted(source, choice)
     subsets: dict[str, Subset] = {}
     for split in choice.splits.values():
-        tables = Tables(annotations_dir, split, wanted.owners, choice.id_prefixes, advance)
+        tables = Tables(source, split, wanted.owners, choice.id_prefixes, choice.image_ids, advance)
         subsets |= _select_split(tables, choice, wanted)
+    if choice.image_ids:
+        _report_unused(choice.image_ids, subsets.values())
     return subsets
 
 
 def num_bytes_to_read(
-    annotations_dir: Path, splits: Iterable[str], only_masked: bool = True
+    annotations: Path | Store,
+    splits: Iterable[str],
+    only_masked: bool = True,
+    tables_dir: Path | None = None,
 ) -> int:
     """Return how many bytes of tables `select` will read of these official splits.
 
+    A table in a folder counts each time that it is read, one on a server once, whether it has
+    already arrived or not.
+
     Raises:
         FileNotFoundError: a table is missing.
+        StoreError: a server does not answer, and not all tables have arrived earlier.
     """
     num_box_passes = 2 if only_masked else 3
     files = [
@@ -174,7 +199,18 @@ def num_bytes_to_read(
             release.image_csv(split),
         )
     ]
-    return sum(find(annotations_dir, file).stat().st_size for file in files)
+    return open_tables(annotations, tables_dir).num_bytes_to_read(files)
+
+
+def _report_unused(image_ids: Sequence[str], subsets: Iterable[Subset]) -> None:
+    num_used = sum(len(subset.images) for subset in subsets)
+    if num_used < len(image_ids):
+        logger.warning(
+            "%d of the %d images in image_ids are in no part: they belong to other splits, or the"
+            " other settings leave them out",
+            len(image_ids) - num_used,
+            len(image_ids),
+        )
 
 
 def _select_split(tables: Tables, choice: Choice, wanted: Wanted) -> dict[str, Subset]:

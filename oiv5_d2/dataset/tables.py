@@ -1,15 +1,15 @@
 """The wanted rows of the release's tables: read in a stream, filtered block by block."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from oiv5_d2.dataset.arrivals import Reader
 from oiv5_d2.dataset.objects import COORDINATES
+from oiv5_d2.dataset.table_sources import TableSource
 from oiv5_d2.openimages import readers, release
-from oiv5_d2.openimages.files import TalliedFile
 
 _BOX_COLUMNS = ["ImageID", "LabelName", *COORDINATES, *release.ATTRIBUTES]
 _MASK_COLUMNS = [
@@ -23,22 +23,25 @@ CREDITS = ["License", "Author", "AuthorProfileURL", "OriginalLandingURL", "Title
 class Tables:
     """The tables of one split, and what of them is wanted.
 
-    `owners` gives the wanted class's name for every wanted MID. `advance` is called with the number
-    of bytes newly read. What was read is fingerprinted in `inputs`, by path in the release.
+    `owners` gives the wanted class's name for every wanted MID. Where `id_prefixes` or `image_ids`
+    are given, only those images are chosen from. `advance` is called with the number of bytes newly
+    read. What was read is fingerprinted in `inputs`, by path in the release.
     """
 
-    annotations_dir: Path
+    source: TableSource
     split: str
     owners: Mapping[str, str]
     id_prefixes: tuple[str, ...]
+    image_ids: tuple[str, ...] | None
     advance: Callable[[int], object]
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def masks(self) -> pd.DataFrame:
         """Return the wanted labels' masks, with XMin ... for BoxXMin ..., each row once."""
         file = release.mask_csv(self.split)
-        keep = {"LabelName": self.owners}
-        frames = self._read(readers.read_masks, file, columns=_MASK_COLUMNS, keep=keep)
+        frames = self._read(
+            readers.read_masks, file, _MASK_COLUMNS, labels=self.owners, image_ids=self.image_ids
+        )
         names = {f"Box{name}": name for name in COORDINATES}
         masks = _concat(self._with_prefix(frame) for frame in frames).rename(columns=names)
         return self._each_once(masks, file)
@@ -47,20 +50,30 @@ class Tables:
         """Return the wanted labels' boxes on the given images, each row once."""
         return self._each_once(_concat(self._boxes(image_ids)), release.box_csv(self.split))
 
-    def flagged_boxes(self, image_ids: pd.Series, flags: tuple[str, ...]) -> pd.DataFrame:
-        """Return those boxes on the given images that have any of the given attributes."""
+    def telling_boxes(
+        self, image_ids: pd.Series, refused: Sequence[str], required: Sequence[str]
+    ) -> pd.DataFrame:
+        """Return those boxes on the given images that decide whether a mask is learnt.
+
+        They are those with any of the refused attributes and, where some are required, those with
+        all of the required ones.
+        """
         return _concat(
-            frame[_has_any(frame, flags)] for frame in self._boxes(image_ids)
+            frame[_has_any(frame, refused) | (bool(required) & _has_all(frame, required))]
+            for frame in self._boxes(image_ids)
         ).drop_duplicates()
 
-    def unflagged_boxes(self, flags: tuple[str, ...]) -> pd.DataFrame:
-        """Return ImageID and ClassName of the wanted boxes that have none of the attributes."""
+    def good_boxes(self, refused: Sequence[str], required: Sequence[str]) -> pd.DataFrame:
+        """Return ImageID and ClassName of the wanted boxes that have the right attributes.
+
+        They have none of the refused ones and all of the required ones.
+        """
         key = ["ImageID", "ClassName"]
         return _concat(
-            self._with_prefix(frame[~_has_any(frame, flags)])
+            self._with_prefix(frame[~_has_any(frame, refused) & _has_all(frame, required)])
             .assign(ClassName=lambda rows: rows["LabelName"].map(self.owners))[key]
             .drop_duplicates()
-            for frame in self._boxes(None)
+            for frame in self._boxes(self.image_ids)
         )
 
     def image_labels(self, image_ids: pd.Series, mids: Iterable[str]) -> pd.DataFrame:
@@ -68,8 +81,9 @@ class Tables:
         frames = self._read(
             readers.read_image_labels,
             release.image_label_csv(self.split),
-            columns=["ImageID", "LabelName", "Confidence"],
-            keep={"LabelName": mids, "ImageID": image_ids},
+            ["ImageID", "LabelName", "Confidence"],
+            labels=mids,
+            image_ids=image_ids,
         )
         return _concat(frames)
 
@@ -78,16 +92,18 @@ class Tables:
         frames = self._read(
             readers.read_images,
             release.image_csv(self.split),
-            columns=["ImageID", *CREDITS, "Rotation"],
-            keep={"ImageID": image_ids},
+            ["ImageID", *CREDITS, "Rotation"],
+            labels=None,
+            image_ids=image_ids,
         )
         listed = _concat(frames)
         return listed.sort_values(listed.columns.tolist()).drop_duplicates("ImageID")
 
-    def _boxes(self, image_ids: pd.Series | None) -> Iterator[pd.DataFrame]:
-        keep = {"LabelName": self.owners} | ({} if image_ids is None else {"ImageID": image_ids})
+    def _boxes(self, image_ids: Iterable[str] | None) -> Iterator[pd.DataFrame]:
         file = release.box_csv(self.split)
-        return self._read(readers.read_boxes, file, columns=_BOX_COLUMNS, keep=keep)
+        return self._read(
+            readers.read_boxes, file, _BOX_COLUMNS, labels=self.owners, image_ids=image_ids
+        )
 
     def _each_once(self, rows: pd.DataFrame, file: release.ReleaseFile) -> pd.DataFrame:
         """Return the rows without repetition, and note how many were left out."""
@@ -102,33 +118,26 @@ class Tables:
 
     def _read(
         self,
-        read: Callable[..., Iterator[pd.DataFrame]],
+        read: Reader,
         file: release.ReleaseFile,
-        **options: Any,
+        columns: Sequence[str],
+        *,
+        labels: Iterable[str] | None,
+        image_ids: Iterable[str] | None,
     ) -> Iterator[pd.DataFrame]:
-        with find(self.annotations_dir, file).open("rb") as opened:
-            tallied = TalliedFile(opened, self.advance)
-            yield from read(tallied, **options)
-        fingerprint = {"bytes": tallied.num_bytes, "sha256": tallied.sha256()}
+        fingerprint = yield from self.source.frames(
+            read, file, columns, labels=labels, image_ids=image_ids, advance=self.advance
+        )
         self.inputs.setdefault(file.path, {}).update(fingerprint)
-
-
-def find(annotations_dir: Path, file: release.ReleaseFile) -> Path:
-    """Return where a file of the release lies.
-
-    Raises:
-        FileNotFoundError: it is not there; the message says where to get it.
-    """
-    path = annotations_dir / file.path
-    if not path.is_file():
-        url = f"{release.ANNOTATIONS_URL}{file.path}"
-        raise FileNotFoundError(f"{path}: this file of the release is missing. Fetch {url}")
-    return path
 
 
 def _concat(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(list(frames), ignore_index=True)
 
 
-def _has_any(boxes: pd.DataFrame, flags: tuple[str, ...]) -> pd.Series:
+def _has_any(boxes: pd.DataFrame, flags: Sequence[str]) -> pd.Series:
     return (boxes[list(flags)] == 1).any(axis=1)
+
+
+def _has_all(boxes: pd.DataFrame, flags: Sequence[str]) -> pd.Series:
+    return (boxes[list(flags)] == 1).all(axis=1)

@@ -136,6 +136,11 @@ def read_images(
     return _read(source, _IMAGES, columns, keep, block_bytes)
 
 
+def schema(columns: Iterable[str]) -> pa.Schema:
+    """Return the Arrow types in which the readers give these columns."""
+    return pa.schema({column: _TYPES.get(column, pa.string()) for column in columns})
+
+
 def _read(
     source: Path | ByteStream,
     table: _Table,
@@ -224,9 +229,9 @@ def _last_row_end(text: bytes) -> int:
 def _parse(block: bytes, name: str, line: int, table: _Table) -> pa.Table:
     """Return a block's rows, typed and checked. `line` is its first line's number in the file."""
     kept = [column for column in table.columns if column not in table.dropped]
-    types = {column: _TYPES.get(column, pa.string()) for column in kept}
+    types = schema(kept)
     if not block:
-        return pa.schema(types).empty_table()
+        return types.empty_table()
     try:
         rows = pa_csv.read_csv(
             pa.BufferReader(block),

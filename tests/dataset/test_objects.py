@@ -108,8 +108,8 @@ def objects_with(**columns):
     return pd.DataFrame([plain | columns])
 
 
-def reason(exclude=(), floor=None, **columns):
-    return ignore_reasons(objects_with(**columns), exclude, floor)[0]
+def reason(exclude=(), floor=None, require=(), **columns):
+    return ignore_reasons(objects_with(**columns), exclude, floor, require)[0]
 
 
 def test_the_first_reason_holds():
@@ -123,6 +123,14 @@ def test_the_first_reason_holds():
 
 def test_unknown_values_are_no_reason():
     assert reason(list(ATTRIBUTES), 0.9, **dict.fromkeys(ATTRIBUTES, -1)) == ""
+
+
+def test_what_is_required_must_be_known():
+    required = ["IsOccluded", "IsInside"]
+    assert reason(require=required, IsOccluded=1, IsInside=1) == ""
+    assert reason(require=required, IsInside=1) == "filtered: not IsOccluded"
+    assert reason(require=required, IsOccluded=1, IsInside=-1) == "filtered: not IsInside"
+    assert reason(["IsTruncated"], require=required, IsTruncated=1) == "filtered: IsTruncated"
 
 
 def test_attributes_that_are_not_excluded_are_no_reason():

@@ -218,6 +218,31 @@ def test_filters_keep_the_objects_as_ignored(annotations):
     assert ignore == ["", "filtered: IsOccluded", "low predicted IoU", ""]
 
 
+def test_what_lacks_a_required_attribute_is_kept_as_ignored(annotations):
+    has, lacks, unknown, both = boxes_at(1, 2, 3, 4)
+    annotations.add_object(image_id(1), "Car", has, IsInside=1)
+    annotations.add_object(image_id(1), "Car", lacks)
+    annotations.add_object(image_id(1), "Car", unknown, IsInside=-1)
+    annotations.add_object(image_id(1), "Car", both, IsInside=1, IsOccluded=1)
+    annotations.add_mask(image_id(1), "Car", BOX)  # without a box nothing is known of it
+    annotations.add_object(image_id(2), "Car", lacks)
+    subset = select_train(annotations, require=["IsInside"], exclude=["IsOccluded"])
+    ignore = subset.instances["Ignore"].tolist()
+    lacking = "filtered: not IsInside"
+    assert ignore == ["", lacking, lacking, "filtered: IsOccluded", lacking]
+    assert subset.images["ImageID"].tolist() == [image_id(1)]
+    assert subset.recipe["settings"]["require"] == ("IsInside",)
+
+
+def test_all_required_attributes_are_required(annotations):
+    one, two, three = boxes_at(1, 2, 3)
+    annotations.add_object(image_id(1), "Car", one, IsOccluded=1, IsTruncated=1)
+    annotations.add_object(image_id(1), "Car", two, IsOccluded=1)
+    annotations.add_object(image_id(1), "Car", three, IsGroupOf=1, IsOccluded=1, IsTruncated=1)
+    subset = select_train(annotations, require=["IsOccluded", "IsTruncated"])
+    assert subset.instances["Ignore"].tolist() == ["", "filtered: not IsTruncated", "group of"]
+
+
 def test_rows_that_come_twice_are_kept_once_and_counted(annotations):
     annotations.add_object(image_id(1), "Car")
     for file in (release.mask_csv("train"), release.box_csv("train")):
@@ -269,6 +294,29 @@ def test_only_ids_with_a_prefix_are_taken(annotations):
     for only_masked in (True, False):
         subset = select_train(annotations, id_prefixes=["a", "00"], only_masked=only_masked)
         assert set(subset.images["ImageID"].str[0]) == {"0", "a"}
+
+
+def test_boxes_that_lack_a_required_attribute_choose_no_image(annotations):
+    annotations.add_box(image_id(1), "Car", IsTruncated=1)
+    annotations.add_box(image_id(2), "Car")
+    annotations.add_box(image_id(3), "Car", IsTruncated=1, IsDepiction=1)
+    subset = select_train(annotations, only_masked=False, require=["IsTruncated"])
+    assert subset.images["ImageID"].tolist() == [image_id(1)]
+
+
+def test_only_the_listed_images_are_taken(annotations, caplog):
+    for number in range(5):
+        annotations.add_object(image_id(number), "Car")
+        annotations.add_box(image_id(10 + number), "Car")
+    listed = {image_id(number) for number in (3, 1, 12, 99)}  # no image has the last
+    subset = select_train(annotations, image_ids=listed)
+    assert subset.images["ImageID"].tolist() == [image_id(1), image_id(3)]
+    assert subset.recipe["settings"]["image_ids"] == tuple(sorted(listed))
+    assert "2 of the 4 images in image_ids are in no part" in caplog.text
+    unmasked = select_train(annotations, image_ids=listed, only_masked=False)
+    assert unmasked.images["ImageID"].tolist() == [image_id(1), image_id(3), image_id(12)]
+    few = select_train(annotations, image_ids=listed, limit_per_class=1)
+    assert len(few.images) == 1
 
 
 def test_an_image_carries_its_credits_and_split(annotations):
@@ -397,7 +445,13 @@ def test_the_progress_adds_up_to_all_bytes(annotations):
         ({"limit_unit": "boxes"}, "limit_unit: 'boxes'"),
         ({"limit_per_class": 1, "limit_unit": "masks", "only_masked": False}, "limit_unit"),
         ({"exclude": ["occluded"]}, "'occluded' is none of IsOccluded, IsTruncated"),
+        ({"require": ["IsTrue"]}, "require: 'IsTrue' is none of IsOccluded, IsTruncated"),
+        ({"require": ["IsInside"], "exclude": ["IsInside"]}, "'IsInside' is in exclude as well"),
+        ({"require": ["IsGroupOf"]}, "'IsGroupOf' objects are never learnt"),
         ({"id_prefixes": ["0x"]}, "id_prefixes: '0x'"),
+        ({"image_ids": []}, "image_ids: not one is named"),
+        ({"image_ids": ["0123"]}, "image_ids: '0123' is no image id: use 16 hex digits"),
+        ({"image_ids": ["f" * 16]}, "part 'train' is empty"),
         ({"min_predicted_iou": 80}, "min_predicted_iou: 80 is outside"),
         ({"id_prefixes": ["f"]}, "part 'train' is empty"),
     ],
@@ -492,7 +546,8 @@ objects = st.tuples(
 choices = st.fixed_dictionaries(
     {
         "seed": st.integers(0, 3),
-        "exclude": st.lists(st.sampled_from(release.ATTRIBUTES), unique=True, max_size=2),
+        "exclude": st.lists(st.sampled_from(release.ATTRIBUTES[:4]), unique=True, max_size=2),
+        "require": st.sampled_from([(), (), ("IsInside",)]),
         "min_predicted_iou": st.sampled_from([None, 0.5]),
         "roll_up": st.booleans(),
     }
@@ -555,6 +610,8 @@ def test_every_wanted_object_is_there_once_and_every_image_has_one_to_learn(
     assert (learnt["MaskPath"] != "").all()
     for name in ("IsGroupOf", "IsDepiction", *choice["exclude"]):
         assert (learnt[name] != 1).all()
+    for name in choice["require"]:
+        assert (learnt[name] == 1).all()
 
 
 @settings(deadline=None, max_examples=12)
