@@ -17,7 +17,9 @@ _BUFFER_BYTES = 128 << 10
 class Lane:
     """One of libcurl's handles and what arrives over it.
 
-    libcurl writes into two lists with their own ``append``: no line of Python runs for a piece.
+    libcurl writes into a list with its own ``append``: no line of Python runs for a piece. Headers
+    are not even listened to where a whole file is asked for, since each line of them would cost a
+    call, and a wait for Python's lock where there are other threads.
     """
 
     def __init__(self, transfer: Transfer) -> None:
@@ -31,7 +33,6 @@ class Lane:
         for option, value in _options(transfer).items():
             self.curl.setopt(option, value)
         self.curl.setopt(pycurl.WRITEFUNCTION, self.chunks.append)
-        self.curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
 
     def begin(self, task: Task) -> None:
         """Get ready for one try at a task."""
@@ -74,6 +75,7 @@ class Lane:
             length=int(info(pycurl.CONTENT_LENGTH_DOWNLOAD_T)),
             headers=_last_headers(self._lines),
             is_connected=info(pycurl.PRETRANSFER_TIME) > 0,
+            is_kept=info(pycurl.LASTSOCKET) != -1,
             seconds=info(pycurl.TOTAL_TIME),
             retry_after=info(pycurl.RETRY_AFTER),
             redirect=info(pycurl.REDIRECT_URL) or "",
@@ -86,13 +88,18 @@ class Lane:
             headers.append(f"Range: bytes={get.start}-{'' if get.stop is None else get.stop - 1}")
         if get.etag and not get.etag.startswith("W/"):  # HTTP lets a weak one match nothing
             headers.append(f"If-Match: {get.etag}")
-        self.curl.setopt(pycurl.HTTPHEADER, headers)
+        self.curl.unsetopt(pycurl.HTTPHEADER)  # an empty list would leave those of before
+        if headers:
+            self.curl.setopt(pycurl.HTTPHEADER, headers)
         if task.kind == "head":
             self.curl.setopt(pycurl.NOBODY, True)
         else:
             self.curl.setopt(pycurl.HTTPGET, True)
         self.curl.setopt(pycurl.MAXFILESIZE_LARGE, task.max_bytes(self._transfer))
         self.curl.setopt(pycurl.TIMEOUT_MS, round(1000 * task.max_seconds(self._transfer)))
+        self.curl.unsetopt(pycurl.HEADERFUNCTION)
+        if not task.is_plain:
+            self.curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         self._is_shaped = not task.is_plain
 
 

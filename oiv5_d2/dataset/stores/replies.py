@@ -35,8 +35,10 @@ class Reply(NamedTuple):
     length: int
     """Of the body as it was announced; -1 where it was not."""
     headers: dict[str, str]
-    """By names in lower case."""
+    """By names in lower case; none of them for a task that is plain."""
     is_connected: bool
+    is_kept: bool
+    """Whether the connection lives on: then the body's end was not just the connection's."""
     seconds: float
     retry_after: int
     """In how many seconds the server wants to be asked again; 0 where it does not say."""
@@ -149,10 +151,11 @@ def _late(reply: Reply, max_seconds: float) -> str:
 def _judge_whole(task: Task, reply: Reply) -> Refusal | None:
     if reply.status != 200:
         return Refusal(StoreError(f"the server says {reply.status}, not 200"), may_pass=True)
-    is_framed = "chunked" in reply.headers.get("transfer-encoding", "") and task.kind != "head"
-    if reply.length < 0 and not is_framed:
-        return Refusal(StoreError("the server does not say how long the file is"))
-    return None
+    is_chunked = "chunked" in reply.headers.get("transfer-encoding", "")
+    if reply.length >= 0 or (task.kind != "head" and (reply.is_kept or is_chunked)):
+        return None
+    may_pass, task.is_plain = task.is_plain, False  # the next reply is to come with its headers
+    return Refusal(StoreError("the server does not say how long the file is"), may_pass)
 
 
 def _judge_part(task: Task, reply: Reply) -> Refusal | None:
