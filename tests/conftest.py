@@ -1,9 +1,14 @@
 """Data that many tests read: a tiny synthetic release, and real pictures where they are at hand."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `servers`
+
+from servers import Server, serve
 
 STREET_MIRROR = Path(__file__).parents[2] / "shared" / "data" / "street_mirror"
 
@@ -25,6 +30,13 @@ def street_mirror() -> Path:
     if not STREET_MIRROR.is_dir():
         pytest.skip("the real pictures are not at hand")
     return STREET_MIRROR
+
+
+@pytest.fixture
+def server(tiny_release: Path) -> Iterator[Server]:
+    """A server of the tiny release that makes no mistakes, and a log of what it was asked."""
+    with serve(tiny_release) as server:
+        yield server
 
 
 @pytest.fixture

@@ -96,4 +96,4 @@ class Task:
             if self.num_tries > 1 and isinstance(refusal.error, StoreError):
                 self.error = type(refusal.error)(f"{refusal.error}, {self.num_tries} tries")
             return None
-        return transfer.pause_seconds(self.num_tries, refusal.wish, chance)
+        return transfer.pause(self.num_tries, refusal.wish, chance)

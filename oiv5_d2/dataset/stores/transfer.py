@@ -7,7 +7,6 @@ from functools import cached_property
 
 from oiv5_d2.dataset.stores.pace import Pace
 
-_FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _LONGEST_WISH_SECONDS = 120.0  # of a server that says when to come back
 
@@ -23,6 +22,8 @@ class Transfer:
     """Requests under way at a time, of each store."""
     tries: int = 6
     """Of a request that fails in a way that may pass."""
+    pause_seconds: float = 0.5
+    """The longest before the second try; it doubles with each further one, up to 30 s."""
     connect_seconds: float = 10.0
     request_seconds: float = 120.0
     """Of one try at a file; at a part of more than a MiB, of each MiB of it."""
@@ -47,7 +48,7 @@ class Transfer:
         for name in ("connections", "tries", "max_file_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"transfer.{name}={getattr(self, name)}: it has to be at least 1")
-        for name in ("connect_seconds", "request_seconds", "stalled_seconds"):
+        for name in ("pause_seconds", "connect_seconds", "request_seconds", "stalled_seconds"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"transfer.{name}={getattr(self, name)}: it has to be above 0")
         for name in ("deadline_seconds", "max_bytes_per_second"):
@@ -65,7 +66,7 @@ class Transfer:
         """When all has to be over, by `time.monotonic`; fixed when it is first asked for."""
         return time.monotonic() + (self.deadline_seconds or float("inf"))
 
-    def pause_seconds(self, num_tries: int, wish: float | None, chance: random.Random) -> float:
+    def pause(self, num_tries: int, wish: float | None, chance: random.Random) -> float:
         """Return how long to wait before trying again.
 
         The pause is drawn evenly from what doubles with each try, so that many requests that
@@ -77,6 +78,6 @@ class Transfer:
                 None where it does not.
             chance: draws the pause.
         """
-        longest = min(_FIRST_PAUSE_SECONDS * 2 ** (num_tries - 1), _LONGEST_PAUSE_SECONDS)
+        longest = min(self.pause_seconds * 2 ** (num_tries - 1), _LONGEST_PAUSE_SECONDS)
         pause = chance.uniform(0, longest)
         return pause if wish is None else min(wish, _LONGEST_WISH_SECONDS) + pause
