@@ -98,7 +98,7 @@ def read_directory(
     end = find_end(tail)
     data = tail.since(end.start)
     if kept_path and not kept:
-        _keep(kept_path, head, data)
+        _keep(kept_path, head, tail.data)
     entries, refused = _parse(data[: end.stop - end.start], end, wanted)
     return Directory(head.num_bytes, head.etag, len(data), end.comment, entries, refused)
 
@@ -111,11 +111,11 @@ def _parse(
     if (len(places) - end.num_entries) % (1 << end.count_bits):
         raise ValueError(f"it says it has {end.num_entries} entries, and names {len(places)}")
     starts = _starts(data, places)
-    ordered = np.append(np.sort(starts), end.start)
-    ours = starts[kept]
-    follower = np.searchsorted(ordered, ours, side="right")
-    is_shared = follower - np.searchsorted(ordered, ours) > 1
-    nexts = ordered[np.minimum(follower, len(ordered) - 1)]
+    ordered = np.sort(np.append(starts, end.start))
+    follower = np.searchsorted(ordered, starts[kept], side="right")
+    is_shared = follower - np.searchsorted(ordered, starts[kept]) > 1
+    # A start that lies beyond the directory has no follower; its entry is found out by its stop.
+    nexts = np.minimum(ordered[np.minimum(follower, len(ordered) - 1)], end.start)
     entries: dict[str, Entry] = {}
     refused: dict[str, str] = {}
     for index, next_start, shared in zip(kept, nexts.tolist(), is_shared.tolist(), strict=True):

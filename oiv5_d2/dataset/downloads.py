@@ -38,7 +38,7 @@ class Download:
         self._part = path.with_name(f"{ARRIVING_PREFIX}{fingerprint}-{path.name}")
         self._md5 = hashlib.md5(usedforsecurity=False)
         path.parent.mkdir(parents=True, exist_ok=True)
-        for other in path.parent.glob(f"{ARRIVING_PREFIX}*-{glob.escape(path.name)}"):
+        for other in _arrivals(path):
             if other != self._part or other.stat().st_size > self.num_bytes:
                 other.unlink()
         self.num_resumed = self._part.stat().st_size if self._part.exists() else 0
@@ -106,3 +106,13 @@ class Download:
             if start > self.num_bytes:
                 raise ChangedError(f"it has more than the {self.num_bytes} bytes it had before")
             yield piece
+
+
+def remove_arrivals(path: Path) -> None:
+    """Remove what came of a file that is not wanted whole any more."""
+    for part in _arrivals(path):
+        part.unlink()
+
+
+def _arrivals(path: Path) -> list[Path]:
+    return list(path.parent.glob(f"{ARRIVING_PREFIX}*-{glob.escape(path.name)}"))

@@ -35,15 +35,15 @@ class Tail:
 
     def __init__(self, store: Store, key: str, head: Head, data: bytes) -> None:
         self._store, self._key, self._etag = store, key, head.etag
-        self.num_bytes, self._data = head.num_bytes, data
+        self.num_bytes, self.data = head.num_bytes, data
 
     def since(self, start: int) -> bytes:
         """Return the bytes from `start` on."""
-        first = self.num_bytes - len(self._data)
+        first = self.num_bytes - len(self.data)
         if start < first:
-            self._data = self._read(start, first) + self._data
+            self.data = self._read(start, first) + self.data
             first = start
-        return self._data[start - first :]
+        return self.data[start - first :]
 
     def _read(self, start: int, stop: int) -> bytes:
         places = range(start, stop, _PIECE_BYTES)

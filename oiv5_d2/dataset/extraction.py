@@ -7,13 +7,14 @@ nothing twice.
 
 from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from oiv5_d2.dataset.central_directory import Directory, Entry, read_directory
 from oiv5_d2.dataset.checks import check_png
-from oiv5_d2.dataset.downloads import Download
+from oiv5_d2.dataset.downloads import Download, remove_arrivals
 from oiv5_d2.dataset.entries import unpack
 from oiv5_d2.dataset.ranges import Mode, Span, ZipPlan, coalesce, how
 from oiv5_d2.dataset.shards import Shard, open_shard, write_shard
@@ -158,24 +159,23 @@ def _reader(spool: Spool, shard: Shard | None) -> Callable[[str], bytes]:
 
 def _tidy(work: _Work, lacking: Iterable[Outcome]) -> None:
     """Remove what only an unfinished zip needs; what a retry would need stays."""
+    states = {outcome.state for outcome in lacking}
     work.spool.remove()
-    if any(outcome.state == FAILED for outcome in lacking):
+    if FAILED in states:
         return
-    work.tail_path.unlink(missing_ok=True)
-    if work.kept_path and work.whole_path.exists():
+    if work.kept_path and work.whole_path.exists() and CORRUPT not in states:
         work.kept_path.parent.mkdir(parents=True, exist_ok=True)
         work.whole_path.replace(work.kept_path)
-    work.whole_path.unlink(missing_ok=True)
+    for path in (work.whole_path, work.tail_path):
+        path.unlink(missing_ok=True)
+    remove_arrivals(work.whole_path)
 
 
 def _bring(work: _Work) -> dict[str, Outcome]:
     """Bring what is wanted and not held into the spool; return what can not be had."""
     key = work.zip_file.path
     try:
-        try:
-            return _take(work, _find(work))
-        except ChangedError:
-            return _take(work, _find(work))  # what did not change is held
+        return _find_and_take(work)
     except FileNotFoundError:
         state, reason = MISSING, f"{key} is not in the release"
     except StoreError as error:
@@ -183,6 +183,13 @@ def _bring(work: _Work) -> dict[str, Outcome]:
     except ValueError as error:
         state, reason = CORRUPT, f"{key}: {error}"
     return {name: Outcome(name, state, reason) for name in work.wanted if name not in work.held}
+
+
+def _find_and_take(work: _Work) -> dict[str, Outcome]:
+    """Begin anew once if the zip becomes another one; what is the same in both is held."""
+    with suppress(ChangedError):
+        return _take(work, _find(work))
+    return _take(work, _find(work))
 
 
 def _find(work: _Work) -> _Origin:
