@@ -16,6 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
@@ -98,20 +99,21 @@ def sometimes(share: float, faults: tuple[Fault, ...] = PASSING) -> Faults:
     return lambda request, chance: chance.choice(faults) if chance.random() < share else None
 
 
-class Access(NamedTuple):
-    """One line of the log."""
+@dataclass
+class Access:
+    """One line of the log. It is there before the answer is; its bytes follow."""
 
     method: str
     path: str
     range: str
     """The header's value; "" for none."""
-    status: int
-    num_bytes: int
-    """Of the body, as far as it was sent."""
-    is_whole: bool
-    """Whether all of the right answer was sent."""
     agent: str
     has_credentials: bool
+    status: int = 0
+    num_bytes: int = 0
+    """Of the body, as far as it was sent."""
+    is_whole: bool = False
+    """Whether all of the right answer was sent."""
 
 
 class Server:
@@ -198,24 +200,24 @@ class Server:
     def _answer(self, connection: socket.socket, head: str) -> bool:
         """Answer one request; return whether the connection lives on."""
         request, fault = self._understand(head)
+        access = Access(
+            request.method,
+            request.path,
+            request.headers.get("range", ""),
+            request.headers.get("user-agent", ""),
+            any(name in request.headers for name in ("authorization", "cookie")),
+        )
         reply = _Reply(self, request, fault)
+        access.status = reply.status
+        self.log.append(access)
         try:
             reply.send(connection, self._over)
         finally:
-            access = Access(
-                request.method,
-                request.path,
-                request.headers.get("range", ""),
-                reply.status,
-                reply.num_sent,
-                reply.is_right and reply.num_sent == reply.num_bytes,
-                request.headers.get("user-agent", ""),
-                any(name in request.headers for name in ("authorization", "cookie")),
-            )
-            with self._lock:
-                self.log.append(access)
-                if self._log_file:
-                    self._log_file.write(json.dumps(access._asdict()) + "\n")
+            access.num_bytes = reply.num_sent
+            access.is_whole = reply.is_right and reply.num_sent == reply.num_bytes
+            if self._log_file:
+                with self._lock:
+                    self._log_file.write(json.dumps(asdict(access)) + "\n")
         return reply.lives_on and request.headers.get("connection", "").lower() != "close"
 
     def _understand(self, head: str) -> tuple[Request, Fault]:
@@ -273,7 +275,7 @@ class _Reply:
         first, last = match.groups()
         start = int(first) if first else max(0, told.st_size - int(last))
         stop = min(int(last) + 1, told.st_size) if first and last else told.st_size
-        start, stop = start + self.fault.shift, stop + self.fault.shift
+        start, stop = start + self.fault.shift, min(stop + self.fault.shift, told.st_size)
         if start >= stop:
             self._say(416)
             self.headers["Content-Range"] = f"bytes */{told.st_size}"

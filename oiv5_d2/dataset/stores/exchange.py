@@ -171,9 +171,9 @@ class Exchange:
         """Return the tasks that are done; those that are to be tried again wait."""
         done = []
         for lane, errno, message in self._ends():
-            self._free(lane)
             if self._settle(lane, errno, message):
                 done.append(lane.task)
+            self._free(lane)
         return done
 
     def _settle(self, lane: Lane, errno: int, message: str) -> bool:

@@ -93,7 +93,7 @@ class Task:
         is_last = self.num_tries >= transfer.tries or self.num_ignored >= _MAX_IGNORED
         if not refusal.may_pass or is_last:
             self.error = refusal.error
-            if self.num_tries > 1 and isinstance(refusal.error, StoreError):
-                self.error = type(refusal.error)(f"{refusal.error}, {self.num_tries} tries")
+            if self.num_tries > 1 and refusal.may_pass:
+                self.error = StoreError(f"{refusal.error}, {self.num_tries} tries")
             return None
         return transfer.pause(self.num_tries, refusal.wish, chance)

@@ -1,0 +1,36 @@
+"""A bucket of random bytes, and stores over it that lose patience fast."""
+
+import random
+
+import pytest
+
+from oiv5_d2.dataset.stores import HttpStore, Transfer
+
+HASTY = {"tries": 3, "pause_seconds": 0.01, "connect_seconds": 2.0, "stalled_seconds": 1.0}
+
+
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory):
+    """A folder with ``big.bin`` (3 MB), ``empty``, and ``small/0`` to ``small/39`` (5 kB each)."""
+    root = tmp_path_factory.mktemp("bucket")
+    chance = random.Random(0)
+    (root / "big.bin").write_bytes(chance.randbytes(3_000_000))
+    (root / "empty").touch()
+    (root / "small").mkdir()
+    for number in range(40):
+        (root / "small" / str(number)).write_bytes(chance.randbytes(5000 + number))
+    return root
+
+
+@pytest.fixture
+def connect():
+    """Open a store at an address, with other settings; it is closed after the test."""
+    stores = []
+
+    def open_store(url, **settings):
+        stores.append(HttpStore(url, Transfer(**(HASTY | settings)), seed=0))
+        return stores[-1]
+
+    yield open_store
+    for store in stores:
+        store.close()
