@@ -133,6 +133,8 @@ def _judge_failure(reply: Reply, max_seconds: float) -> Refusal:
         reason = f"cut short at {reply.num_bytes}{length} bytes"
     elif reply.errno in _CUTS:
         reason = "the connection was cut before an answer"
+    elif reply.errno == pycurl.E_PEER_FAILED_VERIFICATION:
+        reason = f"the server's certificate is not trusted: {' '.join(reply.message.split())}"
     elif reply.errno in _GARBAGE:
         reason = "the server does not speak HTTP"
     else:

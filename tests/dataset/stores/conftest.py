@@ -1,6 +1,9 @@
 """A bucket of random bytes, and stores over it that lose patience fast."""
 
 import random
+import shutil
+import ssl
+import subprocess
 
 import pytest
 
@@ -34,3 +37,26 @@ def connect():
     yield open_store
     for store in stores:
         store.close()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A server's certificate for 127.0.0.1 that nobody vouches for, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    folder = tmp_path_factory.mktemp("certificate")
+    paths = folder / "certificate.pem", folder / "key.pem"
+    command = "openssl req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
+    command += " -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(
+        [*command.split(), "-out", paths[0], "-keyout", paths[1]], check=True, capture_output=True
+    )
+    return paths
+
+
+@pytest.fixture(scope="session")
+def tls(certificate):
+    """What a server needs to speak HTTPS."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    return context

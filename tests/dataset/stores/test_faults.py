@@ -97,7 +97,6 @@ def test_a_server_without_ranges_gives_the_beginning_of_a_file_that_is_not_much_
             store.read_range("big.bin", 0, 9)
         with pytest.raises(StoreError, match="the file ends at byte 5001, before 6000"):
             store.read_range("small/1", 0, 6000)
-    assert sum(line.num_bytes for line in server.log if line.path == "big.bin") < 3 * 3_000_000
 
 
 def test_a_long_file_is_not_fetched_because_a_range_was_ignored(tmp_path, connect):
