@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from oiv5_d2.dataset.stores import ChangedError, Store
+from oiv5_d2.dataset.stores import ChangedError, Store, StoreError
 
 ARRIVING_PREFIX = ".arriving-"
 _PIECE_BYTES = 1 << 20
@@ -51,7 +51,8 @@ class Download:
         loses none.
 
         Raises:
-            ChangedError: the file changed; what had come is dropped.
+            ChangedError: the file changed, or the server has only whole files to give; what had
+                come is dropped, so that the next download begins anew.
             StoreError: it could not be had; what has come stays for the next time.
             OSError: it can not be written.
         """
@@ -69,6 +70,11 @@ class Download:
                     yield piece
             except ChangedError:
                 self.discard()
+                raise
+            except StoreError as error:
+                if ignores_ranges(error):  # there is no going on, only beginning anew
+                    self.discard()
+                    raise ChangedError(str(error)) from error
                 raise
 
     def finish(self, md5: str | None = None) -> None:
@@ -106,6 +112,11 @@ class Download:
             if start > self.num_bytes:
                 raise ChangedError(f"it has more than the {self.num_bytes} bytes it had before")
             yield piece
+
+
+def ignores_ranges(error: StoreError) -> bool:
+    """Return whether a server sent a whole file where a part was asked for, and would again."""
+    return str(error).startswith("the server ignores ranges")  # a store tells it in words only
 
 
 def remove_arrivals(path: Path) -> None:

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from oiv5_d2.dataset.central_directory import Directory, Entry, read_directory
 from oiv5_d2.dataset.checks import check_png
-from oiv5_d2.dataset.downloads import Download, remove_arrivals
 from oiv5_d2.dataset.entries import unpack
-from oiv5_d2.dataset.ranges import Mode, Span, ZipPlan, coalesce, how
+from oiv5_d2.dataset.mask_zips import MaskZip, lacking
+from oiv5_d2.dataset.ranges import Mode, Span, coalesce
 from oiv5_d2.dataset.shards import Shard, open_shard, write_shard
 from oiv5_d2.dataset.spool import Held, Spool
-from oiv5_d2.dataset.stores import Answer, ChangedError, FolderStore, Get, Store, StoreError
+from oiv5_d2.dataset.stores import Answer, ChangedError, Get, Store, StoreError
 from oiv5_d2.openimages import release
 
 PRESENT, MISSING, CORRUPT, FAILED = "present", "missing", "corrupt", "failed"
@@ -49,55 +48,23 @@ class _Progress:
         self._advance = advance
         self._told: set[str] = set()
 
-    def tell(self, names: Iterable[str], num_bytes: int, lacking: Collection[str]) -> None:
+    def tell(self, names: Iterable[str], num_bytes: int, bad: Collection[str]) -> None:
         """Tell of masks that are finished, of bytes that came, and of which can not be had."""
         new = set(names) - self._told
         self._told |= new
-        self._advance(len(new), num_bytes, len(new.intersection(lacking)))
+        self._advance(len(new), num_bytes, len(new.intersection(bad)))
 
 
 @dataclass(frozen=True)
 class _Work:
     """What `extract_masks` was asked for, and what is there."""
 
-    store: Store
-    zip_file: release.ReleaseFile
+    zip: MaskZip
     wanted: Sequence[str]
-    shard_path: Path
-    keep_zip_dir: Path | None
-    mode: Mode
     spool: Spool
     held: Mapping[str, Held]
-    """Of the spool and the former zip."""
+    """Of the spool and the former shard."""
     progress: _Progress
-
-    @property
-    def tail_path(self) -> Path:
-        """Where the zip's central directory is kept until all is there."""
-        return self.shard_path.with_name(f".directory-{self.shard_path.stem}")
-
-    @property
-    def whole_path(self) -> Path:
-        """Where a zip that is fetched whole lies until all is taken from it."""
-        return self.shard_path.with_name(f".whole-{self.shard_path.name}")
-
-    @property
-    def kept_path(self) -> Path | None:
-        """Where a zip that was fetched whole is kept."""
-        return self.keep_zip_dir and self.keep_zip_dir / Path(self.zip_file.path).name
-
-    def is_held(self, entry: Entry) -> bool:
-        """Whether a mask is there already, and still the one that the zip has."""
-        held = self.held.get(entry.name)
-        return held is not None and (held.crc, held.num_bytes) == (entry.crc, entry.num_bytes)
-
-
-class _Origin(NamedTuple):
-    """A zip that masks are read from."""
-
-    store: Store
-    key: str
-    directory: Directory
 
 
 def extract_masks(
@@ -132,18 +99,22 @@ def extract_masks(
         ValueError: `shard_path` is a zip that was not made here.
         OSError: the folder of `shard_path` can not be written.
     """
+    mask_zip = MaskZip(store, release.mask_zip(split, digit), shard_path, keep_zip_dir, mode)
     shard = open_shard(shard_path, wanted)
+    progress = _Progress(advance)
     with Spool(shard_path.with_name(f".spool-{shard_path.stem}")) as spool:
         held = ChainMap(spool.held, shard.held if shard else {})
-        zip_file, progress = release.mask_zip(split, digit), _Progress(advance)
-        work = _Work(store, zip_file, wanted, shard_path, keep_zip_dir, mode, spool, held, progress)
-        lacking = _bring(work) if any(name not in held for name in wanted) else {}
-        present = [name for name in wanted if name not in lacking]
+        work = _Work(mask_zip, wanted, spool, held, progress)
+        bad = _bring(work) if any(name not in held for name in wanted) else {}
+        present = [name for name in wanted if name not in bad]
         if shard is None or shard.names != present or not spool.held.keys().isdisjoint(present):
             write_shard(shard_path, present, _reader(spool, shard))
-    _tidy(work, lacking.values())
-    progress.tell(wanted, 0, lacking)
-    return [lacking.get(name) or _present(name, held[name]) for name in wanted]
+        spool.remove()
+    states = {outcome.state for outcome in bad.values()}
+    if FAILED not in states:
+        mask_zip.tidy(is_sound=CORRUPT not in states)
+    progress.tell(wanted, 0, bad)
+    return [bad.get(name) or _present(name, held[name]) for name in wanted]
 
 
 def _present(name: str, held: Held) -> Outcome:
@@ -157,25 +128,13 @@ def _reader(spool: Spool, shard: Shard | None) -> Callable[[str], bytes]:
     return read
 
 
-def _tidy(work: _Work, lacking: Iterable[Outcome]) -> None:
-    """Remove what only an unfinished zip needs; what a retry would need stays."""
-    states = {outcome.state for outcome in lacking}
-    work.spool.remove()
-    if FAILED in states:
-        return
-    if work.kept_path and work.whole_path.exists() and CORRUPT not in states:
-        work.kept_path.parent.mkdir(parents=True, exist_ok=True)
-        work.whole_path.replace(work.kept_path)
-    for path in (work.whole_path, work.tail_path):
-        path.unlink(missing_ok=True)
-    remove_arrivals(work.whole_path)
-
-
 def _bring(work: _Work) -> dict[str, Outcome]:
     """Bring what is wanted and not held into the spool; return what can not be had."""
-    key = work.zip_file.path
+    key = work.zip.file.path
     try:
-        return _find_and_take(work)
+        with suppress(ChangedError):
+            return _take(work)
+        return _take(work)  # once, with what the zip has now; what is the same in both is held
     except FileNotFoundError:
         state, reason = MISSING, f"{key} is not in the release"
     except StoreError as error:
@@ -185,74 +144,34 @@ def _bring(work: _Work) -> dict[str, Outcome]:
     return {name: Outcome(name, state, reason) for name in work.wanted if name not in work.held}
 
 
-def _find_and_take(work: _Work) -> dict[str, Outcome]:
-    """Begin anew once if the zip becomes another one; what is the same in both is held."""
-    with suppress(ChangedError):
-        return _take(work, _find(work))
-    return _take(work, _find(work))
-
-
-def _find(work: _Work) -> _Origin:
-    """Return the zip to read from, fetched whole where that is better."""
-    for path in (work.kept_path, work.whole_path):
-        if path and path.exists():
-            return _local(work, path)
-    key = work.zip_file.path
-    if isinstance(work.store, FolderStore):
-        return _Origin(work.store, key, read_directory(work.store, key, work.wanted))
-    if work.mode != "whole":
-        directory = read_directory(work.store, key, work.wanted, work.tail_path)
-        # To turn to the whole zip now would be to fetch again what is in the spool.
-        if work.spool.held or _plan(work, directory).by_range:
-            return _Origin(work.store, key, directory)
-    _download(work)
-    return _local(work, work.whole_path)
-
-
-def _plan(work: _Work, directory: Directory) -> ZipPlan:
-    lacking = [entry.name for entry in directory.entries.values() if not work.is_held(entry)]
-    return how(directory, lacking, work.mode)
-
-
-def _local(work: _Work, path: Path) -> _Origin:
-    store = FolderStore(path.parent)
-    return _Origin(store, path.name, read_directory(store, path.name, work.wanted))
-
-
-def _download(work: _Work) -> None:
-    """Fetch the whole zip; the real release's has to have the MD5 of the file table."""
-    download = Download(work.store, work.zip_file.path, work.whole_path)
-    num_held = download.num_resumed
-    for piece in download.pieces():
-        num_new = max(0, len(piece) - num_held)
-        num_held -= len(piece) - num_new
-        work.progress.tell([], num_new, {})
-    # A mirror of a part of the release has other zips of the same names.
-    is_real = download.num_bytes == work.zip_file.num_bytes
-    download.finish(work.zip_file.md5 if is_real else None)
-
-
-def _take(work: _Work, origin: _Origin) -> dict[str, Outcome]:
-    """Read what is wanted and not held out of a zip; return what can not be had."""
-    entries, refused = origin.directory.entries, origin.directory.refused
-    lacking = {
-        name: Outcome(name, CORRUPT, refused[name])
-        if name in refused
-        else Outcome(name, MISSING, "the zip has no such entry")
+def _take(work: _Work) -> dict[str, Outcome]:
+    """Read what is wanted and not held out of the zip; return what can not be had."""
+    tell = work.progress.tell
+    origin = work.zip.open(
+        work.wanted, work.held, bool(work.spool.held), lambda num_bytes: tell([], num_bytes, {})
+    )
+    entries, etag = origin.directory.entries, origin.directory.etag
+    bad = {
+        name: _unreadable(name, origin.directory.refused)
         for name in work.wanted
         if name not in entries and name not in work.held
     }
-    spans = coalesce(entry for entry in entries.values() if not work.is_held(entry))
+    spans = coalesce(lacking(entries.values(), work.held).values())
     by_start = {span.start: span for span in spans}
-    etag = origin.directory.etag
     gets = (Get(origin.key, span.start, span.stop, etag) for span in spans)
     for answer in origin.store.read_many(gets):
-        bad = _keep(work, by_start[answer.get.start], answer)
-        names = [entry.name for entry in by_start[answer.get.start].entries]
-        num_bytes = len(answer.data) if origin.store is work.store else 0
-        work.progress.tell(names, num_bytes, bad)
-        lacking |= bad
-    return lacking
+        span = by_start[answer.get.start]
+        bad_ones = _keep(work, span, answer)
+        num_bytes = len(answer.data) if origin.store is work.zip.store else 0
+        tell([entry.name for entry in span.entries], num_bytes, bad_ones)
+        bad |= bad_ones
+    return bad
+
+
+def _unreadable(name: str, refused: Mapping[str, str]) -> Outcome:
+    if name in refused:
+        return Outcome(name, CORRUPT, refused[name])
+    return Outcome(name, MISSING, "the zip has no such entry")
 
 
 def _keep(work: _Work, span: Span, answer: Answer) -> dict[str, Outcome]:
@@ -262,23 +181,23 @@ def _keep(work: _Work, span: Span, answer: Answer) -> dict[str, Outcome]:
     if answer.error:
         is_gone = isinstance(answer.error, FileNotFoundError)
         state = MISSING if is_gone else FAILED
-        reason = f"{work.zip_file.path} is not in the release" if is_gone else ""
-        reason = reason or f"{work.zip_file.path}: {answer.error}"
+        reason = f"{work.zip.file.path} is not in the release" if is_gone else ""
+        reason = reason or f"{work.zip.file.path}: {answer.error}"
         return {entry.name: Outcome(entry.name, state, reason) for entry in span.entries}
-    lacking: dict[str, Outcome] = {}
-    for batch in _batches(_unpack(span, answer.data, lacking)):
+    bad: dict[str, Outcome] = {}
+    for batch in _batches(_unpack(span, answer.data, bad)):
         work.spool.add(batch)
-    return lacking
+    return bad
 
 
-def _unpack(span: Span, data: bytes, lacking: dict[str, Outcome]) -> Iterator[tuple[str, bytes]]:
+def _unpack(span: Span, data: bytes, bad: dict[str, Outcome]) -> Iterator[tuple[str, bytes]]:
     """Yield the masks of a span that are whole; note the others."""
     for entry in span.entries:
         try:
             content = unpack(entry, data[entry.start - span.start : entry.stop - span.start])
             check_png(content)
         except ValueError as error:
-            lacking[entry.name] = Outcome(entry.name, CORRUPT, str(error))
+            bad[entry.name] = Outcome(entry.name, CORRUPT, str(error))
         else:
             yield entry.name, content
 

@@ -22,7 +22,7 @@ from oiv5_d2.dataset.spool import Spool
 from oiv5_d2.dataset.stores import ChangedError, FolderStore, HttpStore, StoreError, Transfer
 from oiv5_d2.openimages import release
 from tests.dataset.zip_files import FarStore, header_of, in_header, parse, zipped
-from tests.servers import serve, sometimes
+from tests.servers import CUT, NO_RANGES, always, serve, sometimes
 
 NAMES = [f"0{number:015x}_m0k4j_{number:08x}.png" for number in range(12)]
 KEY = release.mask_zip("train", "0").path
@@ -505,14 +505,42 @@ def test_a_run_killed_ten_times_fetches_nothing_twice_that_was_complete(tmp_path
     assert not files_beside(shard_path)
 
 
-@pytest.mark.parametrize("mode", [pytest.param("range", marks=pytest.mark.slow), "whole"])
+@pytest.mark.parametrize("mode", ["range", "whole"])
 def test_a_server_that_errs_at_times_gives_the_same_zip(tmp_path, shard_path, near, mode):
     with serve(near.root, sometimes(0.3), seed=1) as server:
-        store = HttpStore(server.url, Transfer(tries=20), seed=0)
+        store = HttpStore(server.url, Transfer(tries=20, pause_seconds=0.01), seed=0)
         assert states(extract(store, NAMES[::2], shard_path, mode=mode)) == ["present"] * 6
         store.close()
     extract(near, NAMES[::2], tmp_path / "clean.zip")
     assert shard_path.read_bytes() == (tmp_path / "clean.zip").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("mode", "state", "reason"),
+    [("auto", "present", ""), ("whole", "present", ""), ("range", "failed", "ignores ranges")],
+)
+def test_a_server_that_has_only_whole_files_to_give(near, shard_path, mode, state, reason):
+    put(near.root, zipped(MASKS | {"large.png": bytes(2 << 20)}))
+    with serve(near.root, always(NO_RANGES)) as server:
+        store = HttpStore(server.url, Transfer(pause_seconds=0.01))
+        outcomes = extract(store, NAMES[:2], shard_path, mode=mode)
+        store.close()
+    assert states(outcomes) == [state] * 2
+    assert reason in outcomes[0].reason
+
+
+def test_a_whole_zip_begins_anew_where_a_server_can_not_go_on(near, shard_path):
+    data = zipped(MASKS | {"large.png": bytes(2 << 20)})
+    put(near.root, data)
+
+    def faults(request, chance):
+        return CUT if request.num_before == 1 else NO_RANGES
+
+    with serve(near.root, faults) as server:
+        store = HttpStore(server.url, Transfer(pause_seconds=0.01))
+        assert states(extract(store, NAMES[:2], shard_path, mode="whole")) == ["present"] * 2
+        store.close()
+    assert not files_beside(shard_path)
 
 
 def test_a_server_sends_little_more_than_what_is_wanted(near, shard_path):
