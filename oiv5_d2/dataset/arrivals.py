@@ -284,8 +284,10 @@ def _named(url: str, remedy: str = "") -> Iterator[None]:
         raise FileNotFoundError(
             f"{url}: this file of the release is not there. Is this the annotations' address?"
         ) from None
+    except ChangedError as error:
+        raise ChangedError(f"{url}: {error}") from error
     except StoreError as error:
-        raise type(error)(f"{url}: {error}{remedy}") from error
+        raise StoreError(f"{url}: {error}{remedy}") from error
 
 
 def _is_released(file: ReleaseFile, head: Head) -> bool:

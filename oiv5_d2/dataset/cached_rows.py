@@ -90,8 +90,10 @@ def read_rows(path: Path, image_ids: Iterable[str] | None) -> Iterator[pd.DataFr
         ValueError: the file is damaged; the message says what to do.
     """
     chosen = None if image_ids is None else ImageIds.of(image_ids)
+    # Buffering ahead would hold the whole file.
+    options = {"page_checksum_verification": True, "pre_buffer": False}
     try:
-        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        with parquet.ParquetFile(path, **options) as file:
             yield file.schema_arrow.empty_table().to_pandas()
             for batch in file.iter_batches(_BATCH_ROWS):
                 rows = pa.Table.from_batches([batch])

@@ -1,8 +1,11 @@
 import hashlib
 import shutil
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
+from servers import serve
 
 from oiv5_d2.dataset.arrivals import ArrivingTables, PieceStream
 from oiv5_d2.dataset.stores import FolderStore
@@ -339,3 +342,43 @@ def test_pieces_are_read_as_asked_for_whatever_their_size(size):
     assert sum(seen) == stream.num_bytes == len(whole)
     assert stream.sha256() == hashlib.sha256(whole).hexdigest()
     assert stream.md5() == hashlib.md5(whole).hexdigest()
+
+
+# --- Memory --------------------------------------------------------------------------------------
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from oiv5_d2.dataset.stores import HttpStore, Transfer
+from oiv5_d2.dataset.table_sources import open_tables
+from oiv5_d2.openimages import readers, release
+
+source = open_tables(HttpStore(sys.argv[1], Transfer()), Path(sys.argv[2]))
+columns, labels = ["ImageID", "LabelName", "MaskPath", "BoxXMin"], sys.argv[3:]
+options = {"labels": labels, "image_ids": None, "advance": lambda num_bytes: None}
+file = release.mask_csv("train")
+num_rows = sum(map(len, source.frames(readers.read_masks, file, columns, **options)))
+print(num_rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+@pytest.mark.slow
+def test_a_table_arrives_in_the_memory_of_a_few_blocks(bucket_dir, tables_dir):
+    path = bucket_dir / release.mask_csv("train").path
+    header, *rows = path.read_bytes().splitlines(keepends=True)
+    measured = []
+    for num_bytes in (20_000_000, 200_000_000):
+        path.write_bytes(header)
+        block = b"".join(rows) * 500
+        with path.open("ab") as file:
+            for _ in range(num_bytes // len(block) + 1):
+                file.write(block)
+        with serve(bucket_dir) as server:
+            command = [sys.executable, "-c", MEASURE, server.url, str(tables_dir), CAR, VAN]
+            told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        measured.append([int(number) for number in told.split()])
+        shutil.rmtree(tables_dir)
+    (few_rows, small_mb), (many_rows, large_mb) = measured
+    print(f"{small_mb} MB at the peak for 20 MB, {large_mb} MB for 200 MB")
+    assert many_rows > 8 * few_rows > 0
+    assert large_mb < 1.3 * small_mb
