@@ -17,6 +17,7 @@ _MAX_WAITING = 1024  # tasks that wait for another try: then nothing new is begu
 _MAX_FAILED = 64  # tasks that fail without being begun, at a time
 _MAX_PAGE_BYTES = 64 << 10  # of a page that tells of an error
 _SLOWEST_BYTES_PER_SECOND = 50_000  # under a cap, rather fewer connections than slower ones
+_MAX_BYTES_UNDER_WAY = 64 << 20  # of long parts rather fewer at a time: they are held in memory
 _LONGEST_WAIT_SECONDS = 0.5
 
 
@@ -41,7 +42,7 @@ class Exchange:
         self._idle: list[Lane] = []
         self._busy: dict[pycurl.Curl, Lane] = {}
         self._waiting: list[tuple[float, int, Task]] = []  # until when; in which order they came
-        self._num_waited = self._num_replies = 0
+        self._num_waited = self._num_replies = self._num_under_way = 0
         self._hopeless: StoreError | None = None
 
     def run(self, tasks: Iterator[Task]) -> Iterator[Task]:
@@ -55,7 +56,8 @@ class Exchange:
             while True:
                 failed = self._fill(tasks)
                 self._perform()
-                yield from done
+                while done:  # each is let go of when it is taken
+                    yield done.pop()
                 yield from failed
                 done = self._collect()
                 if not done and not failed:
@@ -107,7 +109,7 @@ class Exchange:
             self._hopeless = self._late()
         if self._hopeless:
             failed += self._drop()
-        while len(self._busy) < self._max_lanes and len(failed) < _MAX_FAILED:
+        while self._has_room and len(failed) < _MAX_FAILED:
             task = self._next(tasks, now)
             if task is None:
                 break
@@ -118,6 +120,10 @@ class Exchange:
         for task in failed:
             task.error = task.error or self._hopeless
         return failed
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._busy) < self._max_lanes and self._num_under_way < _MAX_BYTES_UNDER_WAY
 
     def _next(self, tasks: Iterator[Task], now: float) -> Task | None:
         """Return a task whose pause is over, or else a new one; None where there is neither."""
@@ -131,12 +137,14 @@ class Exchange:
         lane = self._idle.pop() if self._idle else Lane(self._transfer)
         lane.begin(task)
         self._busy[lane.curl] = lane
+        self._num_under_way += task.num_wanted or 0
         self._multi.add_handle(lane.curl)
         return lane
 
     def _free(self, lane: Lane) -> None:
         self._multi.remove_handle(lane.curl)
-        del self._busy[lane.curl]
+        self._num_under_way -= lane.task.num_wanted or 0
+        del self._busy[lane.curl], lane.task  # the task holds its data
         self._idle.append(lane)
 
     def _perform(self) -> None:
@@ -171,8 +179,9 @@ class Exchange:
         """Return the tasks that are done; those that are to be tried again wait."""
         done = []
         for lane, errno, message in self._ends():
+            task = lane.task
             if self._settle(lane, errno, message):
-                done.append(lane.task)
+                done.append(task)
             self._free(lane)
         return done
 

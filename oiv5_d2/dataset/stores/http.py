@@ -124,7 +124,7 @@ def _checked(url: str) -> str:
         is_sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         is_sound = False
-    if not is_sound or parts.query or parts.fragment:
+    if not is_sound or not url.isascii() or " " in url or parts.query or parts.fragment:
         raise ValueError(f"'{url}' is no address of a bucket: give http(s)://host[:port]/path")
     if "@" in parts.netloc:
         raise ValueError(

@@ -1,5 +1,6 @@
 """libcurl's handles, each of which carries one request after another."""
 
+import os
 import ssl
 from importlib.metadata import version
 from typing import Any
@@ -139,9 +140,9 @@ def _options(transfer: Transfer) -> dict[int, Any]:
     }
 
 
-def _trusted(ca_file: str) -> dict[int, str]:
+def _trusted(ca_file: str) -> dict[int, bytes]:
     """Return where trusted certificates are: the place known to libcurl is one Linux's only."""
     paths = ssl.get_default_verify_paths()
     if ca_file or paths.cafile:
-        return {pycurl.CAINFO: ca_file or str(paths.cafile)}
-    return {pycurl.CAPATH: paths.capath} if paths.capath else {}
+        return {pycurl.CAINFO: os.fsencode(ca_file or paths.cafile or "")}
+    return {pycurl.CAPATH: os.fsencode(paths.capath)} if paths.capath else {}

@@ -1,7 +1,7 @@
 """A place given in words, as a store."""
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from oiv5_d2.dataset.stores.folder import FolderStore
 from oiv5_d2.dataset.stores.http import HttpStore
@@ -13,7 +13,8 @@ _REMOTE = ("http", "https", "s3")
 
 def is_remote(location: str) -> bool:
     """Return whether a location is asked over a network."""
-    return urlsplit(location).scheme.lower() in _REMOTE if "://" in location else False
+    scheme, separator, _ = location.partition("://")
+    return bool(separator) and scheme.lower() in _REMOTE
 
 
 def open_store(location: str, transfer: Transfer) -> Store:
@@ -36,7 +37,7 @@ def open_store(location: str, transfer: Transfer) -> Store:
             raise ValueError(f"'{location}' names no bucket: give s3://bucket/prefix")
         return HttpStore(f"{transfer.s3_endpoint.rstrip('/')}/{rest}", transfer)
     if scheme.lower() == "file":
-        return FolderStore(Path(unquote(urlsplit(location).path)))
+        return FolderStore(Path(unquote(rest.removeprefix("localhost"))))
     if scheme.lower() not in _REMOTE:
         raise ValueError(
             f"'{location}': there is no way to read {scheme}://, give a folder, http(s):// or s3://"

@@ -1,6 +1,6 @@
 """Which redirects are followed."""
 
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 _MAX_HOPS = 5
 
@@ -14,9 +14,13 @@ def refused_redirect(url: str, target: str, num_hops: int, follow: bool) -> str:
         num_hops: how many redirects were followed already.
         follow: other hosts and plain HTTP will do.
     """
-    here, there = urlsplit(url), urlsplit(target)
     if num_hops >= _MAX_HOPS:
         return f"redirects more than {_MAX_HOPS} times"
+    try:
+        here, there = urlsplit(url), urlsplit(target)
+        is_same_port = _port(here) == _port(there)
+    except ValueError:
+        return "redirects to an address that is none: refused"
     if there.scheme not in ("http", "https") or not there.hostname:
         return f"redirects to something else than HTTP ({there.scheme}): refused"
     if "@" in there.netloc:
@@ -25,12 +29,11 @@ def refused_redirect(url: str, target: str, num_hops: int, follow: bool) -> str:
         return ""
     if (here.scheme, there.scheme) == ("https", "http"):
         return "redirects from https to plain http: refused, set transfer.follow_redirects"
-    if there.hostname != here.hostname or _port(url) != _port(target):
+    if there.hostname != here.hostname or not is_same_port:
         return f"redirects to another host ({there.netloc}): refused, set transfer.follow_redirects"
     return ""
 
 
-def _port(url: str) -> int:
+def _port(parts: SplitResult) -> int:
     """Return the port; plain HTTP's own counts as HTTPS's, to which servers move."""
-    port = urlsplit(url).port
-    return 443 if port in (None, 80) else port
+    return 443 if parts.port in (None, 80) else parts.port or 0

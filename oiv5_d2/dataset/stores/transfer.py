@@ -7,6 +7,7 @@ from functools import cached_property
 
 from oiv5_d2.dataset.stores.pace import Pace
 
+_MOST_CONNECTIONS = 500  # select(2), on which they are waited for, ends at 1024 files
 _LONGEST_PAUSE_SECONDS = 30.0
 _LONGEST_WISH_SECONDS = 120.0  # of a server that says when to come back
 
@@ -19,7 +20,7 @@ class Transfer:
     """
 
     connections: int = 32
-    """Requests under way at a time, of each store."""
+    """Requests under way at a time, of each store; 500 at most."""
     tries: int = 6
     """Of a request that fails in a way that may pass."""
     pause_seconds: float = 0.5
@@ -48,6 +49,10 @@ class Transfer:
         for name in ("connections", "tries", "max_file_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"transfer.{name}={getattr(self, name)}: it has to be at least 1")
+        if self.connections > _MOST_CONNECTIONS:
+            raise ValueError(
+                f"transfer.connections={self.connections}: {_MOST_CONNECTIONS} at most"
+            )
         for name in ("pause_seconds", "connect_seconds", "request_seconds", "stalled_seconds"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"transfer.{name}={getattr(self, name)}: it has to be above 0")

@@ -76,6 +76,17 @@ def test_requests_are_drawn_only_as_far_as_there_is_room(served, connect):
     assert num_drawn <= 110
 
 
+def test_of_long_parts_few_are_under_way_at_a_time(tmp_path, connect):
+    num_bytes = 20 << 20
+    with (tmp_path / "long").open("wb") as file:
+        file.truncate(num_bytes)
+    with serve(tmp_path) as server:
+        store = connect(server.url, connections=16)
+        gets = [Get("long", 0, num_bytes)] * 10
+        assert sum(len(answer.data) for answer in store.read_many(gets)) == 10 * num_bytes
+    assert server.num_connections == 4
+
+
 def test_a_store_lives_on_after_an_iterator_was_dropped(served, bucket, connect):
     store = connect(served.url)
     for _ in store.read_many(map(Get, SMALL)):
@@ -144,6 +155,8 @@ def test_bodies_in_chunks_are_taken_when_they_are_whole(bucket, connect):
     ("url", "message"),
     [
         ("ftp://host/bucket", "'ftp://host/bucket' is no address of a bucket: give http"),
+        ("http://host/b\u00fccket", "is no address of a bucket"),
+        ("http://host/a b", "is no address of a bucket"),
         ("http:///bucket", "is no address of a bucket"),
         ("http://host:99999/", "is no address of a bucket"),
         ("http://host/bucket?list", "is no address of a bucket"),

@@ -41,6 +41,7 @@ def test_what_is_asked_over_a_network_is_known():
         ("gs://bucket/x", ValueError, "'gs://bucket/x': there is no way to read gs://"),
         ("s3://", ValueError, "'s3://' names no bucket: give s3://bucket/prefix"),
         ("http://", ValueError, "'http://' is no address of a bucket"),
+        ("http://[", ValueError, r"'http://\[' is no address of a bucket"),
         ("http://me:secret@a/b", ValueError, "credentials are never sent"),
     ],
 )

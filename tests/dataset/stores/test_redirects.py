@@ -98,6 +98,13 @@ def test_a_redirect_to_a_file_or_to_nowhere_is_no_answer(bucket, connect):
         for follow in (False, True):
             with pytest.raises(StoreError, match=r"something else than HTTP \(file\): refused"):
                 connect(server.url, follow_redirects=follow).read("small/1")
+        server.faults = always(to("/\u00fc"))
+        with pytest.raises(StoreError, match="redirects more than 5 times"):
+            connect(server.url).read("small/1")
+        for nowhere in ("http://[/", "http://a:99999/"):
+            server.faults = always(to(nowhere))
+            with pytest.raises(StoreError, match=r"address that is none: refused|302 Found"):
+                connect(server.url).read("small/1")
         server.faults = always(Fault(302))
         with pytest.raises(StoreError, match=r"^the server says 302 Found$"):
             connect(server.url).read("small/1")
