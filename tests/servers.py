@@ -219,9 +219,9 @@ class _Reply:
         if match is None or self.fault.ignores_range:
             self.is_right = match is None
             return
-        first, last = match.groups()
-        start = int(first) if first else max(0, told.st_size - int(last))
-        stop = min(int(last) + 1, told.st_size) if first and last else told.st_size
+        begin, last = match.groups()
+        start = int(begin) if begin else max(0, told.st_size - int(last))
+        stop = min(int(last) + 1, told.st_size) if begin and last else told.st_size
         start, stop = start + self.fault.shift, min(stop + self.fault.shift, told.st_size)
         if start >= stop:
             self._say(416)
