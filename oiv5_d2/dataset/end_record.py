@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from oiv5_d2.dataset.stores import Get, Head, Store
 
-_LARGEST_DIRECTORY = 256 << 20  # the release's largest has 170,000 entries in about 15 MB
+_LARGEST_DIRECTORY = 64 << 20  # the release's largest has 170,000 entries in about 15 MB
 _PIECE_BYTES = 8 << 20
 
 _END = struct.Struct("<4s4H2LH")

@@ -60,7 +60,7 @@ class MaskZip:
             wanted: the masks' names.
             held: the masks that are there.
             is_begun: some of the zip was read by range, which fetching it whole would repeat.
-            advance: called with the number of bytes that came of a whole zip.
+            advance: called with the number of bytes that came, of a directory or a whole zip.
 
         Raises:
             FileNotFoundError: there is no such zip.
@@ -73,7 +73,10 @@ class MaskZip:
         if isinstance(self.store, FolderStore):
             near = read_directory(self.store, self.file.path, wanted)
             return Origin(self.store, self.file.path, near)
+        is_known = self.directory_path.exists()
         directory = None if self.mode == "whole" else self._read_directory(wanted)
+        if directory and not is_known:
+            advance(directory.directory_bytes)
         if directory and (is_begun or self._is_by_range(directory, held)):
             return Origin(self.store, self.file.path, directory)
         self._download(advance)
