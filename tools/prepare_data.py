@@ -32,6 +32,7 @@ from rich.text import Text
 from oiv5_d2.dataset import summary
 from oiv5_d2.dataset.audit import read_audit
 from oiv5_d2.dataset.coco import coco_path
+from oiv5_d2.dataset.listings import CREDITS_CSV
 from oiv5_d2.dataset.manifest import MANIFEST_CSV, num_to_retry, read_manifest
 from oiv5_d2.dataset.plan import Plan, make_plan
 from oiv5_d2.dataset.preparation import stages
@@ -204,11 +205,14 @@ def show_summary(request: Request, in_full: bool) -> None:
     data = request.data
     report = read_audit(data.dir)
     tables = summary.tables(report) if in_full else summary.short_tables(report)
-    for table in [*tables, summary.not_fetched(read_manifest(data.dir / "manifest.csv"))]:
+    for table in [*tables, summary.not_fetched(read_manifest(data.dir / MANIFEST_CSV))]:
         if table.rows:
             draw(table)
+    if num_failed := num_to_retry(data.dir / MANIFEST_CSV):
+        console.print(f"{num_failed:,} files may be had another time: add retry_failed=true")
     console.print("COCO files:", *(coco_path(data.dir, part) for part in data.parts))
     console.print(f"Pictures: {data.dir / 'images'}   audit: {data.dir / 'audit.json'}")
+    console.print(f"Whom to credit for them (CC BY): {data.dir / CREDITS_CSV}")
     console.print("Next:")
     for command in next_commands(request):
         console.print(f"  {command}", soft_wrap=True)
@@ -229,7 +233,7 @@ def draw(table: summary.Table) -> None:
     """Print a table. On a narrow terminal words are folded; figures never are."""
     drawn = Table(title=table.title, title_justify="left", expand=False)
     for index, column in enumerate(table.columns):
-        is_text = table.is_prose or index == 0
+        is_text = table.is_prose or index in (0, table.words_at)
         width = None if is_text else max(len(row[index]) for row in table.rows)
         justify = "left" if is_text else "right"
         drawn.add_column(column, justify=justify, min_width=width, overflow="fold")

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +18,6 @@ from oiv5_d2.openimages.files import write_whole
 _NUM_WRITERS = 2
 _BATCH = 8  # pictures handed to a writer at a time: handing over costs as much as a small picture
 _MOST_WAITING = 8  # batches in memory
-_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 
 
 def fetch_images(
@@ -117,7 +115,6 @@ def _keep(images_dir: Path, full_decode: bool, answer: Answer) -> Outcome:
     if answer.error is not None:
         return _refused(path, FAILED, str(answer.error))
     try:
-        _check_etag(answer)
         check_jpeg(answer.data, full_decode)
     except ValueError as error:
         return _refused(path, CORRUPT, str(error))
@@ -130,10 +127,3 @@ def _refused(path: Path, state: str, reason: str) -> Outcome:
     """Leave nothing under a picture's name: what was there was damaged, or it was not asked for."""
     path.unlink(missing_ok=True)
     return Outcome(path.name, state, reason)
-
-
-def _check_etag(answer: Answer) -> None:
-    """Compare with S3's ETag, which is the MD5 of a file that was not put there in pieces."""
-    md5 = _MD5.fullmatch(answer.etag)
-    if md5 and hashlib.md5(answer.data, usedforsecurity=False).hexdigest() != md5[1]:
-        raise ValueError("its bytes are not those that the store's ETag, their MD5, speaks of")

@@ -285,7 +285,7 @@ def _selection(data: Data) -> dict[str, Any]:
 
 
 def _on_disk(bucket: str, *names: str) -> list[Path]:
-    """Return where a bucket's files lie; nowhere if it is remote: its changes are not looked for."""
+    """Return where a bucket's files lie; of a remote one none: its changes are not looked for."""
     return [] if is_remote(bucket) else [Path(bucket) / name for name in names]
 
 

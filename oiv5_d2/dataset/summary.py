@@ -17,6 +17,8 @@ class Table(NamedTuple):
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     is_prose: bool = False
+    words_at: int = 0
+    """Another column of words."""
 
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
@@ -109,7 +111,7 @@ def _zip_needs(plan: Plan) -> Table:
         "requests",
         "how, and why",
     )
-    return Table(f"Mask zips at {plan.locations[0]}", columns, rows)
+    return Table(f"Mask zips at {plan.locations[0]}", columns, rows, words_at=len(columns) - 1)
 
 
 def size(num_bytes: float) -> str:

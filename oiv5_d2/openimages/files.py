@@ -30,18 +30,26 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path | str, data: bytes) -> None:
     """Write a small file so that it appears under its name only when it is complete.
 
     Its folder has to be there. Unlike `whole_file` it is not flushed to disk, which would cost
     many times the writing: after a power cut, not after a kill, its bytes may be missing.
     """
-    part = path.with_name(PART_PREFIX + path.name)
+    # By the system's own calls: pathlib's cost as much as they do, and pictures are many.
+    folder, name = os.path.split(path)
+    part = os.path.join(folder, PART_PREFIX + name)
     try:
-        part.write_bytes(data)
-        part.replace(path)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        finally:
+            os.close(descriptor)
+        os.rename(part, path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        Path(part).unlink(missing_ok=True)
         raise
 
 

@@ -1,0 +1,111 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+from servers import CUT, Fault, always, serve
+
+from oiv5_d2.dataset.images import fetch_images
+from oiv5_d2.dataset.manifest import Known
+from oiv5_d2.dataset.stores import HttpStore, Transfer
+from oiv5_d2.openimages import release
+
+
+@pytest.fixture
+def pictures(tiny_release):
+    """The folder of the release's pictures, and the keys of some of them."""
+    folder = tiny_release / release.IMAGES_DIR
+    return folder, sorted(f"train/{path.name}" for path in (folder / "train").iterdir())
+
+
+def bring(server, keys, images_dir, known=None, full_decode=False, news=None):
+    store = HttpStore(server.url, Transfer(tries=2, pause_seconds=0.01))
+    news = [] if news is None else news
+    advance = lambda *numbers: news.append(numbers)  # noqa: E731
+    try:
+        return fetch_images(keys, store, images_dir, known or {}, full_decode, advance)
+    finally:
+        store.close()
+
+
+def test_pictures_are_the_same_bytes_with_their_checksums(pictures, tmp_path):
+    folder, keys = pictures
+    news = []
+    with serve(folder) as server:
+        outcomes = bring(server, keys, tmp_path, news=news)
+    for key in keys:
+        data = (folder / key).read_bytes()
+        assert (tmp_path / key).read_bytes() == data
+        assert outcomes[key].checksum == hashlib.sha256(data).hexdigest()
+        assert outcomes[key][:4] == (Path(key).name, "present", "", len(data))
+    num_bytes = sum((folder / key).stat().st_size for key in keys)
+    assert tuple(map(sum, zip(*news, strict=True))) == (len(keys), num_bytes, 0)
+
+
+def test_what_is_there_and_whole_is_not_asked_for(pictures, tmp_path):
+    folder, keys = pictures
+    (tmp_path / "train").mkdir()
+    (tmp_path / keys[0]).write_bytes((folder / keys[0]).read_bytes())
+    (tmp_path / keys[1]).write_bytes((folder / keys[1]).read_bytes()[:-100])
+    (tmp_path / keys[2]).write_bytes(b"known")
+    with serve(folder) as server:
+        outcomes = bring(server, keys, tmp_path, known={keys[2]: Known(5, "its checksum")})
+        assert sorted(line.path for line in server.log) == sorted({*keys} - {keys[0], keys[2]})
+    assert outcomes[keys[2]].checksum == "its checksum"
+    assert (tmp_path / keys[1]).read_bytes() == (folder / keys[1]).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "reason"),
+    [
+        (Fault(404), "missing", "not in the release"),
+        (Fault(403), "failed", "403"),
+        (CUT, "failed", "2 tries"),
+    ],
+)
+def test_what_can_not_be_had_leaves_nothing_and_says_why(pictures, tmp_path, fault, state, reason):
+    folder, keys = pictures
+    with serve(folder, always(fault)) as server:
+        outcomes = bring(server, keys[:2], tmp_path)
+    for key in keys[:2]:
+        assert (outcomes[key].state, outcomes[key].checksum) == (state, "")
+        assert reason in outcomes[key].reason
+        assert not (tmp_path / key).exists()
+    assert list((tmp_path / "train").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda data: b"", "empty"),
+        (lambda data: b"<html>not here</html>", "not a JPEG"),
+        (lambda data: data[: len(data) // 2], "damaged"),
+        (lambda data: data[:300], "damaged"),
+    ],
+)
+def test_a_damaged_picture_is_refused_and_what_lay_there_is_gone(
+    pictures, tmp_path, damage, reason
+):
+    folder, keys = pictures
+    served = tmp_path / "served" / keys[0]
+    served.parent.mkdir(parents=True)
+    served.write_bytes(damage((folder / keys[0]).read_bytes()))
+    (tmp_path / "train").mkdir()
+    (tmp_path / keys[0]).write_bytes(b"damaged earlier")
+    with serve(tmp_path / "served") as server:
+        outcomes = bring(server, keys[:1], tmp_path)
+    assert outcomes[keys[0]].state == "corrupt"
+    assert reason in outcomes[keys[0]].reason
+    assert not (tmp_path / keys[0]).exists()
+
+
+def test_many_pictures_come_over_few_connections(pictures, tmp_path):
+    folder, keys = pictures
+    for number in range(200):
+        (tmp_path / "served" / "train").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "served" / "train" / f"{number:016x}.jpg").hardlink_to(folder / keys[0])
+    many = [f"train/{number:016x}.jpg" for number in range(200)]
+    with serve(tmp_path / "served") as server:
+        outcomes = bring(server, many, tmp_path / "to")
+        assert len(server.log) == 200
+    assert {outcome.state for outcome in outcomes.values()} == {"present"}
+    assert len(list((tmp_path / "to" / "train").iterdir())) == 200

@@ -1,0 +1,205 @@
+"""The tool on a release that is served, by servers that keep to the rules and by others."""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from servers import Fault, serve, sometimes
+
+from oiv5_d2.dataset.central_directory import read_directory
+from oiv5_d2.dataset.manifest import read_manifest
+from oiv5_d2.dataset.stores import FolderStore
+from oiv5_d2.dataset.synthetic import write_release
+from oiv5_d2.openimages import release
+
+ROOT = Path(__file__).parents[2]
+TOOL = ROOT / "tools" / "prepare_data.py"
+QUICK = ["transfer.stalled_seconds=1", "transfer.pause_seconds=0.01", "workers=1"]
+
+
+def words_for(url, *words):
+    return ["data=folder", f"data.source={url}", "data.dir=data", "max_missing=0.5", *QUICK, *words]
+
+
+def run_tool(cwd, url, *words, **options):
+    """Run the tool to its end in a folder of its own."""
+    command = [sys.executable, str(TOOL), *words_for(url, *words)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **options)
+
+
+def made(data_dir):
+    """Return what was made, by name; not the bookkeeping, nor where files came from and when."""
+    skipped = {".stamps", "tables"}
+    return {
+        str(path.relative_to(data_dir)): content(path)
+        for path in sorted(data_dir.rglob("*"))
+        if path.is_file() and not skipped & set(path.parts)
+    }
+
+
+def content(path):
+    if path.name != "manifest.csv":
+        return path.read_bytes()
+    return read_manifest(path).drop(columns=["Source", "Fetched"]).to_csv()
+
+
+def pictures_asked_for(server):
+    return [line.path for line in server.log if line.method == "GET" and line.path.endswith(".jpg")]
+
+
+@pytest.fixture(scope="module")
+def clean(tiny_release, tmp_path_factory):
+    """The tiny release, prepared from its folder; not to be changed."""
+    cwd = tmp_path_factory.mktemp("clean")
+    done = run_tool(cwd, tiny_release)
+    assert done.returncode == 0, done.stderr
+    return cwd / "data"
+
+
+def test_a_served_release_gives_the_same_bytes_as_a_folder_and_is_fetched_once(
+    clean, server, tmp_path
+):
+    done = run_tool(tmp_path, server.url)
+    assert done.returncode == 0, done.stderr
+    assert made(tmp_path / "data") == made(clean)
+    present = read_manifest(tmp_path / "data" / "manifest.csv").query("State == 'present'")
+    assert present["Source"].str.startswith(server.url).all()
+    assert len(set(pictures_asked_for(server))) == len(pictures_asked_for(server))
+    num_asked = len(server.log)
+    again = run_tool(tmp_path, server.url)
+    assert "Everything is done already" in again.stdout
+    assert len(server.log) == num_asked
+    assert not any(line.has_credentials for line in server.log)
+
+
+def test_a_plan_asks_for_no_picture_and_no_mask(server, tmp_path):
+    done = run_tool(tmp_path, server.url, "plan=true")
+    assert done.returncode == 0, done.stderr
+    assert pictures_asked_for(server) == []
+    assert not (tmp_path / "data" / "images").exists()
+    for said in ("Pictures to fetch", "train-masks-", "That takes about", "needed", "free"):
+        assert said in done.stdout
+    # What it read of the tables serves the run that follows.
+    num_before = len(server.log)
+    run_tool(tmp_path, server.url)
+    later = server.log[num_before:]
+    assert not [line for line in later if line.method == "GET" and line.path.endswith(".csv")]
+
+
+def test_masks_of_rare_classes_cost_hardly_more_bytes_than_they_have(tmp_path, tmp_path_factory):
+    root = tmp_path_factory.mktemp("larger") / "release"
+    write_release(root, {"train": 60}, (192, 256), 0, lambda _: None)
+    rare = ["data.classes=[Traffic light,Traffic sign]", "data.splits=[train]"]
+    with serve(root) as server:
+        done = run_tool(tmp_path, server.url, *rare)
+        assert done.returncode == 0, done.stderr
+        came = sum(line.num_bytes for line in server.log if line.path.endswith(".zip"))
+    rows = read_manifest(tmp_path / "data" / "manifest.csv").query("Kind == 'mask'")
+    store, wanted = FolderStore(root / release.ANNOTATIONS_DIR), 0
+    for digit, names in rows.groupby(rows["Path"].str[0])["Path"]:
+        directory = read_directory(store, release.mask_zip("train", digit).path, set(names))
+        wanted += directory.directory_bytes
+        wanted += sum(entry.stop - entry.start for entry in directory.entries.values())
+    assert came <= 1.10 * wanted
+
+
+def test_what_failed_is_asked_for_again_when_that_is_wanted(tiny_release, clean, tmp_path):
+    locked = {"path": next(clean.glob("images/train/*.jpg")).name, "is_locked": True}
+
+    def faults(request, chance):
+        is_it = locked["is_locked"] and request.path.endswith(locked["path"])
+        return Fault(403) if is_it else None
+
+    with serve(tiny_release, faults) as server:
+        done = run_tool(tmp_path, server.url)
+        assert done.returncode == 0, done.stderr
+        rows = read_manifest(tmp_path / "data" / "manifest.csv").set_index("Path")
+        assert rows.loc[locked["path"], "State"] == "failed"
+        assert "403" in rows.loc[locked["path"], "Reason"]
+        assert "403" in done.stdout and "retry_failed=true" in done.stdout
+        locked["is_locked"] = False
+        assert "Everything is done" in run_tool(tmp_path, server.url).stdout
+        num_before = len(server.log)
+        done = run_tool(tmp_path, server.url, "retry_failed=true")
+        assert done.returncode == 0, done.stderr
+        present = set(rows[rows["State"] == "present"].index)
+        asked = {Path(line.path).name for line in server.log[num_before:]}
+        assert locked["path"] in asked and not asked & present
+    assert made(tmp_path / "data") == made(clean)
+
+
+def test_a_server_that_is_not_there_is_one_line(tmp_path):
+    done = run_tool(tmp_path, "http://127.0.0.1:9", "transfer.tries=2")
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: http://127.0.0.1:9/openimages/") and "can not be reached" in line
+    assert {path.name for path in (tmp_path / "data").iterdir()} <= {".stamps", "tables"}
+
+
+def test_an_s3_bucket_serves_as_well(clean, tiny_release, tmp_path, monkeypatch):
+    moto_server = pytest.importorskip("moto.server", reason="moto's S3 server is not installed")
+    boto3 = pytest.importorskip("boto3")
+    server = moto_server.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    try:
+        keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
+        client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **keys)
+        for bucket in (release.ANNOTATIONS_DIR, release.IMAGES_DIR):
+            client.create_bucket(Bucket=bucket, ACL="public-read")
+            for path in (tiny_release / bucket).rglob("*"):
+                if path.is_file():
+                    key = str(path.relative_to(tiny_release / bucket))
+                    client.upload_file(str(path), bucket, key, {"ACL": "public-read"})
+        buckets = ["data.annotations=s3://openimages", "data.images=s3://open-images-dataset"]
+        done = run_tool(tmp_path, "null", *buckets, f"transfer.s3_endpoint={endpoint}")
+        assert done.returncode == 0, done.stderr
+    finally:
+        server.stop()
+    assert made(tmp_path / "data") == made(clean)
+
+
+@pytest.mark.slow
+def test_ten_kills_under_a_server_that_errs_lose_nothing_and_fetch_nothing_twice(
+    tmp_path, tmp_path_factory
+):
+    root = tmp_path_factory.mktemp("larger") / "release"
+    write_release(root, {"train": 120, "validation": 30, "test": 30}, (96, 128), 0, lambda _: None)
+    (tmp_path / "clean").mkdir()
+    assert run_tool(tmp_path / "clean", root).returncode == 0
+    chance, num_killed = random.Random(0), 0
+    with serve(root, sometimes(0.3), seed=3) as server:
+        while num_killed < 10:
+            limit = len(server.log) + chance.randrange(5, 120)
+            num_killed += kill_when_asked(tmp_path, server, limit)
+        done = run_tool(tmp_path, server.url, "transfer.tries=12")
+        assert done.returncode == 0, done.stderr
+    assert made(tmp_path / "data") == made(tmp_path / "clean" / "data")
+    assert not list((tmp_path / "data").rglob(".part-*"))
+
+
+def kill_when_asked(cwd, server, num_requests):
+    """Start the tool, kill it once the server was asked so often; nothing there is asked for."""
+    data_dir = cwd / "data"
+    there = {path.name for path in data_dir.glob("images/*/[!.]*")}
+    num_before = len(server.log)
+    command = [sys.executable, str(TOOL), *words_for(server.url, "transfer.tries=12")]
+    process = subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and len(server.log) < num_requests:
+        pass
+    was_running = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    said = process.communicate()[1]
+    assert process.returncode in (-signal.SIGKILL, 0), said
+    later = {Path(line.path).name for line in server.log[num_before:] if line.method == "GET"}
+    assert not later & there
+    if not was_running:
+        shutil.rmtree(data_dir)  # it came to its end: begin anew, to be killed again
+    return was_running
