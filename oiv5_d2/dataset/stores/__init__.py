@@ -3,7 +3,6 @@
 from oiv5_d2.dataset.stores.folder import FolderStore, folder_source
 from oiv5_d2.dataset.stores.http import HttpStore
 from oiv5_d2.dataset.stores.locations import is_remote, open_source, open_store
-from oiv5_d2.dataset.stores.opened import open_key
 from oiv5_d2.dataset.stores.store import (
     Answer,
     ChangedError,
@@ -28,7 +27,6 @@ __all__ = [
     "Transfer",
     "folder_source",
     "is_remote",
-    "open_key",
     "open_source",
     "open_store",
 ]
