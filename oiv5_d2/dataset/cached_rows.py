@@ -97,8 +97,11 @@ def read_rows(path: Path, image_ids: Iterable[str] | None) -> Iterator[pd.DataFr
             yield file.schema_arrow.empty_table().to_pandas()
             for batch in file.iter_batches(_BATCH_ROWS):
                 rows = pa.Table.from_batches([batch])
-                yield (rows.filter(chosen.contain(rows["ImageID"])) if chosen else rows).to_pandas()
+                if chosen is not None:
+                    rows = rows.filter(chosen.contain(rows["ImageID"]))
+                yield rows.to_pandas()
     except (pa.ArrowInvalid, OSError) as error:
+        reason = " ".join(str(error).split())
         raise ValueError(
-            f"{path}: these cached rows are damaged ({str(error).splitlines()[0]}). Delete the file"
+            f"{path}: these cached rows are damaged ({reason}). Delete the file"
         ) from error

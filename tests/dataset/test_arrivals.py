@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from servers import serve
 
-from oiv5_d2.dataset.arrivals import ArrivingTables, PieceStream
-from oiv5_d2.dataset.stores import FolderStore
+from oiv5_d2.dataset.arrivals import ArrivingTables
+from oiv5_d2.dataset.stores import ChangedError, FolderStore
 from oiv5_d2.dataset.table_sources import FolderTables
 from oiv5_d2.openimages import readers, release
 from oiv5_d2.openimages.classes import read_classes, read_hierarchy
@@ -298,6 +298,23 @@ def test_a_damaged_table_is_refused_with_its_line_and_leaves_nothing(bucket_dir,
     assert names(tables_dir) == []
 
 
+class BoastingStore(FolderStore):
+    """A bucket that announces more than it has."""
+
+    def head(self, key):
+        head = super().head(key)
+        return head._replace(num_bytes=head.num_bytes + 7)
+
+
+def test_a_table_that_is_shorter_than_announced_is_refused(bucket_dir, tables_dir):
+    with pytest.raises(ChangedError) as caught:
+        take(ArrivingTables(BoastingStore(bucket_dir), tables_dir, False))
+    num_bytes = (bucket_dir / BOXES.path).stat().st_size
+    said = f"{bucket_dir / BOXES.path}: {num_bytes} bytes came of {num_bytes + 7}"
+    assert str(caught.value) == said
+    assert names(tables_dir) == []
+
+
 def test_a_missing_table_is_named_by_its_address(bucket_dir, tables_dir):
     (bucket_dir / BOXES.path).unlink()
     for ask in (take, lambda source: source.num_bytes_to_read([BOXES])):
@@ -324,24 +341,6 @@ def test_a_small_file_as_long_as_the_releases_has_its_md5_too(bucket_dir, tables
     with pytest.raises(ValueError, match="its MD5 is"):
         open_arriving(bucket_dir, tables_dir).parse(file, read_classes)
     assert names(tables_dir) == []
-
-
-# --- Pieces --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("size", [1, 3, 7, 100])
-def test_pieces_are_read_as_asked_for_whatever_their_size(size):
-    pieces, seen = [b"ab", b"", b"cdefghij", b"k", b"lmnopqrs"], []
-    stream = PieceStream(iter(pieces), "name", seen.append, with_md5=True)
-    read = []
-    while data := stream.read(size):
-        read.append(data)
-    whole = b"".join(pieces)
-    assert b"".join(read) == whole
-    assert {len(data) for data in read[:-1]} <= {size}
-    assert sum(seen) == stream.num_bytes == len(whole)
-    assert stream.sha256() == hashlib.sha256(whole).hexdigest()
-    assert stream.md5() == hashlib.md5(whole).hexdigest()
 
 
 # --- Memory --------------------------------------------------------------------------------------
