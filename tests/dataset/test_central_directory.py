@@ -6,11 +6,7 @@ import zipfile
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from oiv5_d2.dataset.central_directory import read_directory
-from oiv5_d2.dataset.entries import unpack
-from oiv5_d2.dataset.stores import FolderStore
-from tests.dataset.zip_files import (
+from zip_files import (
     FOUR,
     FarFolder,
     Pipe,
@@ -22,6 +18,10 @@ from tests.dataset.zip_files import (
     with_field,
     zipped,
 )
+
+from oiv5_d2.dataset.central_directory import read_directory
+from oiv5_d2.dataset.entries import unpack
+from oiv5_d2.dataset.stores import FolderStore
 
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\\\0"), min_size=1, max_size=30)

@@ -2,10 +2,10 @@ import hashlib
 import random
 
 import pytest
+from zip_files import FarStore
 
 from oiv5_d2.dataset.downloads import Download, remove_arrivals
 from oiv5_d2.dataset.stores import ChangedError, StoreError
-from tests.dataset.zip_files import FarStore
 
 CONTENT = random.Random(0).randbytes(5500)
 MD5 = hashlib.md5(CONTENT).hexdigest()

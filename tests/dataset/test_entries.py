@@ -6,10 +6,10 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zip_files import parse, zipped
 
 from oiv5_d2.dataset.central_directory import Entry
 from oiv5_d2.dataset.entries import unpack
-from tests.dataset.zip_files import parse, zipped
 
 CONTENT = b"a mask" * 100
 

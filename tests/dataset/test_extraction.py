@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from servers import CUT, NO_RANGES, always, serve, sometimes
+from zip_files import FarStore, header_of, in_header, parse, zipped
 
 from oiv5_d2.dataset import ranges
 from oiv5_d2.dataset.extraction import extract_masks
 from oiv5_d2.dataset.spool import Spool
 from oiv5_d2.dataset.stores import ChangedError, FolderStore, HttpStore, StoreError, Transfer
 from oiv5_d2.openimages import release
-from tests.dataset.zip_files import FarStore, header_of, in_header, parse, zipped
-from tests.servers import CUT, NO_RANGES, always, serve, sometimes
 
 NAMES = [f"0{number:015x}_m0k4j_{number:08x}.png" for number in range(12)]
 KEY = release.mask_zip("train", "0").path
