@@ -55,7 +55,7 @@ def test_a_pace_holds_for_several_threads_together():
         thread.start()
     for thread in threads:
         thread.join()
-    assert 0.35 < time.monotonic() - begin < 2.0
+    assert 0.35 < time.monotonic() - begin < 10.0
 
 
 @pytest.mark.parametrize("cap", [200_000, 400_000])
@@ -65,7 +65,7 @@ def test_a_cap_holds_over_all_connections(bucket, connect, cap):
         store = connect(server.url, max_bytes_per_second=cap)
         begin = time.monotonic()
         assert sum(len(answer.data) for answer in store.read_many(map(Get, keys))) == 100_190
-        assert 0.8 * 100_000 / cap < time.monotonic() - begin < 3.0
+        assert 0.8 * 100_000 / cap < time.monotonic() - begin < 10.0
 
 
 def test_a_cap_holds_over_all_stores_of_one_transfer_and_for_streams(bucket):
@@ -76,7 +76,7 @@ def test_a_cap_holds_over_all_stores_of_one_transfer_and_for_streams(bucket):
         for store in stores:
             pieces = store.stream("big.bin", 2_700_000)
             assert sum(map(len, pieces)) == 300_000
-        assert 0.5 < time.monotonic() - begin < 3.0
+        assert 0.5 < time.monotonic() - begin < 10.0
         for store in stores:
             store.close()
 
