@@ -16,9 +16,11 @@ import pandas as pd
 from oiv5_d2.dataset.central_directory import read_directory
 from oiv5_d2.dataset.fetch import list_files
 from oiv5_d2.dataset.manifest import IMAGE, MASK
+from oiv5_d2.dataset.mask_zips import kept_directory_path
 from oiv5_d2.dataset.preparation import load_subsets, open_buckets, select_subsets, stages
 from oiv5_d2.dataset.ranges import ZipPlan, how
 from oiv5_d2.dataset.request import Request
+from oiv5_d2.dataset.shards import shard_path
 from oiv5_d2.dataset.stages import Advance, Stage, is_done
 from oiv5_d2.dataset.stores import Head, Source, Store, is_remote
 from oiv5_d2.dataset.subset import Subset
@@ -112,7 +114,7 @@ class Plan:
 
 
 def make_plan(request: Request, advance: Advance) -> Plan:
-    """Find out what is to be done; of all that is prepared only the tables' wanted rows are kept.
+    """Find out what is to be done. What was read for it over a network is kept for doing it.
 
     Args:
         request: what is wanted.
@@ -131,7 +133,8 @@ def make_plan(request: Request, advance: Advance) -> Plan:
     files = list_files(subsets)
     with open_buckets(request) as source:
         begin = time.monotonic()
-        zips = tuple(_zip_needs(files[files["Kind"] == MASK], source.annotations))
+        masks = files[files["Kind"] == MASK]
+        zips = tuple(_zip_needs(masks, source.annotations, data.dir / "masks"))
         seconds = time.monotonic() - begin
         images = tuple(_image_needs(files[files["Kind"] == IMAGE], source, data.dir))
     directory_bytes = sum(need.directory_bytes for need in zips)
@@ -182,12 +185,15 @@ def _sample(keys: Sequence[str]) -> Sequence[str]:
     return keys[:: max(1, -(-len(keys) // SAMPLE))]
 
 
-def _zip_needs(masks: pd.DataFrame, store: Store) -> Iterator[ZipNeed]:
+def _zip_needs(masks: pd.DataFrame, store: Store, masks_dir: Path) -> Iterator[ZipNeed]:
     for (split, digit), rows in masks.groupby(["Split", "Digit"]):
         names = rows["Path"].tolist()
         of_zip = (str(split), str(digit), len(names))
+        key, kept_path = release.mask_zip(str(split), str(digit)).path, None
+        if is_remote(store.location):  # what is fetched next needs it again
+            kept_path = kept_directory_path(shard_path(masks_dir, str(split), str(digit)))
         try:
-            directory = read_directory(store, release.mask_zip(str(split), str(digit)).path, names)
+            directory = read_directory(store, key, names, kept_path)
         except FileNotFoundError:
             yield ZipNeed(*of_zip, None, "it is not there")
         except (OSError, ValueError) as error:
