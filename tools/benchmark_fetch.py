@@ -1,8 +1,9 @@
 """How fast pictures come, against the ways that people used:  python tools/benchmark_fetch.py.
 
 Everything is measured in one run, in turns, against one nginx on loopback: ratios can be compared
-between machines, files a second can not. nginx has to be installed; wrk and the aws command are
-measured where they are (`uv tool install awscli`).
+between machines, files a second can not. It is written to memory, so that the program is measured and
+not the disk; `--to=/tmp` measures both. nginx has to be installed; wrk and the aws command are measured
+where they are (`uv tool install awscli`).
 """
 
 import argparse
@@ -78,7 +79,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, nargs=2, default=(288, 384), help="height, width")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--aws-files", type=int, default=40, help="pictures for the aws command")
-    parser.add_argument("--to", type=Path, help="where to write; the system's temporary folder")
+    parser.add_argument(
+        "--to", type=Path, default=Path("/dev/shm"), help="where to write; memory, if not said"
+    )
     parser.add_argument("--fetch-only", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -1,7 +1,7 @@
 """Pictures out of a store onto the disk: many at a time, each checked, whole or not at all."""
 
 import hashlib
-import itertools
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,10 +14,11 @@ from oiv5_d2.dataset.manifest import Known
 from oiv5_d2.dataset.stores import Answer, Get, Store
 from oiv5_d2.openimages.files import write_whole
 
-# Checking and writing leave Python's lock; one thread more than this one keeps up with a network.
+# To hash and write a large picture leaves Python's lock for long: that is a thread's. A small one is
+# kept in less time than it takes to hand it over, and two threads would wait for each other.
+_LARGE_BYTES = 100_000
 _NUM_WRITERS = 2
-_BATCH = 8  # pictures handed to a writer at a time: handing over costs as much as a small picture
-_MOST_WAITING = 8  # batches in memory
+_MOST_WAITING = 32  # pictures in memory
 
 
 def fetch_images(
@@ -49,67 +50,58 @@ def fetch_images(
 
     def wanted() -> Iterator[Get]:
         for key in keys:
-            found = _look(images_dir / key, known.get(key), full_decode)
+            found = _look(f"{images_dir}/{key}", known.get(key), full_decode)
             if found is None:
                 yield Get(key)
             else:
                 outcomes[key] = found
                 advance(1, 0, 0)
 
-    for folder in {(images_dir / key).parent for key in keys}:
-        folder.mkdir(parents=True, exist_ok=True)
-    keep_all = partial(_keep_all, images_dir, full_decode)
-    with ThreadPoolExecutor(_NUM_WRITERS) as writers:
-        for kept in _in_turn(writers, keep_all, _batches(store.read_many(wanted()))):
-            outcomes.update(kept)
-            num_bad = sum(outcome.state != PRESENT for outcome in kept.values())
-            advance(len(kept), sum(outcome.num_bytes for outcome in kept.values()), num_bad)
+    for folder in {key.rpartition("/")[0] for key in keys}:
+        (images_dir / folder).mkdir(parents=True, exist_ok=True)
+    keep = partial(_keep, images_dir, full_decode)
+    for key, outcome in _in_turn(keep, store.read_many(wanted())):
+        outcomes[key] = outcome
+        advance(1, outcome.num_bytes, outcome.state != PRESENT)
     return outcomes
 
 
-def _batches(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
-    remaining = iter(answers)
-    while batch := list(itertools.islice(remaining, _BATCH)):
-        yield batch
-
-
 def _in_turn(
-    threads: ThreadPoolExecutor,
-    keep_all: Callable[[list[Answer]], dict[str, Outcome]],
-    batches: Iterable[list[Answer]],
-) -> Iterator[dict[str, Outcome]]:
-    """Keep batches in threads, a few at a time: what waits in memory is bounded."""
-    waiting: deque[Future[dict[str, Outcome]]] = deque()
-    for batch in batches:
-        waiting.append(threads.submit(keep_all, batch))
-        while waiting and (len(waiting) >= _MOST_WAITING or waiting[0].done()):
-            yield waiting.popleft().result()
-    for future in waiting:
-        yield future.result()
+    keep: Callable[[Answer], Outcome], answers: Iterable[Answer]
+) -> Iterator[tuple[str, Outcome]]:
+    """Keep pictures, the large ones in threads, a few at a time: what waits in memory is bounded."""
+    waiting: deque[tuple[str, Future[Outcome]]] = deque()
+    with ThreadPoolExecutor(_NUM_WRITERS) as writers:
+        for answer in answers:
+            if len(answer.data) < _LARGE_BYTES:
+                yield answer.get.key, keep(answer)
+            else:
+                waiting.append((answer.get.key, writers.submit(keep, answer)))
+            while waiting and (len(waiting) >= _MOST_WAITING or waiting[0][1].done()):
+                key, future = waiting.popleft()
+                yield key, future.result()
+        for key, future in waiting:
+            yield key, future.result()
 
 
-def _look(path: Path, known: Known | None, full_decode: bool) -> Outcome | None:
+def _look(path: str, known: Known | None, full_decode: bool) -> Outcome | None:
     """Return a picture that is there and whole; None for one that has to be asked for."""
     try:
-        num_bytes = path.stat().st_size
+        num_bytes = os.stat(path).st_size
     except FileNotFoundError:
         return None
     if known and known.num_bytes == num_bytes and not full_decode:
-        return Outcome(path.name, PRESENT, "", num_bytes, known.checksum)
-    data = path.read_bytes()
+        return Outcome(os.path.basename(path), PRESENT, "", num_bytes, known.checksum)
+    data = Path(path).read_bytes()
     try:
         check_jpeg(data, full_decode)
     except ValueError:
         return None
-    return Outcome(path.name, PRESENT, "", len(data), hashlib.sha256(data).hexdigest())
-
-
-def _keep_all(images_dir: Path, full_decode: bool, answers: list[Answer]) -> dict[str, Outcome]:
-    return {answer.get.key: _keep(images_dir, full_decode, answer) for answer in answers}
+    return _present(path, data)
 
 
 def _keep(images_dir: Path, full_decode: bool, answer: Answer) -> Outcome:
-    path = images_dir / answer.get.key
+    path = f"{images_dir}/{answer.get.key}"
     if isinstance(answer.error, FileNotFoundError):
         return _refused(path, MISSING, "it is not in the release")
     if answer.error is not None:
@@ -119,11 +111,15 @@ def _keep(images_dir: Path, full_decode: bool, answer: Answer) -> Outcome:
     except ValueError as error:
         return _refused(path, CORRUPT, str(error))
     write_whole(path, answer.data)
-    checksum = hashlib.sha256(answer.data).hexdigest()
-    return Outcome(path.name, PRESENT, "", len(answer.data), checksum)
+    return _present(path, answer.data)
 
 
-def _refused(path: Path, state: str, reason: str) -> Outcome:
+def _present(path: str, data: bytes) -> Outcome:
+    checksum = hashlib.sha256(data).hexdigest()
+    return Outcome(os.path.basename(path), PRESENT, "", len(data), checksum)
+
+
+def _refused(path: str, state: str, reason: str) -> Outcome:
     """Leave nothing under a picture's name: what was there was damaged, or it was not asked for."""
-    path.unlink(missing_ok=True)
-    return Outcome(path.name, state, reason)
+    Path(path).unlink(missing_ok=True)
+    return Outcome(os.path.basename(path), state, reason)
