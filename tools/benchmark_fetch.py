@@ -1,15 +1,16 @@
 """How fast pictures come, against the ways that people used:  python tools/benchmark_fetch.py.
 
 Everything is measured in one run, in turns, against one nginx on loopback: ratios can be compared
-between machines, files a second can not. It is written to memory, so that the program is measured and
-not the disk; `--to=/tmp` measures both. nginx has to be installed; wrk and the aws command are measured
-where they are (`uv tool install awscli`).
+between machines, files a second can not. It is written to memory, so that the program is measured
+and not the disk; `--to=/tmp` measures both. nginx has to be installed; wrk and the aws command are
+measured where they are (`uv tool install awscli`).
 """
 
 import argparse
 import hashlib
 import itertools
 import os
+import re
 import resource
 import shutil
 import statistics
@@ -57,7 +58,7 @@ def main() -> None:
     arguments = read_arguments()
     if arguments.fetch_only:  # a process of its own, for its memory
         fetch(arguments.fetch_only.read_text().split(), arguments.to)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        print(peak_memory())
         return
     if not shutil.which("nginx"):
         sys.exit("error: nginx is not installed: apt install nginx-light")
@@ -70,6 +71,13 @@ def main() -> None:
         with serve(root):
             show_rates(root, some, num_bytes, arguments.rounds, arguments.aws_files)
             show_memory(root, some, keys)
+
+
+def peak_memory() -> int:
+    """Return the most that this process and any that it waited for held, in kB, of each."""
+    status = Path("/proc/self/status").read_text()  # getrusage counts the parent's memory too
+    own = int(re.search(r"VmHWM:\s*(\d+) kB", status)[1])
+    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def read_arguments() -> argparse.Namespace:
@@ -167,7 +175,8 @@ def show_memory(root: Path, some: list[str], many: list[str]) -> None:
 def fetch(keys: list[str], to_dir: Path) -> int:
     """Fetch as ``prepare_data.py`` does."""
     store = HttpStore(URL, Transfer())
-    outcomes = fetch_images(keys, store, to_dir, {}, False, lambda *news: None)
+    num_workers = len(os.sched_getaffinity(0))
+    outcomes = fetch_images(keys, store, to_dir, {}, False, num_workers, lambda *news: None)
     store.close()
     assert all(outcome.state == "present" for outcome in outcomes.values())
     return len(outcomes)

@@ -2,23 +2,31 @@
 
 import hashlib
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from oiv5_d2.dataset.checks import check_jpeg
 from oiv5_d2.dataset.extraction import CORRUPT, FAILED, MISSING, PRESENT, Outcome
 from oiv5_d2.dataset.manifest import Known
 from oiv5_d2.dataset.stores import Answer, Get, Store
+from oiv5_d2.dataset.workers import map_tasks
 from oiv5_d2.openimages.files import write_whole
 
-# To hash and write a large picture leaves Python's lock for long: that is a thread's. A small one is
-# kept in less time than it takes to hand it over, and two threads would wait for each other.
-_LARGE_BYTES = 100_000
-_NUM_WRITERS = 2
-_MOST_WAITING = 32  # pictures in memory
+# One process takes some thousand pictures a second, which is more than most networks bring. More
+# processes only where there is enough to do: each costs a second to start.
+_FEW = 2000  # pictures
+_CHUNK = 256  # pictures a task: at its end a process waits for the slowest of them
+
+Advance = Callable[[int, int, int], object]
+
+
+class _Chunk(NamedTuple):
+    """A task for a process."""
+
+    keys: Sequence[str]
+    known: Mapping[str, Known]
 
 
 def fetch_images(
@@ -27,7 +35,8 @@ def fetch_images(
     images_dir: Path,
     known: Mapping[str, Known],
     full_decode: bool,
-    advance: Callable[[int, int, int], object],
+    num_workers: int,
+    advance: Advance,
 ) -> dict[str, Outcome]:
     """Bring pictures to ``images_dir/{key}``; those that are there and whole are not asked for.
 
@@ -37,6 +46,7 @@ def fetch_images(
         images_dir: where they go.
         known: those checked by an earlier run; their size is enough.
         full_decode: decode every picture to its last pixel, those already there too.
+        num_workers: processes, which share the store's connections; with few pictures one is used.
         advance: called with the numbers of newly finished pictures, of bytes that came for them,
             and of those among them that could not be had.
 
@@ -46,42 +56,60 @@ def fetch_images(
     Raises:
         OSError: `images_dir` can not be written.
     """
+    for folder in {key.rpartition("/")[0] for key in keys}:
+        (images_dir / folder).mkdir(parents=True, exist_ok=True)
+    if num_workers == 1 or len(keys) <= _FEW:
+        return _fetch(store, images_dir, full_decode, _Chunk(keys, known), advance)
+    fetch_chunk = partial(_fetch_in_worker, store.share(num_workers), images_dir, full_decode)
+    outcomes: dict[str, Outcome] = {}
+    for came, num_bytes in map_tasks(fetch_chunk, _chunks(keys, known), num_workers):
+        outcomes.update(came)
+        num_bad = sum(outcome.state != PRESENT for outcome in came.values())
+        advance(len(came), num_bytes, num_bad)
+    return outcomes
+
+
+def _chunks(keys: Sequence[str], known: Mapping[str, Known]) -> Iterator[_Chunk]:
+    for start in range(0, len(keys), _CHUNK):
+        some = keys[start : start + _CHUNK]
+        yield _Chunk(some, {key: known[key] for key in some if key in known})
+
+
+_OPENED: dict[str, Store] = {}  # in a worker: its store, whose connections serve its next task too
+
+
+def _fetch_in_worker(
+    store: Store, images_dir: Path, full_decode: bool, chunk: _Chunk
+) -> tuple[dict[str, Outcome], int]:
+    """Fetch in another process; return the outcomes, and how many bytes came."""
+    total = 0
+
+    def count(num_done: int, num_bytes: int, num_bad: int) -> None:
+        nonlocal total
+        total += num_bytes
+
+    opened = _OPENED.setdefault(store.location, store)
+    return _fetch(opened, images_dir, full_decode, chunk, count), total
+
+
+def _fetch(
+    store: Store, images_dir: Path, full_decode: bool, chunk: _Chunk, advance: Advance
+) -> dict[str, Outcome]:
     outcomes: dict[str, Outcome] = {}
 
     def wanted() -> Iterator[Get]:
-        for key in keys:
-            found = _look(f"{images_dir}/{key}", known.get(key), full_decode)
+        for key in chunk.keys:
+            found = _look(f"{images_dir}/{key}", chunk.known.get(key), full_decode)
             if found is None:
                 yield Get(key)
             else:
                 outcomes[key] = found
                 advance(1, 0, 0)
 
-    for folder in {key.rpartition("/")[0] for key in keys}:
-        (images_dir / folder).mkdir(parents=True, exist_ok=True)
-    keep = partial(_keep, images_dir, full_decode)
-    for key, outcome in _in_turn(keep, store.read_many(wanted())):
-        outcomes[key] = outcome
+    for answer in store.read_many(wanted()):
+        outcome = outcomes[answer.get.key] = _keep(images_dir, full_decode, answer)
         advance(1, outcome.num_bytes, outcome.state != PRESENT)
     return outcomes
-
-
-def _in_turn(
-    keep: Callable[[Answer], Outcome], answers: Iterable[Answer]
-) -> Iterator[tuple[str, Outcome]]:
-    """Keep pictures, the large ones in threads, a few at a time: what waits in memory is bounded."""
-    waiting: deque[tuple[str, Future[Outcome]]] = deque()
-    with ThreadPoolExecutor(_NUM_WRITERS) as writers:
-        for answer in answers:
-            if len(answer.data) < _LARGE_BYTES:
-                yield answer.get.key, keep(answer)
-            else:
-                waiting.append((answer.get.key, writers.submit(keep, answer)))
-            while waiting and (len(waiting) >= _MOST_WAITING or waiting[0][1].done()):
-                key, future = waiting.popleft()
-                yield key, future.result()
-        for key, future in waiting:
-            yield key, future.result()
 
 
 def _look(path: str, known: Known | None, full_decode: bool) -> Outcome | None:

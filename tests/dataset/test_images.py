@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from servers import CUT, Fault, always, serve
 
+from oiv5_d2.dataset import images
 from oiv5_d2.dataset.images import fetch_images
 from oiv5_d2.dataset.manifest import Known
 from oiv5_d2.dataset.stores import HttpStore, Transfer
@@ -17,12 +18,12 @@ def pictures(tiny_release):
     return folder, sorted(f"train/{path.name}" for path in (folder / "train").iterdir())
 
 
-def bring(server, keys, images_dir, known=None, full_decode=False, news=None):
+def bring(server, keys, images_dir, known=None, full_decode=False, num_workers=1, news=None):
     store = HttpStore(server.url, Transfer(tries=2, pause_seconds=0.01))
     news = [] if news is None else news
     advance = lambda *numbers: news.append(numbers)  # noqa: E731
     try:
-        return fetch_images(keys, store, images_dir, known or {}, full_decode, advance)
+        return fetch_images(keys, store, images_dir, known or {}, full_decode, num_workers, advance)
     finally:
         store.close()
 
@@ -98,14 +99,21 @@ def test_a_damaged_picture_is_refused_and_what_lay_there_is_gone(
     assert not (tmp_path / keys[0]).exists()
 
 
-def test_many_pictures_come_over_few_connections(pictures, tmp_path):
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_many_pictures_come_whole_and_once(pictures, tmp_path, num_workers, monkeypatch):
+    monkeypatch.setattr(images, "_FEW", 100)
     folder, keys = pictures
-    for number in range(200):
-        (tmp_path / "served" / "train").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "served" / "train" / f"{number:016x}.jpg").hardlink_to(folder / keys[0])
-    many = [f"train/{number:016x}.jpg" for number in range(200)]
+    (tmp_path / "served" / "train").mkdir(parents=True)
+    many = [f"train/{number:016x}.jpg" for number in range(600)]
+    for key in many:
+        (tmp_path / "served" / key).hardlink_to(folder / keys[0])
+    news = []
     with serve(tmp_path / "served") as server:
-        outcomes = bring(server, many, tmp_path / "to")
-        assert len(server.log) == 200
+        bring(server, many[:300], tmp_path / "to")
+        outcomes = bring(server, many, tmp_path / "to", num_workers=num_workers, news=news)
+        assert sorted(line.path for line in server.log) == many
+    assert set(outcomes) == set(many)
     assert {outcome.state for outcome in outcomes.values()} == {"present"}
-    assert len(list((tmp_path / "to" / "train").iterdir())) == 200
+    assert len(list((tmp_path / "to" / "train").iterdir())) == 600
+    size = (folder / keys[0]).stat().st_size
+    assert tuple(map(sum, zip(*news, strict=True))) == (600, 300 * size, 0)
