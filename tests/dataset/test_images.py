@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 from servers import CUT, Fault, always, serve
 
-from oiv5_d2.dataset import images
 from oiv5_d2.dataset.images import fetch_images
 from oiv5_d2.dataset.manifest import Known
 from oiv5_d2.dataset.stores import HttpStore, Transfer
@@ -18,12 +17,12 @@ def pictures(tiny_release):
     return folder, sorted(f"train/{path.name}" for path in (folder / "train").iterdir())
 
 
-def bring(server, keys, images_dir, known=None, full_decode=False, num_workers=1, news=None):
+def bring(server, keys, images_dir, known=None, full_decode=False, news=None):
     store = HttpStore(server.url, Transfer(tries=2, pause_seconds=0.01))
     news = [] if news is None else news
     advance = lambda *numbers: news.append(numbers)  # noqa: E731
     try:
-        return fetch_images(keys, store, images_dir, known or {}, full_decode, num_workers, advance)
+        return fetch_images(keys, store, images_dir, known or {}, full_decode, advance)
     finally:
         store.close()
 
@@ -99,9 +98,7 @@ def test_a_damaged_picture_is_refused_and_what_lay_there_is_gone(
     assert not (tmp_path / keys[0]).exists()
 
 
-@pytest.mark.parametrize("num_workers", [1, 2])
-def test_many_pictures_come_whole_and_once(pictures, tmp_path, num_workers, monkeypatch):
-    monkeypatch.setattr(images, "_FEW", 100)
+def test_many_pictures_come_whole_and_once(pictures, tmp_path):
     folder, keys = pictures
     (tmp_path / "served" / "train").mkdir(parents=True)
     many = [f"train/{number:016x}.jpg" for number in range(600)]
@@ -110,7 +107,7 @@ def test_many_pictures_come_whole_and_once(pictures, tmp_path, num_workers, monk
     news = []
     with serve(tmp_path / "served") as server:
         bring(server, many[:300], tmp_path / "to")
-        outcomes = bring(server, many, tmp_path / "to", num_workers=num_workers, news=news)
+        outcomes = bring(server, many, tmp_path / "to", news=news)
         assert sorted(line.path for line in server.log) == many
     assert set(outcomes) == set(many)
     assert {outcome.state for outcome in outcomes.values()} == {"present"}

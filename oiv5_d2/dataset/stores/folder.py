@@ -29,10 +29,6 @@ class FolderStore:
         self.root = root
         self.location = str(root)
 
-    def share(self, num_processes: int) -> "FolderStore":
-        """Return the store for one of several processes; see `Store.share`."""
-        return self
-
     def head(self, key: str) -> Head:
         """Return a file's length and ETag; see `Store.head`."""
         with self._open(key) as file:

@@ -39,10 +39,6 @@ class HttpStore:
         self._exchanges: list[Exchange] = []  # those not in use
         _ = transfer.deadline  # from now on
 
-    def share(self, num_processes: int) -> "HttpStore":
-        """Return the store for one of several processes; see `Store.share`."""
-        return HttpStore(self.location, self._transfer.share(num_processes))
-
     def head(self, key: str) -> Head:
         """Return a file's length and ETag; see `Store.head`."""
         [(_, head)] = self.head_many([key])

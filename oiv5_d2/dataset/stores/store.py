@@ -54,13 +54,6 @@ class Store(Protocol):
     location: str
     """The bucket's URL or folder, without a slash at its end."""
 
-    def share(self, num_processes: int) -> "Store":
-        """Return the store for one of several processes: its connections and its cap are a share.
-
-        It can be pickled as long as it has not been asked anything.
-        """
-        ...
-
     def head(self, key: str) -> Head:
         """Return a file's length and ETag.
 

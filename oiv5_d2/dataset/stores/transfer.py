@@ -2,7 +2,7 @@
 
 import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from oiv5_d2.dataset.stores.pace import Pace
@@ -60,16 +60,6 @@ class Transfer:
             limit = getattr(self, name)
             if limit is not None and limit <= 0:
                 raise ValueError(f"transfer.{name}={limit}: it has to be above 0, or null")
-
-    def share(self, num_processes: int) -> "Transfer":
-        """Return the settings for one of several processes that share connections and cap."""
-        cap, end = self.max_bytes_per_second, self.deadline_seconds
-        return replace(
-            self,
-            connections=max(1, self.connections // num_processes),
-            max_bytes_per_second=cap and max(1, cap // num_processes),
-            deadline_seconds=end and max(1e-3, self.deadline - time.monotonic()),
-        )
 
     @cached_property
     def pace(self) -> Pace:
