@@ -17,15 +17,21 @@ from omegaconf.errors import OmegaConfBaseException
 
 CONFIG_DIR = Path(__file__).parent.parent / "configs"
 TRACEBACK_SWITCH = "OIV5_D2_TRACEBACK"
+STOPPED = 130  # a shell's exit code for Ctrl-C
 
 
-def report_errors(main: Callable[[], Any], config_name: str) -> None:
+def report_errors(main: Callable[[], Any], config_name: str, to_go_on: str = "") -> None:
     """Call a tool's Hydra ``main`` so that a user's mistake ends it with one line and exit code 1.
 
     The package raises ``ValueError`` and ``OSError`` for what a user can mend; their message says
     what is wrong, where, and the remedy. Hydra's own complaints are put the same way, with the
     nearest known key. Anything else is a fault of ours and keeps its traceback, as does everything
     where ``OIV5_D2_TRACEBACK=1`` is set.
+
+    Args:
+        main: the tool's.
+        config_name: of its config.
+        to_go_on: how to go on after Ctrl-C, where that is possible.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come through Hydra as they are
     try:
@@ -35,6 +41,9 @@ def report_errors(main: Callable[[], Any], config_name: str) -> None:
         _stop(error, explain(error, config_name))
     except (OSError, ValueError, OmegaConfBaseException) as error:
         _stop(error, " ".join(str(error).split()))
+    except KeyboardInterrupt:
+        print(f"stopped{to_go_on and f': {to_go_on}'}", file=sys.stderr)
+        raise SystemExit(STOPPED) from None
 
 
 class _WithoutHydrasLine:

@@ -250,4 +250,4 @@ def set_up_logging() -> None:
 
 
 if __name__ == "__main__":
-    report_errors(main, "prepare")
+    report_errors(main, "prepare", to_go_on="the same command goes on from here")

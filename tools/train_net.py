@@ -45,4 +45,6 @@ def main(run: DictConfig) -> float:
 
 if __name__ == "__main__":
     store_defaults()
-    report_errors(main, "train")
+    report_errors(
+        main, "train", to_go_on="resume=true run_dir=<its folder> goes on from the last checkpoint"
+    )

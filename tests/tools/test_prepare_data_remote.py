@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,21 @@ def test_a_server_that_is_not_there_is_one_line(tmp_path):
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: http://127.0.0.1:9/openimages/") and "can not be reached" in line
     assert {path.name for path in (tmp_path / "data").iterdir()} <= {".stamps", "tables"}
+
+
+def test_ctrl_c_ends_it_in_one_line_and_what_came_stays(server, clean, tmp_path):
+    slow = "transfer.max_bytes_per_second=20000"
+    command = [sys.executable, str(TOOL), *words_for(server.url, slow)]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not list((tmp_path / "data").glob("images/*/[!.]*")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert said.strip() == "stopped: the same command goes on from here"
+    assert run_tool(tmp_path, server.url).returncode == 0
+    assert made(tmp_path / "data") == made(clean)
 
 
 def test_an_s3_bucket_serves_as_well(clean, tiny_release, tmp_path, monkeypatch):
