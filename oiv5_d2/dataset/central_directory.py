@@ -11,6 +11,7 @@ import re
 import struct
 import zlib
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oiv5_d2.dataset.end_record import End, Tail, find_end
-from oiv5_d2.dataset.stores import Head, Store
+from oiv5_d2.dataset.stores import ChangedError, Head, Store
 from oiv5_d2.openimages.files import write_whole
 
 STORED, DEFLATED = 0, 8
@@ -37,6 +38,7 @@ _NOT_PLAIN = re.compile(r"[/\\\0]|^\.{0,2}\Z")
 _LOCAL_HEADER_BYTES = 30
 # What may lie beside a file's name and data: an extra field and a descriptor of 64-bit sizes.
 _MOST_BESIDE = 0xFFFF + 24
+_TRIES = 3  # at a directory that makes no sense
 
 
 class Entry(NamedTuple):
@@ -92,6 +94,16 @@ def read_directory(
         ValueError: it is not a whole zip; the message says only what is wrong.
         OSError: `kept_path` can not be written.
     """
+    for _ in range(_TRIES - 1):
+        # A server may have told a wrong length, and what lies there is no directory then.
+        with suppress(ChangedError, ValueError):
+            return _read_directory(store, key, wanted, kept_path)
+    return _read_directory(store, key, wanted, kept_path)
+
+
+def _read_directory(
+    store: Store, key: str, wanted: Collection[str] | None, kept_path: Path | None
+) -> Directory:
     head = store.head(key)
     kept = _read_kept(kept_path, head) if kept_path else b""
     tail = Tail(store, key, head, kept)

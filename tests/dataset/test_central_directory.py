@@ -6,6 +6,7 @@ import zipfile
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from servers import LONGER, SHORTER, serve
 from zip_files import (
     FOUR,
     FarFolder,
@@ -21,7 +22,7 @@ from zip_files import (
 
 from oiv5_d2.dataset.central_directory import read_directory
 from oiv5_d2.dataset.entries import unpack
-from oiv5_d2.dataset.stores import FolderStore
+from oiv5_d2.dataset.stores import FolderStore, HttpStore, Transfer
 
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\\\0"), min_size=1, max_size=30)
@@ -250,3 +251,19 @@ def test_whatever_bytes_come_what_is_believed_lies_in_the_zip(data, changes, sha
         stop = entry.stop
     assert stop <= len(damaged) - directory.directory_bytes
     assert directory.entries.keys().isdisjoint(directory.refused)
+
+
+@pytest.mark.parametrize("fault", [LONGER, SHORTER])
+def test_a_length_that_was_told_wrong_once_is_asked_for_again(tmp_path, fault):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as new:
+        new.writestr("a.png", bytes(500))
+
+    def lie_once(request, chance):
+        return fault if request.method == "HEAD" and not request.num_before else None
+
+    with serve(tmp_path, lie_once) as server:
+        store = HttpStore(server.url, Transfer(pause_seconds=0.01))
+        directory = read_directory(store, "a.zip")
+        store.close()
+    assert directory.num_bytes == (tmp_path / "a.zip").stat().st_size
+    assert list(directory.entries) == ["a.png"]

@@ -77,7 +77,7 @@ class FolderStore:
                 return file.read()
             data = file.read(get.stop - get.start)
         if len(data) < get.stop - get.start:
-            raise StoreError(f"the file ends at byte {get.start + len(data)}, before {get.stop}")
+            raise ChangedError(f"the file ends at byte {get.start + len(data)}, before {get.stop}")
         return data
 
     def _open(self, key: str) -> BinaryIO:

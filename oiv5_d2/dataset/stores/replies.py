@@ -188,9 +188,10 @@ def _judge_whole_for_part(task: Task, reply: Reply) -> Refusal | None:
     return None
 
 
-def _too_short(task: Task, num_bytes: int | None) -> StoreError:
+def _too_short(task: Task, num_bytes: int | None) -> ChangedError:
+    """Say that a file lacks what was asked for: it became shorter, or its length was told wrong."""
     where = "" if num_bytes is None else f" at byte {num_bytes}"
-    return StoreError(f"the file ends{where}, before {task.get.stop or task.get.start + 1}")
+    return ChangedError(f"the file ends{where}, before {task.get.stop or task.get.start + 1}")
 
 
 def _changed() -> Refusal:
