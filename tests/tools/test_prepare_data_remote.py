@@ -144,7 +144,10 @@ def test_a_server_that_is_not_there_is_one_line(tmp_path):
 def test_ctrl_c_ends_it_in_one_line_and_what_came_stays(server, clean, tmp_path):
     slow = "transfer.max_bytes_per_second=20000"
     command = [sys.executable, str(TOOL), *words_for(server.url, slow)]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    # Whoever runs the tests in the background has Ctrl-C switched off, and so would the tool.
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_ctrl_c
+    )
     while not list((tmp_path / "data").glob("images/*/[!.]*")):
         assert process.poll() is None
         time.sleep(0.05)
@@ -154,6 +157,10 @@ def test_ctrl_c_ends_it_in_one_line_and_what_came_stays(server, clean, tmp_path)
     assert said.strip() == "stopped: the same command goes on from here"
     assert run_tool(tmp_path, server.url).returncode == 0
     assert made(tmp_path / "data") == made(clean)
+
+
+def listen_to_ctrl_c():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_an_s3_bucket_serves_as_well(clean, tiny_release, tmp_path, monkeypatch):
