@@ -36,7 +36,6 @@ class Download:
         about = "\n".join([store.location, key, head.etag, str(head.num_bytes)])
         fingerprint = hashlib.sha256(about.encode()).hexdigest()[:12]
         self._part = path.with_name(f"{ARRIVING_PREFIX}{fingerprint}-{path.name}")
-        self._md5 = hashlib.md5(usedforsecurity=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         for other in _arrivals(path):
             if other != self._part or other.stat().st_size > self.num_bytes:
@@ -56,17 +55,14 @@ class Download:
             StoreError: it could not be had; what has come stays for the next time.
             OSError: it can not be written.
         """
-        self._md5 = hashlib.md5(usedforsecurity=False)
         with self._part.open("a+b") as file:
             file.seek(0)
             while piece := file.read(_PIECE_BYTES):
-                self._md5.update(piece)
                 yield piece
             try:
                 for piece in self._arriving(file.tell()):
                     file.write(piece)
                     file.flush()
-                    self._md5.update(piece)
                     yield piece
             except ChangedError:
                 self.discard()
@@ -90,11 +86,12 @@ class Download:
         with self._part.open("rb") as file:
             num_bytes = os.fstat(file.fileno()).st_size
             os.fsync(file.fileno())
-        found = self._md5.hexdigest()
+            # Read again rather than hashed on its way: most files have no MD5 to be compared with.
+            found = None if md5 is None else hashlib.file_digest(file, _md5).hexdigest()
         if num_bytes != self.num_bytes:
             self.discard()
             raise ValueError(f"it was cut short at {num_bytes} of {self.num_bytes} bytes")
-        if md5 is not None and found != md5:
+        if found != md5:
             self.discard()
             raise ValueError(f"its MD5 is {found}, and the release's is {md5}")
         self._part.replace(self._path)
@@ -112,6 +109,10 @@ class Download:
             if start > self.num_bytes:
                 raise ChangedError(f"it has more than the {self.num_bytes} bytes it had before")
             yield piece
+
+
+def _md5() -> "hashlib._Hash":
+    return hashlib.md5(usedforsecurity=False)
 
 
 def ignores_ranges(error: StoreError) -> bool:
