@@ -65,7 +65,7 @@ class ZipNeed(NamedTuple):
     """How its masks are to be had; None: it can not be read."""
     why: str
     directory_bytes: int = 0
-    """Already read, to make this plan."""
+    """That came over a network to make this plan, and not for an earlier one."""
     wanted_bytes: int = 0
     """Of the masks themselves, as they come to lie on the disk."""
 
@@ -85,7 +85,7 @@ class Plan:
     free_bytes: int = 0
     """On the disk of the data folder."""
     bytes_per_second: float | None = None
-    """As given, or as measured on the way; None for a folder."""
+    """As given, or as measured on the way; None where nothing came over a network."""
 
     @property
     def image_bytes(self) -> int:
@@ -138,7 +138,7 @@ def make_plan(request: Request, advance: Advance) -> Plan:
         seconds = time.monotonic() - begin
         images = tuple(_image_needs(files[files["Kind"] == IMAGE], source, data.dir))
     directory_bytes = sum(need.directory_bytes for need in zips)
-    rate = request.rate or (directory_bytes / seconds if is_remote(data.buckets[1]) else None)
+    rate = request.rate or (directory_bytes / seconds) or None
     return Plan(steps, needs, images, zips, data.buckets, free_bytes, rate)
 
 
@@ -192,6 +192,7 @@ def _zip_needs(masks: pd.DataFrame, store: Store, masks_dir: Path) -> Iterator[Z
         key, kept_path = release.mask_zip(str(split), str(digit)).path, None
         if is_remote(store.location):  # what is fetched next needs it again
             kept_path = kept_directory_path(shard_path(masks_dir, str(split), str(digit)))
+        comes = kept_path is not None and not kept_path.exists()
         try:
             directory = read_directory(store, key, names, kept_path)
         except FileNotFoundError:
@@ -201,7 +202,8 @@ def _zip_needs(masks: pd.DataFrame, store: Store, masks_dir: Path) -> Iterator[Z
         else:
             plan = how(directory, names)
             wanted_bytes = sum(entry.num_bytes for entry in directory.entries.values())
-            yield ZipNeed(*of_zip, plan, plan.why, directory.directory_bytes, wanted_bytes)
+            num_came = directory.directory_bytes if comes else 0
+            yield ZipNeed(*of_zip, plan, plan.why, num_came, wanted_bytes)
 
 
 def _existing(path: Path) -> Path:
