@@ -97,8 +97,10 @@ def run_stages(request: Request) -> int:
 
 def to_retry(stage: Stage, request: Request) -> bool:
     """Tell whether files are to be asked for again that could not be had the last time."""
-    manifest_path = request.data.dir / MANIFEST_CSV
-    return request.retry_failed and stage.name == "fetch" and num_to_retry(manifest_path) > 0
+    path = request.data.dir / MANIFEST_CSV
+    if not request.retry_failed or stage.name != "fetch" or not path.exists():
+        return False
+    return num_to_retry(read_manifest(path)) > 0
 
 
 @contextmanager
@@ -192,6 +194,10 @@ def show_plan(plan: Plan, request: Request) -> None:
         how = "given" if request.rate else "measured now, over the zips' directories"
         rate = f"{summary.size(plan.bytes_per_second)}/s ({how})"
         console.print(f"That takes about {duration(plan.seconds)} at {rate}")
+    elif num_bytes and is_remote(plan.locations[1]):
+        console.print(
+            "For how long that takes, give rate=<bytes a second>: nothing was measured now"
+        )
     console.print(
         f"Disk of {request.data.dir}: {summary.size(plan.disk_bytes)} needed,"
         f" {summary.size(plan.free_bytes)} free"
@@ -205,10 +211,11 @@ def show_summary(request: Request, in_full: bool) -> None:
     data = request.data
     report = read_audit(data.dir)
     tables = summary.tables(report) if in_full else summary.short_tables(report)
-    for table in [*tables, summary.not_fetched(read_manifest(data.dir / MANIFEST_CSV))]:
+    manifest = read_manifest(data.dir / MANIFEST_CSV)
+    for table in [*tables, summary.not_fetched(manifest)]:
         if table.rows:
             draw(table)
-    if num_failed := num_to_retry(data.dir / MANIFEST_CSV):
+    if num_failed := num_to_retry(manifest):
         console.print(f"{num_failed:,} files may be had another time: add retry_failed=true")
     console.print("COCO files:", *(coco_path(data.dir, part) for part in data.parts))
     console.print(f"Pictures: {data.dir / 'images'}   audit: {data.dir / 'audit.json'}")

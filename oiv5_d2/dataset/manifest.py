@@ -63,11 +63,9 @@ def written_at(path: Path) -> str:
     return datetime.fromtimestamp(int(path.stat().st_mtime), UTC).isoformat()
 
 
-def num_to_retry(path: Path) -> int:
+def num_to_retry(rows: pd.DataFrame) -> int:
     """Return how many files failed or came damaged; those that the source lacks stay lacking."""
-    if not path.exists():
-        return 0
-    return int(read_manifest(path)["State"].isin([FAILED, CORRUPT]).sum())
+    return int(rows["State"].isin([FAILED, CORRUPT]).sum())
 
 
 def refuse_too_many(rows: pd.DataFrame, max_missing: float, path: Path) -> None:

@@ -80,8 +80,8 @@ def _wanted(plan: Plan) -> Table:
 def _image_needs(plan: Plan) -> Table:
     rows = []
     for need in plan.images:
-        asked = "all" if need.num_asked == need.num_files else f"{need.num_asked:,}"
-        about = "" if need.num_asked == need.num_files else "about "
+        is_exact = need.num_asked == need.num_files
+        asked, about = ("all", "") if is_exact else (f"{need.num_asked:,}", "about ")
         absent = f"{need.num_absent:,}"
         rows.append(
             (need.split, f"{need.num_files:,}", about + size(need.num_bytes), asked, absent)
@@ -116,11 +116,12 @@ def _zip_needs(plan: Plan) -> Table:
 
 def size(num_bytes: float) -> str:
     """Return bytes in the unit that people read."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if num_bytes < 1000 or unit == "GB":
-            return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
-        num_bytes /= 1000
-    raise AssertionError
+    unit = "B"
+    for larger in ("kB", "MB", "GB"):
+        if num_bytes < 1000:
+            break
+        num_bytes, unit = num_bytes / 1000, larger
+    return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
 
 
 def _pictures(parts: Mapping[str, Any]) -> Table:

@@ -1,6 +1,7 @@
 """A prepared data folder made by hand, with every oddity that conversion must survive."""
 
 import io
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from oiv5_d2.dataset import subset as subsets
 from oiv5_d2.dataset.subset import Subset
+from oiv5_d2.openimages import release
 from oiv5_d2.openimages.release import ATTRIBUTES
 
 CLASSES = ("Person", "Traffic light", "Car", "Traffic sign")
@@ -137,3 +139,15 @@ def fill_with_oddities(desk):
     for image_id in (grey, turned, missing, cut, trailing, junk):
         desk.add_object(image_id, box, ellipse(30, 45, box))
     desk.add_object(other, box, ellipse(30, 45, box), split="validation", class_name="Person")
+
+
+@pytest.fixture
+def bucket_dir(tiny_release, tmp_path):
+    """Return a copy of a release's annotations that may be changed."""
+    shutil.copytree(tiny_release / release.ANNOTATIONS_DIR, tmp_path / "bucket")
+    return tmp_path / "bucket"
+
+
+@pytest.fixture
+def tables_dir(tmp_path):
+    return tmp_path / "tables"

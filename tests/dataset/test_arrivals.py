@@ -26,18 +26,6 @@ KINDS = {
 }
 
 
-@pytest.fixture
-def bucket_dir(tiny_release, tmp_path):
-    """Return a copy of a release's annotations that may be changed."""
-    shutil.copytree(tiny_release / release.ANNOTATIONS_DIR, tmp_path / "bucket")
-    return tmp_path / "bucket"
-
-
-@pytest.fixture
-def tables_dir(tmp_path):
-    return tmp_path / "tables"
-
-
 class CountingStore(FolderStore):
     """A folder that notes what is read of it."""
 

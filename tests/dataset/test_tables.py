@@ -19,18 +19,6 @@ BOXES, MASKS = release.box_csv("train"), release.mask_csv("train")
 HASTY = {"tries": 2, "connect_seconds": 2.0}
 
 
-@pytest.fixture
-def bucket_dir(tiny_release, tmp_path):
-    """Return a copy of a release's annotations that may be changed."""
-    shutil.copytree(tiny_release / release.ANNOTATIONS_DIR, tmp_path / "bucket")
-    return tmp_path / "bucket"
-
-
-@pytest.fixture
-def tables_dir(tmp_path):
-    return tmp_path / "tables"
-
-
 def open_http(server, **transfer):
     return HttpStore(server.url, Transfer(pause_seconds=0.01, **transfer), seed=0)
 
