@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from oiv5_d2.dataset.images import fetch_images
+from oiv5_d2.dataset.image_workers import fetch_images
 from oiv5_d2.dataset.stores import Get, HttpStore, Transfer
 from oiv5_d2.dataset.synthetic import write_release
 from oiv5_d2.openimages import release
@@ -31,6 +31,7 @@ from oiv5_d2.openimages.files import write_whole
 PORT = 8097
 BUCKET = "open-images-dataset"
 URL = f"http://127.0.0.1:{PORT}/{BUCKET}"
+NUM_PROCESSES = len(os.sched_getaffinity(0))
 NUM_THREADS = 20  # of the classic scripts
 NUM_DRAWN = 48  # pictures that are drawn; the others are copies under other names
 NGINX_CONF = """
@@ -180,7 +181,7 @@ def show_memory(root: Path, some: list[str], many: list[str]) -> None:
 def fetch(keys: list[str], to_dir: Path) -> int:
     """Fetch as ``prepare_data.py`` does."""
     store = HttpStore(URL, Transfer())
-    outcomes = fetch_images(keys, store, to_dir, {}, False, lambda *news: None)
+    outcomes = fetch_images(keys, store, to_dir, {}, False, lambda *news: None, NUM_PROCESSES)
     store.close()
     assert all(outcome.state == "present" for outcome in outcomes.values())
     return len(outcomes)

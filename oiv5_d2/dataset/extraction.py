@@ -10,35 +10,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from oiv5_d2.dataset.checks import check_png
 from oiv5_d2.dataset.entries import unpack
 from oiv5_d2.dataset.mask_zips import MaskZip, lacking
+from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Outcome
 from oiv5_d2.dataset.ranges import Mode, Span, coalesce
 from oiv5_d2.dataset.shards import Shard, open_shard, write_shard
 from oiv5_d2.dataset.spool import Held, Spool
 from oiv5_d2.dataset.stores import Answer, ChangedError, Get, Store, StoreError
 from oiv5_d2.openimages import release
 
-PRESENT, MISSING, CORRUPT, FAILED = "present", "missing", "corrupt", "failed"
 _BATCH_BYTES = 8 << 20  # unpacked masks in memory
 
 # Called with the numbers of newly finished masks, of bytes that came, and of failures.
 Advance = Callable[[int, int, int], object]
-
-
-class Outcome(NamedTuple):
-    """What became of one wanted file, and why."""
-
-    path: str
-    state: str
-    """"present"; "missing": the source does not have it; "corrupt": what came is damaged;
-    "failed": it could not be had now, and a retry may help."""
-    reason: str = ""
-    num_bytes: int = 0
-    checksum: str = ""
-    """SHA-256 of its bytes as 64 hex digits; "" where it is not there."""
 
 
 class _Progress:

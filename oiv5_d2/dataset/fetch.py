@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from oiv5_d2.dataset.extraction import CORRUPT, FAILED, MISSING, PRESENT, Outcome, extract_masks
-from oiv5_d2.dataset.images import fetch_images
+from oiv5_d2.dataset.extraction import extract_masks
+from oiv5_d2.dataset.image_workers import fetch_images
 from oiv5_d2.dataset.manifest import (
     IMAGE,
     MANIFEST_COLUMNS,
@@ -24,6 +24,7 @@ from oiv5_d2.dataset.manifest import (
     write_manifest,
     written_at,
 )
+from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Outcome
 from oiv5_d2.dataset.shards import shard_path
 from oiv5_d2.dataset.stores import Source, Store
 from oiv5_d2.dataset.subset import Subset
@@ -80,6 +81,7 @@ def fetch(
     max_missing: float = 0.05,
     full_decode: bool = False,
     keep_zips: bool = False,
+    workers: int = 1,
     advance: Advance = lambda num_files, num_bytes, num_failed: None,
 ) -> Fetched:
     """Bring what subsets need to disk, and write ``manifest.csv``.
@@ -96,6 +98,7 @@ def fetch(
         max_missing: the share of all files that may be missing, corrupt or failed, in [0, 1].
         full_decode: decode every picture to its last pixel, those already there too.
         keep_zips: keep mask zips that are fetched whole, in ``masks/original/``.
+        workers: processes at most; what comes does not depend on it.
         advance: called with the numbers of newly finished files, of `list_files` in all, of bytes
             that came, and of files that could not be had.
 
@@ -107,7 +110,11 @@ def fetch(
     files = list_files(subsets)
     manifest_path = data_dir / MANIFEST_CSV
     _remove_strays(data_dir)
-    images = _fetch_images(files, source.images, data_dir, full_decode, advance)
+    try:
+        images = _fetch_images(files, source.images, data_dir, full_decode, workers, advance)
+    except BaseException:
+        _remove_strays(data_dir)  # of processes that were ended with this one
+        raise
     masks = _fetch_masks(files, source.annotations, data_dir / "masks", keep_zips, advance)
     os.sync()  # what the manifest calls present shall be there after a power cut as well
     manifest = pd.concat([images, masks], ignore_index=True)
@@ -124,12 +131,17 @@ def _remove_strays(data_dir: Path) -> None:
 
 
 def _fetch_images(
-    files: pd.DataFrame, store: Store, data_dir: Path, full_decode: bool, advance: Advance
+    files: pd.DataFrame,
+    store: Store,
+    data_dir: Path,
+    full_decode: bool,
+    workers: int,
+    advance: Advance,
 ) -> pd.DataFrame:
     rows = files[files["Kind"] == IMAGE]
     keys = (rows["Split"] + "/" + rows["Path"]).tolist()
     known = known_images(data_dir / MANIFEST_CSV)
-    outcomes = fetch_images(keys, store, data_dir / "images", known, full_decode, advance)
+    outcomes = fetch_images(keys, store, data_dir / "images", known, full_decode, advance, workers)
     sources = [f"{store.location}/{key}" for key in keys]
     paths = [data_dir / "images" / key for key in keys]
     return _as_rows(IMAGE, rows["Split"], [outcomes[key] for key in keys], sources, paths)
@@ -161,7 +173,7 @@ def _as_rows(
 ) -> pd.DataFrame:
     """Return rows of a manifest; `paths` are the files on disk, read for when they were written."""
     when = {path: written_at(path) for path in set(paths) if path.exists()}
-    rows = pd.DataFrame(outcomes, columns=["Path", "State", "Reason", "Bytes", "SHA256"])
+    rows = pd.DataFrame(outcomes, columns=["Path", "State", "Reason", "Bytes", "BLAKE3"])
     fetched = [
         when[path] if outcome.state == PRESENT else ""
         for outcome, path in zip(outcomes, paths, strict=True)

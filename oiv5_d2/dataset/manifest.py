@@ -3,26 +3,18 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
-from oiv5_d2.dataset.extraction import CORRUPT, FAILED, MISSING, PRESENT
+from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Known
 from oiv5_d2.openimages.files import whole_file
 
 IMAGE, MASK = "image", "mask"
 MANIFEST_CSV = "manifest.csv"
 MANIFEST_COLUMNS = [
-    "Kind", "Split", "Path", "State", "Reason", "Bytes", "SHA256", "Source", "Fetched",
+    "Kind", "Split", "Path", "State", "Reason", "Bytes", "BLAKE3", "Source", "Fetched",
 ]  # fmt: skip
 _NUM_SHOWN = 3
-
-
-class Known(NamedTuple):
-    """A file that an earlier run fetched and checked."""
-
-    num_bytes: int
-    checksum: str
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
@@ -30,7 +22,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
 
     Kind is "image" or "mask"; Path is the file's own name; State is "present", "missing" (the
     source does not have it), "corrupt" (what came is damaged) or "failed" (it could not be had now;
-    a retry may help); Reason says why. SHA256 is of the file's bytes, Source where it came from (a
+    a retry may help); Reason says why. BLAKE3 is of the file's bytes, Source where it came from (a
     mask: the zip), Fetched when it was written (a mask: its zip), in UTC; the last is empty for
     what is not there.
     """
@@ -47,13 +39,13 @@ def write_manifest(rows: pd.DataFrame, path: Path) -> None:
 
 def known_images(path: Path) -> Mapping[str, Known]:
     """Return the pictures that an earlier run checked, by ``{split}/{name}``; none without one."""
-    if not path.exists():
+    rows = read_manifest(path) if path.exists() else pd.DataFrame()
+    if "BLAKE3" not in rows:  # an older program's manifest has another checksum
         return {}
-    rows = read_manifest(path)
     rows = rows[(rows["Kind"] == IMAGE) & (rows["State"] == PRESENT)]
     keys, known = (
         rows["Split"] + "/" + rows["Path"],
-        zip(rows["Bytes"], rows["SHA256"], strict=True),
+        zip(rows["Bytes"], rows["BLAKE3"], strict=True),
     )
     return {key: Known(*of_key) for key, of_key in zip(keys, known, strict=True)}
 

@@ -4,7 +4,6 @@ One file to which records are appended. A process that is killed leaves whole re
 one that is cut short, which is dropped; so what has come is never asked for again.
 """
 
-import hashlib
 import os
 import struct
 import zlib
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from oiv5_d2.dataset.central_directory import LARGEST_ENTRY
+from oiv5_d2.dataset.outcomes import checksum
 
 _HEADER = struct.Struct("<4sHII")  # sign, name's bytes, content's bytes, CRC-32 of both
 _SIGN = b"mask"
@@ -26,12 +26,12 @@ class Held(NamedTuple):
     """CRC-32 of its bytes."""
     num_bytes: int
     checksum: str
-    """SHA-256 of its bytes as 64 hex digits."""
+    """BLAKE3, see `outcomes.checksum`."""
 
     @classmethod
     def of(cls, content: bytes) -> Self:
         """Describe a mask's bytes."""
-        return cls(zlib.crc32(content), len(content), hashlib.sha256(content).hexdigest())
+        return cls(zlib.crc32(content), len(content), checksum(content))
 
 
 class Spool:

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from oiv5_d2.dataset.extraction import PRESENT
 from oiv5_d2.dataset.inspection import SIZES
+from oiv5_d2.dataset.outcomes import PRESENT
 from oiv5_d2.dataset.plan import Plan
 
 

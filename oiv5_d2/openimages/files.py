@@ -37,8 +37,8 @@ def write_whole(path: Path | str, data: bytes) -> None:
     many times the writing: after a power cut, not after a kill, its bytes may be missing.
     """
     # By the system's own calls: pathlib's cost as much as they do, and pictures are many.
-    folder, name = os.path.split(path)
-    part = os.path.join(folder, PART_PREFIX + name)
+    folder, separator, name = str(path).rpartition("/")
+    part = folder + separator + PART_PREFIX + name
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         try:

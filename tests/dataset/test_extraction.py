@@ -20,6 +20,7 @@ from zip_files import FarStore, header_of, in_header, parse, zipped
 
 from oiv5_d2.dataset import ranges
 from oiv5_d2.dataset.extraction import extract_masks
+from oiv5_d2.dataset.outcomes import checksum
 from oiv5_d2.dataset.spool import Spool
 from oiv5_d2.dataset.stores import ChangedError, FolderStore, HttpStore, StoreError, Transfer
 from oiv5_d2.openimages import release
@@ -103,7 +104,7 @@ def test_the_wanted_masks_are_cut_out(near, far, shard_path, data, mode, is_far)
     for outcome in outcomes:
         content = MASKS[outcome.path]
         assert outcome.num_bytes == len(content)
-        assert outcome.checksum == hashlib.sha256(content).hexdigest()
+        assert outcome.checksum == checksum(content)
     assert read_all(shard_path) == {name: MASKS[name] for name in NAMES[1:3]}
     assert not files_beside(shard_path)
 

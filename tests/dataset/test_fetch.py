@@ -1,4 +1,3 @@
-import hashlib
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ from PIL import Image
 
 from oiv5_d2.dataset.fetch import fetch, list_files
 from oiv5_d2.dataset.manifest import read_manifest
+from oiv5_d2.dataset.outcomes import checksum
 from oiv5_d2.dataset.stores import folder_source
 from oiv5_d2.dataset.subset import save, select
 from oiv5_d2.openimages import release
@@ -395,11 +395,11 @@ def test_the_manifest_tells_checksum_source_and_time_of_what_is_there(
     for row in present.itertuples():
         assert begin <= datetime.fromisoformat(row.Fetched) <= datetime.now(UTC)
         if row.Kind == "image":
-            assert hashlib.sha256(Path(row.Source).read_bytes()).hexdigest() == row.SHA256
+            assert checksum(Path(row.Source).read_bytes()) == row.BLAKE3
         else:
             assert row.Source == str(zip_of(our_release, row.Split, row.Path))
-            assert len(row.SHA256) == 64
-    assert set(rows.loc[rows["State"] != "present", ["SHA256", "Fetched"]].to_numpy().flat) <= {""}
+            assert len(row.BLAKE3) == 64
+    assert set(rows.loc[rows["State"] != "present", ["BLAKE3", "Fetched"]].to_numpy().flat) <= {""}
 
 
 def test_real_pictures_and_masks_are_all_brought(street_mirror, data_dir):

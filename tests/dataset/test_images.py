@@ -1,11 +1,10 @@
-import hashlib
 from pathlib import Path
 
 import pytest
 from servers import CUT, Fault, always, serve
 
-from oiv5_d2.dataset.images import fetch_images
-from oiv5_d2.dataset.manifest import Known
+from oiv5_d2.dataset.image_workers import fetch_images
+from oiv5_d2.dataset.outcomes import Known, checksum
 from oiv5_d2.dataset.stores import HttpStore, Transfer
 from oiv5_d2.openimages import release
 
@@ -35,7 +34,7 @@ def test_pictures_are_the_same_bytes_with_their_checksums(pictures, tmp_path):
     for key in keys:
         data = (folder / key).read_bytes()
         assert (tmp_path / key).read_bytes() == data
-        assert outcomes[key].checksum == hashlib.sha256(data).hexdigest()
+        assert outcomes[key].checksum == checksum(data)
         assert outcomes[key][:4] == (Path(key).name, "present", "", len(data))
     num_bytes = sum((folder / key).stat().st_size for key in keys)
     assert tuple(map(sum, zip(*news, strict=True))) == (len(keys), num_bytes, 0)

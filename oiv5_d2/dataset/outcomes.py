@@ -1,0 +1,36 @@
+"""What became of each wanted file."""
+
+from typing import NamedTuple
+
+from blake3 import blake3
+
+PRESENT, MISSING, CORRUPT, FAILED = "present", "missing", "corrupt", "failed"
+
+
+class Outcome(NamedTuple):
+    """What became of one wanted file, and why."""
+
+    path: str
+    state: str
+    """"present"; "missing": the source does not have it; "corrupt": what came is damaged;
+    "failed": it could not be had now, and a retry may help."""
+    reason: str = ""
+    num_bytes: int = 0
+    checksum: str = ""
+    """See `checksum`; "" where it is not there."""
+
+
+class Known(NamedTuple):
+    """A file that an earlier run fetched and checked."""
+
+    num_bytes: int
+    checksum: str
+
+
+def checksum(content: bytes) -> str:
+    """Return the BLAKE3 of a file's bytes as 64 hex digits, as the command ``b3sum`` has it.
+
+    Not SHA-256, by which the few files of a record are told: over hundreds of thousands of files
+    that would cost more than writing them.
+    """
+    return blake3(content).hexdigest()
