@@ -31,7 +31,7 @@ from typing import NamedTuple
 import psutil
 
 from oiv5_d2.dataset.checks import check_jpeg
-from oiv5_d2.dataset.image_workers import fetch_images
+from oiv5_d2.dataset.images import fetch_images
 from oiv5_d2.dataset.outcomes import checksum
 from oiv5_d2.dataset.stores import Get, HttpStore, Transfer
 from oiv5_d2.dataset.synthetic import write_release
@@ -281,7 +281,7 @@ def peak_memory(keys: list[str], to_dir: Path) -> int:
 def fetch(keys: list[str], to_dir: Path) -> int:
     """Fetch as ``prepare_data.py`` does."""
     store = HttpStore(URL, Transfer())
-    outcomes = fetch_images(keys, store, to_dir, {}, False, lambda *news: None, NUM_CORES)
+    outcomes = fetch_images(keys, store, to_dir, {}, False, lambda *news: None)
     store.close()
     assert all(outcome.state == "present" for outcome in outcomes.values())
     return len(outcomes)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from oiv5_d2.dataset.extraction import extract_masks
-from oiv5_d2.dataset.image_workers import fetch_images
+from oiv5_d2.dataset.images import fetch_images
 from oiv5_d2.dataset.manifest import (
     IMAGE,
     MANIFEST_COLUMNS,
@@ -81,7 +81,6 @@ def fetch(
     max_missing: float = 0.05,
     full_decode: bool = False,
     keep_zips: bool = False,
-    workers: int = 1,
     advance: Advance = lambda num_files, num_bytes, num_failed: None,
 ) -> Fetched:
     """Bring what subsets need to disk, and write ``manifest.csv``.
@@ -98,7 +97,6 @@ def fetch(
         max_missing: the share of all files that may be missing, corrupt or failed, in [0, 1].
         full_decode: decode every picture to its last pixel, those already there too.
         keep_zips: keep mask zips that are fetched whole, in ``masks/original/``.
-        workers: processes at most; what comes does not depend on it.
         advance: called with the numbers of newly finished files, of `list_files` in all, of bytes
             that came, and of files that could not be had.
 
@@ -110,11 +108,7 @@ def fetch(
     files = list_files(subsets)
     manifest_path = data_dir / MANIFEST_CSV
     _remove_strays(data_dir)
-    try:
-        images = _fetch_images(files, source.images, data_dir, full_decode, workers, advance)
-    except BaseException:
-        _remove_strays(data_dir)  # of processes that were ended with this one
-        raise
+    images = _fetch_images(files, source.images, data_dir, full_decode, advance)
     masks = _fetch_masks(files, source.annotations, data_dir / "masks", keep_zips, advance)
     os.sync()  # what the manifest calls present shall be there after a power cut as well
     manifest = pd.concat([images, masks], ignore_index=True)
@@ -131,17 +125,12 @@ def _remove_strays(data_dir: Path) -> None:
 
 
 def _fetch_images(
-    files: pd.DataFrame,
-    store: Store,
-    data_dir: Path,
-    full_decode: bool,
-    workers: int,
-    advance: Advance,
+    files: pd.DataFrame, store: Store, data_dir: Path, full_decode: bool, advance: Advance
 ) -> pd.DataFrame:
     rows = files[files["Kind"] == IMAGE]
     keys = (rows["Split"] + "/" + rows["Path"]).tolist()
     known = known_images(data_dir / MANIFEST_CSV)
-    outcomes = fetch_images(keys, store, data_dir / "images", known, full_decode, advance, workers)
+    outcomes = fetch_images(keys, store, data_dir / "images", known, full_decode, advance)
     sources = [f"{store.location}/{key}" for key in keys]
     paths = [data_dir / "images" / key for key in keys]
     return _as_rows(IMAGE, rows["Split"], [outcomes[key] for key in keys], sources, paths)

@@ -188,7 +188,6 @@ def _fetch(request: Request) -> Stage:
                 max_missing=request.max_missing,
                 full_decode=request.full_decode or request.force,
                 keep_zips=request.keep_zips,
-                workers=request.num_workers,
                 advance=advance,
             )
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from servers import CUT, Fault, always, serve
 
-from oiv5_d2.dataset.image_workers import fetch_images
+from oiv5_d2.dataset.images import fetch_images
 from oiv5_d2.dataset.outcomes import Known, checksum
 from oiv5_d2.dataset.stores import HttpStore, Transfer
 from oiv5_d2.openimages import release

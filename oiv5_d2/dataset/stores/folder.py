@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from oiv5_d2.dataset.stores.store import Answer, ChangedError, Get, Head, Source, Store, StoreError
+from oiv5_d2.dataset.stores.store import Answer, ChangedError, Get, Head, Source, StoreError
 from oiv5_d2.openimages import release
 
 _PIECE_BYTES = 1 << 20
@@ -65,10 +65,6 @@ class FolderStore:
             file.seek(start)
             while piece := file.read(_PIECE_BYTES):
                 yield piece
-
-    def split(self, num_processes: int) -> list[Store]:
-        """Return this store for each process; see `Store.split`."""
-        return [self] * num_processes
 
     def close(self) -> None:
         """Nothing is open."""

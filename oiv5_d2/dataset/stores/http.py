@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from urllib.parse import quote, urlsplit
 
 from oiv5_d2.dataset.stores.exchange import Exchange
-from oiv5_d2.dataset.stores.store import Answer, Get, Head, Store, StoreError
+from oiv5_d2.dataset.stores.store import Answer, Get, Head, StoreError
 from oiv5_d2.dataset.stores.tasks import Task
 from oiv5_d2.dataset.stores.transfer import Transfer
 
@@ -83,11 +83,6 @@ class HttpStore:
                 time.sleep(max(0.0, min(pause, self._transfer.deadline - time.monotonic())))
                 etag = task.get.etag or task.etag
                 task.get = task.get._replace(start=task.place, etag=etag)
-
-    def split(self, num_processes: int) -> list[Store]:
-        """Return stores for as many processes or fewer; see `Store.split`."""
-        parts = self._transfer.split(num_processes)
-        return [HttpStore(self.location, part, self._chance.getrandbits(64)) for part in parts]
 
     def close(self) -> None:
         """End all connections; the store is not to be used afterwards."""

@@ -104,13 +104,6 @@ class Store(Protocol):
         """
         ...
 
-    def split(self, num_processes: int) -> "list[Store]":
-        """Return stores like this one for as many processes or fewer, which can be sent to them.
-
-        Together they keep to this one's settings; while they are used this one is not.
-        """
-        ...
-
     def close(self) -> None:
         """End all connections; the store is not to be used afterwards."""
         ...

@@ -2,16 +2,12 @@
 
 import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 from oiv5_d2.dataset.stores.pace import Pace
 
 _MOST_CONNECTIONS = 500  # select(2), on which they are waited for, ends at 1024 files
-_CONNECTIONS_A_PROCESS = 8
-_BYTES_PER_SECOND_A_PROCESS = 50_000_000  # less than one process can do
-_SHORTEST_DEADLINE_SECONDS = 0.001  # it has to be above 0
 _LONGEST_PAUSE_SECONDS = 30.0
 _LONGEST_WISH_SECONDS = 120.0  # of a server that says when to come back
 
@@ -74,27 +70,6 @@ class Transfer:
     def deadline(self) -> float:
         """When all has to be over, by `time.monotonic`; fixed when it is first asked for."""
         return time.monotonic() + (self.deadline_seconds or float("inf"))
-
-    def split(self, num_processes: int) -> list[Self]:
-        """Return the settings for each of as many processes or fewer, which together keep to these.
-
-        A process that would have few connections, or a small part of a cap, would be no gain.
-        """
-        most = self.connections // _CONNECTIONS_A_PROCESS
-        if self.max_bytes_per_second is not None:
-            most = min(most, self.max_bytes_per_second // _BYTES_PER_SECOND_A_PROCESS)
-        num = max(1, min(num_processes, most))
-        seconds, cap = self.deadline_seconds, self.max_bytes_per_second
-        if seconds is not None:
-            seconds = max(self.deadline - time.monotonic(), _SHORTEST_DEADLINE_SECONDS)
-        return [
-            replace(
-                self,
-                connections=self.connections // num,
-                max_bytes_per_second=None if cap is None else cap // num,
-                deadline_seconds=seconds,
-            )
-        ] * num
 
     def pause(self, num_tries: int, wish: float | None, chance: random.Random) -> float:
         """Return how long to wait before trying again.

@@ -1,4 +1,3 @@
-import pickle
 import random
 import threading
 import time
@@ -92,30 +91,3 @@ def test_two_stores_share_a_deadline_that_begins_with_the_first(bucket):
     open_store(str(bucket), transfer)
     assert transfer.deadline == deadline
     store.close()
-
-
-@pytest.mark.parametrize(
-    ("transfer", "num_processes", "each"),
-    [
-        (Transfer(), 1, [(32, None)]),
-        (Transfer(), 2, [(16, None)] * 2),
-        (Transfer(), 3, [(10, None)] * 3),
-        (Transfer(), 64, [(8, None)] * 4),  # not more than there are connections for
-        (Transfer(connections=15), 2, [(15, None)]),
-        (Transfer(connections=1), 2, [(1, None)]),
-        (Transfer(max_bytes_per_second=1_000_000), 2, [(32, 1_000_000)]),
-        (Transfer(max_bytes_per_second=200_000_000), 2, [(16, 100_000_000)] * 2),
-    ],
-)
-def test_processes_keep_together_to_the_settings(transfer, num_processes, each):
-    parts = transfer.split(num_processes)
-    assert [(part.connections, part.max_bytes_per_second) for part in parts] == each
-
-
-def test_the_deadline_of_processes_is_the_one_of_all():
-    transfer = Transfer(deadline_seconds=100.0)
-    _ = transfer.deadline
-    time.sleep(0.01)
-    for part in transfer.split(2):
-        assert part.deadline == pytest.approx(transfer.deadline, abs=0.001)
-        assert pickle.loads(pickle.dumps(part)).deadline == part.deadline
