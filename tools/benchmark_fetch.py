@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ import psutil
 
 from oiv5_d2.dataset.checks import check_jpeg
 from oiv5_d2.dataset.images import fetch_images
-from oiv5_d2.dataset.outcomes import checksum
+from oiv5_d2.dataset.outcomes import PRESENT, Outcome, checksum
 from oiv5_d2.dataset.stores import Get, HttpStore, Transfer
 from oiv5_d2.dataset.synthetic import write_release
 from oiv5_d2.openimages import release
@@ -265,10 +266,15 @@ def peak_memory() -> int:
 def fetch(keys: list[str], to_dir: Path) -> int:
     """Fetch as ``prepare_data.py`` does."""
     store = HttpStore(URL, Transfer())
-    outcomes = fetch_images(keys, store, to_dir, {}, False, lambda *news: None)
+    states: Counter[str] = Counter()
+
+    def note(key: str, outcome: Outcome) -> None:
+        states[outcome.state] += 1
+
+    fetch_images(keys, store, to_dir, lambda key: None, False, lambda *news: None, note)
     store.close()
-    assert all(outcome.state == "present" for outcome in outcomes.values())
-    return len(outcomes)
+    assert states == {PRESENT: len(keys)}
+    return len(keys)
 
 
 def read(keys: list[str], to_dir: Path) -> int:

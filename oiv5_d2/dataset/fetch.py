@@ -16,10 +16,10 @@ from oiv5_d2.dataset.extraction import extract_masks
 from oiv5_d2.dataset.images import fetch_images
 from oiv5_d2.dataset.manifest import (
     IMAGE,
-    MANIFEST_COLUMNS,
     MANIFEST_CSV,
     MASK,
-    known_images,
+    KnownImages,
+    ManifestWriter,
     refuse_too_many,
     write_manifest,
     written_at,
@@ -108,11 +108,11 @@ def fetch(
     files = list_files(subsets)
     manifest_path = data_dir / MANIFEST_CSV
     _remove_strays(data_dir)
-    images = _fetch_images(files, source.images, data_dir, full_decode, advance)
-    masks = _fetch_masks(files, source.annotations, data_dir / "masks", keep_zips, advance)
-    os.sync()  # what the manifest calls present shall be there after a power cut as well
-    manifest = pd.concat([images, masks], ignore_index=True)
-    write_manifest(manifest, manifest_path)
+    with write_manifest(manifest_path) as manifest:
+        _fetch_images(files, source.images, data_dir, full_decode, advance, manifest)
+        masks_dir = data_dir / "masks"
+        _fetch_masks(files, source.annotations, masks_dir, keep_zips, advance, manifest)
+        os.sync()  # what the manifest calls present shall be there after a power cut as well
     refuse_too_many(manifest, max_missing, manifest_path)
     return _summarise(manifest, manifest_path)
 
@@ -125,21 +125,33 @@ def _remove_strays(data_dir: Path) -> None:
 
 
 def _fetch_images(
-    files: pd.DataFrame, store: Store, data_dir: Path, full_decode: bool, advance: Advance
-) -> pd.DataFrame:
+    files: pd.DataFrame,
+    store: Store,
+    data_dir: Path,
+    full_decode: bool,
+    advance: Advance,
+    manifest: ManifestWriter,
+) -> None:
     rows = files[files["Kind"] == IMAGE]
     keys = (rows["Split"] + "/" + rows["Path"]).tolist()
-    known = known_images(data_dir / MANIFEST_CSV)
-    outcomes = fetch_images(keys, store, data_dir / "images", known, full_decode, advance)
-    sources = [f"{store.location}/{key}" for key in keys]
-    paths = [data_dir / "images" / key for key in keys]
-    return _as_rows(IMAGE, rows["Split"], [outcomes[key] for key in keys], sources, paths)
+    known = KnownImages(data_dir / MANIFEST_CSV)
+    images_dir = data_dir / "images"
+
+    def note(key: str, outcome: Outcome) -> None:
+        when = written_at(images_dir / key) if outcome.state == PRESENT else ""
+        manifest.add(IMAGE, key.partition("/")[0], outcome, f"{store.location}/{key}", when)
+
+    fetch_images(keys, store, images_dir, known.look_up, full_decode, advance, note)
 
 
 def _fetch_masks(
-    files: pd.DataFrame, store: Store, masks_dir: Path, keep_zips: bool, advance: Advance
-) -> pd.DataFrame:
-    frames = [_as_rows(MASK, pd.Series([], dtype=str), [], [], [])]
+    files: pd.DataFrame,
+    store: Store,
+    masks_dir: Path,
+    keep_zips: bool,
+    advance: Advance,
+    manifest: ManifestWriter,
+) -> None:
     keep_zip_dir = masks_dir / "original" if keep_zips else None
     for (split, digit), rows in files[files["Kind"] == MASK].groupby(["Split", "Digit"]):
         path = shard_path(masks_dir, str(split), str(digit))
@@ -148,38 +160,19 @@ def _fetch_masks(
             store, str(split), str(digit), names, path, advance, keep_zip_dir=keep_zip_dir
         )
         zip_url = f"{store.location}/{release.mask_zip(str(split), str(digit)).path}"
-        sources, paths = [zip_url] * len(names), [path] * len(names)
-        frames.append(_as_rows(MASK, rows["Split"], outcomes, sources, paths))
-    return pd.concat(frames, ignore_index=True)
+        zip_when = written_at(path) if path.exists() else ""
+        for outcome in outcomes:
+            when = zip_when if outcome.state == PRESENT else ""
+            manifest.add(MASK, str(split), outcome, zip_url, when)
 
 
-def _as_rows(
-    kind: str,
-    splits: "pd.Series[str]",
-    outcomes: list[Outcome],
-    sources: list[str],
-    paths: list[Path],
-) -> pd.DataFrame:
-    """Return rows of a manifest; `paths` are the files on disk, read for when they were written."""
-    when = {path: written_at(path) for path in set(paths) if path.exists()}
-    rows = pd.DataFrame(outcomes, columns=["Path", "State", "Reason", "Bytes", "BLAKE3"])
-    fetched = [
-        when[path] if outcome.state == PRESENT else ""
-        for outcome, path in zip(outcomes, paths, strict=True)
-    ]
-    splits = splits.reset_index(drop=True)
-    return rows.assign(Kind=kind, Split=splits, Source=sources, Fetched=fetched)[MANIFEST_COLUMNS]
-
-
-def _summarise(manifest: pd.DataFrame, manifest_path: Path) -> Fetched:
-    present = manifest[manifest["State"] == PRESENT]
-    states = manifest["State"].value_counts()
+def _summarise(manifest: ManifestWriter, manifest_path: Path) -> Fetched:
     return Fetched(
-        num_images=int((present["Kind"] == IMAGE).sum()),
-        num_masks=int((present["Kind"] == MASK).sum()),
-        num_missing=int(states.get(MISSING, 0)),
-        num_corrupt=int(states.get(CORRUPT, 0)),
-        num_failed=int(states.get(FAILED, 0)),
-        num_bytes=int(present["Bytes"].sum()),
+        num_images=manifest.num_of[IMAGE, PRESENT],
+        num_masks=manifest.num_of[MASK, PRESENT],
+        num_missing=manifest.num_in(MISSING),
+        num_corrupt=manifest.num_in(CORRUPT),
+        num_failed=manifest.num_in(FAILED),
+        num_bytes=manifest.num_bytes,
         manifest_path=manifest_path,
     )

@@ -1,7 +1,7 @@
 """Pictures out of a store onto the disk: many at a time, each checked, whole or not at all."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from oiv5_d2.dataset.checks import check_jpeg
@@ -14,45 +14,61 @@ def fetch_images(
     keys: Sequence[str],
     store: Store,
     images_dir: Path,
-    known: Mapping[str, Known],
+    known: Callable[[str], Known | None],
     full_decode: bool,
     advance: Callable[[int, int, int], object],
-) -> dict[str, Outcome]:
+    note: Callable[[str, Outcome], object],
+) -> None:
     """Bring pictures to ``images_dir/{key}``; those that are there and whole are not asked for.
 
     Args:
         keys: ``{split}/{ImageID}.jpg``, distinct.
         store: the images bucket.
         images_dir: where they go.
-        known: those checked by an earlier run; their size is enough.
+        known: called with the keys in order, returns what an earlier run found of a picture that it
+            checked: of those the size is enough.
         full_decode: decode every picture to its last pixel, those already there too.
         advance: called with the numbers of newly finished pictures, of bytes that came for them,
             and of those among them that could not be had.
-
-    Returns:
-        each key's outcome.
+        note: called with each key and its outcome, in the order of `keys`, as soon as those before
+            it are known: no more is held in memory than what came before its turn.
 
     Raises:
         OSError: `images_dir` can not be written.
     """
-    outcomes: dict[str, Outcome] = {}
+    outcomes = _InOrder(keys, note)
     there = _names_there(images_dir, {key.rpartition("/")[0] for key in keys})
 
     def wanted() -> Iterator[Get]:
         for key in keys:
             path = f"{images_dir}/{key}"
-            found = _look(path, known.get(key), full_decode) if key in there else None
+            found = _look(path, known(key), full_decode) if key in there else None
             if found is None:
                 yield Get(key)
             else:
-                outcomes[key] = found
+                outcomes.put(key, found)
                 advance(1, 0, 0)
 
     # Not in threads: they would wait for Python's lock longer than it takes to hash and write.
     for answer in store.read_many(wanted()):
-        outcome = outcomes[answer.get.key] = _keep(images_dir, full_decode, answer)
+        outcome = _keep(images_dir, full_decode, answer)
+        outcomes.put(answer.get.key, outcome)
         advance(1, outcome.num_bytes, outcome.state != PRESENT)
-    return outcomes
+
+
+class _InOrder:
+    """Tells of outcomes in the order of their keys; they come as the network has it."""
+
+    def __init__(self, keys: Iterable[str], note: Callable[[str, Outcome], object]) -> None:
+        self._keys, self._note = iter(keys), note
+        self._next = next(self._keys, "")
+        self._early: dict[str, Outcome] = {}
+
+    def put(self, key: str, outcome: Outcome) -> None:
+        self._early[key] = outcome
+        while self._next in self._early:
+            self._note(self._next, self._early.pop(self._next))
+            self._next = next(self._keys, "")
 
 
 def _names_there(images_dir: Path, folders: Iterable[str]) -> set[str]:

@@ -1,12 +1,16 @@
 """The manifest: one row a wanted file, with what became of it, and where it came from."""
 
-from collections.abc import Mapping
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 import pandas as pd
 
-from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Known
+from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Known, Outcome
 from oiv5_d2.openimages.files import whole_file
 
 IMAGE, MASK = "image", "mask"
@@ -30,24 +34,74 @@ def read_manifest(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=types, keep_default_na=False)
 
 
-def write_manifest(rows: pd.DataFrame, path: Path) -> None:
-    """Write a manifest, its rows sorted by what they are of."""
-    rows = rows.sort_values(MANIFEST_COLUMNS[:3], ignore_index=True)[MANIFEST_COLUMNS]
-    with whole_file(path) as part_path:
-        rows.to_csv(part_path, index=False, lineterminator="\n")
+class ManifestWriter:
+    """Rows of a manifest, written one by one: the memory does not grow with the files.
+
+    Rows have to come in the order of Kind, Split and Path.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._rows = csv.writer(file, lineterminator="\n")
+        self._rows.writerow(MANIFEST_COLUMNS)
+        self.num_of: Counter[tuple[str, str]] = Counter()
+        """Files by Kind and State."""
+        self.num_bytes = 0
+        """Bytes of all files that are there."""
+        self.some_absent: list[str] = []
+        """What became of the first that are not there, for people."""
+
+    def add(self, kind: str, split: str, outcome: Outcome, source: str, fetched: str) -> None:
+        """Write a row; `fetched` is when the file was written, "" if it is not there."""
+        self._rows.writerow((kind, split, *outcome, source, fetched))
+        self.num_of[kind, outcome.state] += 1
+        self.num_bytes += outcome.num_bytes
+        if outcome.state != PRESENT and len(self.some_absent) < _NUM_SHOWN:
+            self.some_absent.append(f"{split}/{outcome.path} ({outcome.state}: {outcome.reason})")
+
+    def num_in(self, state: str) -> int:
+        """Return how many files of both kinds are in a state."""
+        return self.num_of[IMAGE, state] + self.num_of[MASK, state]
 
 
-def known_images(path: Path) -> Mapping[str, Known]:
-    """Return the pictures that an earlier run checked, by ``{split}/{name}``; none without one."""
-    rows = read_manifest(path) if path.exists() else pd.DataFrame()
-    if "BLAKE3" not in rows:  # an older program's manifest has another checksum
-        return {}
-    rows = rows[(rows["Kind"] == IMAGE) & (rows["State"] == PRESENT)]
-    keys, known = (
-        rows["Split"] + "/" + rows["Path"],
-        zip(rows["Bytes"], rows["BLAKE3"], strict=True),
-    )
-    return {key: Known(*of_key) for key, of_key in zip(keys, known, strict=True)}
+@contextmanager
+def write_manifest(path: Path) -> Iterator[ManifestWriter]:
+    """Write a manifest, which appears at the end of the block, whole."""
+    with whole_file(path) as part_path, part_path.open("w", encoding="utf-8", newline="") as file:
+        yield ManifestWriter(file)
+
+
+class KnownImages:
+    """The pictures that an earlier run checked, out of its manifest, row by row.
+
+    Args:
+        path: the manifest, if there is one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._rows = _present_images(path)
+        self._key, self._known = next(self._rows, _NO_MORE)
+
+    def look_up(self, key: str) -> Known | None:
+        """Return what is known of ``{split}/{name}``; keys have to come in order."""
+        while self._key < key:
+            self._key, self._known = next(self._rows, _NO_MORE)
+        return self._known if self._key == key else None
+
+
+_NO_MORE = ("\U0010ffff", Known(0, ""))  # after all keys
+
+
+def _present_images(path: Path) -> Iterator[tuple[str, Known]]:
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, restval="")
+        if "BLAKE3" not in (rows.fieldnames or ()):
+            return  # an older program's manifest has another checksum
+        for row in rows:
+            # Rows that somebody's editor spoilt are left out: those pictures are checked anew.
+            if row["Kind"] == IMAGE and row["State"] == PRESENT and row["Bytes"].isdecimal():
+                yield f"{row['Split']}/{row['Path']}", Known(int(row["Bytes"]), row["BLAKE3"])
 
 
 def written_at(path: Path) -> str:
@@ -60,30 +114,25 @@ def num_to_retry(rows: pd.DataFrame) -> int:
     return int(rows["State"].isin([FAILED, CORRUPT]).sum())
 
 
-def refuse_too_many(rows: pd.DataFrame, max_missing: float, path: Path) -> None:
+def refuse_too_many(manifest: ManifestWriter, max_missing: float, path: Path) -> None:
     """Raise if more files than allowed could not be had.
 
     Args:
-        rows: of a manifest.
+        manifest: with all rows.
         max_missing: the share of all files that may be missing, corrupt or failed, in [0, 1].
         path: where the manifest lies.
 
     Raises:
         ValueError: there are more; the message has some of them and the remedy.
     """
-    bad = rows[rows["State"] != PRESENT]
-    if len(bad) <= max_missing * len(rows):
+    num_files = manifest.num_of.total()
+    num_absent = num_files - manifest.num_in(PRESENT)
+    if num_absent <= max_missing * num_files:
         return
-    shown = "; ".join(
-        f"{row.Split}/{row.Path} ({row.State}: {row.Reason})"
-        for row in bad.head(_NUM_SHOWN).itertuples()
-    )
-    if len(bad) > _NUM_SHOWN:
-        shown += "; ..."
-    num_missing = int((bad["State"] == MISSING).sum())
+    shown = "; ".join(manifest.some_absent) + ("; ..." if num_absent > _NUM_SHOWN else "")
     raise ValueError(
-        f"{len(bad)} of {len(rows)} files ({len(bad) / len(rows):.1%}, {num_missing} of them not in"
-        f" the source) could not be had, more than max_missing={max_missing:g} allows: {shown}. All"
-        f" are in {path}. Mend the source and run again (what was fetched stays), or raise"
-        " max_missing"
+        f"{num_absent} of {num_files} files ({num_absent / num_files:.1%},"
+        f" {manifest.num_in(MISSING)} of them not in the source) could not be had, more than"
+        f" max_missing={max_missing:g} allows: {shown}. All are in {path}. Mend the source and run"
+        " again (what was fetched stays), or raise max_missing"
     )

@@ -5,7 +5,7 @@ from servers import CUT, Fault, always, serve
 
 from oiv5_d2.dataset.images import fetch_images
 from oiv5_d2.dataset.outcomes import Known, checksum
-from oiv5_d2.dataset.stores import HttpStore, Transfer
+from oiv5_d2.dataset.stores import FolderStore, HttpStore, Transfer
 from oiv5_d2.openimages import release
 
 
@@ -17,13 +17,25 @@ def pictures(tiny_release):
 
 
 def bring(server, keys, images_dir, known=None, full_decode=False, news=None):
+    """Return each key's outcome, in the order in which they were told."""
     store = HttpStore(server.url, Transfer(tries=2, pause_seconds=0.01))
     news = [] if news is None else news
     advance = lambda *numbers: news.append(numbers)  # noqa: E731
+    outcomes = {}
     try:
-        return fetch_images(keys, store, images_dir, known or {}, full_decode, advance)
+        fetch_images(
+            keys,
+            store,
+            images_dir,
+            (known or {}).get,
+            full_decode,
+            advance,
+            outcomes.__setitem__,
+        )
     finally:
         store.close()
+    assert list(outcomes) == keys
+    return outcomes
 
 
 def test_pictures_are_the_same_bytes_with_their_checksums(pictures, tmp_path):
@@ -95,6 +107,24 @@ def test_a_damaged_picture_is_refused_and_what_lay_there_is_gone(
     assert outcomes[keys[0]].state == "corrupt"
     assert reason in outcomes[keys[0]].reason
     assert not (tmp_path / keys[0]).exists()
+
+
+class SecondComesLast(FolderStore):
+    """A folder whose second file comes after all others."""
+
+    def read_many(self, gets):
+        one, two, *others = super().read_many(gets)
+        return iter([one, *others, two])
+
+
+def test_outcomes_are_told_in_order_as_soon_as_those_before_are_known(pictures, tmp_path):
+    folder, keys = pictures
+    told, num_told = [], []
+    advance = lambda *numbers: num_told.append(len(told))  # noqa: E731
+    note = lambda key, outcome: told.append(key)  # noqa: E731
+    fetch_images(keys, SecondComesLast(folder), tmp_path, lambda key: None, False, advance, note)
+    assert told == keys
+    assert num_told == [1] * (len(keys) - 1) + [len(keys)]
 
 
 def test_many_pictures_come_whole_and_once(pictures, tmp_path):
