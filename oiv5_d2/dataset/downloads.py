@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from oiv5_d2.dataset.stores import ChangedError, Store, StoreError
+from oiv5_d2.dataset.stores import ChangedError, NoRangesError, Store
 
 ARRIVING_PREFIX = ".arriving-"
 _PIECE_BYTES = 1 << 20
@@ -67,11 +67,9 @@ class Download:
             except ChangedError:
                 self.discard()
                 raise
-            except StoreError as error:
-                if ignores_ranges(error):  # there is no going on, only beginning anew
-                    self.discard()
-                    raise ChangedError(str(error)) from error
-                raise
+            except NoRangesError as error:  # there is no going on, only beginning anew
+                self.discard()
+                raise ChangedError(str(error)) from error
 
     def finish(self, md5: str | None = None) -> None:
         """Give the file its name, after all `pieces`.
@@ -113,11 +111,6 @@ class Download:
 
 def _md5() -> "hashlib._Hash":
     return hashlib.md5(usedforsecurity=False)
-
-
-def ignores_ranges(error: StoreError) -> bool:
-    """Return whether a server sent a whole file where a part was asked for, and would again."""
-    return str(error).startswith("the server ignores ranges")  # a store tells it in words only
 
 
 def remove_arrivals(path: Path) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from oiv5_d2.dataset.central_directory import Directory, Entry, read_directory
-from oiv5_d2.dataset.downloads import Download, ignores_ranges, remove_arrivals
+from oiv5_d2.dataset.downloads import Download, remove_arrivals
 from oiv5_d2.dataset.ranges import Mode, how
 from oiv5_d2.dataset.spool import Held
-from oiv5_d2.dataset.stores import FolderStore, Store, StoreError
+from oiv5_d2.dataset.stores import FolderStore, NoRangesError, Store
 from oiv5_d2.openimages.release import ReleaseFile
 
 
@@ -99,8 +99,8 @@ class MaskZip:
         """Return what the zip has; None where a server has only whole files to give."""
         try:
             return read_directory(self.store, self.file.path, wanted, self.directory_path)
-        except StoreError as error:
-            if self.mode == "range" or not ignores_ranges(error):
+        except NoRangesError:
+            if self.mode == "range":
                 raise
             return None
 

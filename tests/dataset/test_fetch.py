@@ -14,7 +14,7 @@ from PIL import Image
 from oiv5_d2.dataset.fetch import fetch, list_files
 from oiv5_d2.dataset.manifest import read_manifest
 from oiv5_d2.dataset.outcomes import checksum
-from oiv5_d2.dataset.stores import folder_source
+from oiv5_d2.dataset.stores import Transfer, open_source
 from oiv5_d2.dataset.subset import save, select
 from oiv5_d2.openimages import release
 
@@ -37,6 +37,11 @@ def our_release(tiny_release, tmp_path):
 @pytest.fixture
 def data_dir(tmp_path):
     return tmp_path / "data"
+
+
+def folder_source(root):
+    buckets = [str(root / name) for name in (release.ANNOTATIONS_DIR, release.IMAGES_DIR)]
+    return open_source(*buckets, Transfer())
 
 
 def bring(subsets, root, data_dir, **options):
@@ -319,11 +324,6 @@ def test_too_many_missing_files_stop_the_run_and_lose_nothing(subsets, our_relea
     assert on_disk
 
 
-def test_a_release_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no such folder"):
-        folder_source(tmp_path / "nowhere")
-
-
 def test_a_zip_that_was_put_there_by_hand_is_not_overwritten(subsets, our_release, data_dir):
     split, name = first(subsets, "mask")
     original = zip_of(our_release, split, name)
@@ -348,12 +348,13 @@ CHILD = """
 import sys
 from pathlib import Path
 from oiv5_d2.dataset.fetch import fetch
-from oiv5_d2.dataset.stores import folder_source
+from oiv5_d2.dataset.stores import Transfer, open_source
 from oiv5_d2.dataset.subset import load
 root, subset_dir, data_dir = map(Path, sys.argv[1:])
 subsets = [load(subset_dir, part) for part in ("train", "validation", "test")]
 print("ready", flush=True)
-fetch(subsets, folder_source(root), data_dir, max_missing=1.0)
+source = open_source(f"{root}/openimages", f"{root}/open-images-dataset", Transfer())
+fetch(subsets, source, data_dir, max_missing=1.0)
 """
 
 

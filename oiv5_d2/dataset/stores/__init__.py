@@ -1,6 +1,6 @@
 """Where a release's files are read from: a folder, or a server over HTTP."""
 
-from oiv5_d2.dataset.stores.folder import FolderStore, folder_source
+from oiv5_d2.dataset.stores.folder import FolderStore
 from oiv5_d2.dataset.stores.http import HttpStore
 from oiv5_d2.dataset.stores.locations import is_remote, open_source, open_store
 from oiv5_d2.dataset.stores.store import (
@@ -8,6 +8,7 @@ from oiv5_d2.dataset.stores.store import (
     ChangedError,
     Get,
     Head,
+    NoRangesError,
     Source,
     Store,
     StoreError,
@@ -21,11 +22,11 @@ __all__ = [
     "Get",
     "Head",
     "HttpStore",
+    "NoRangesError",
     "Source",
     "Store",
     "StoreError",
     "Transfer",
-    "folder_source",
     "is_remote",
     "open_source",
     "open_store",

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from oiv5_d2.dataset.stores.store import Answer, ChangedError, Get, Head, Source, StoreError
-from oiv5_d2.openimages import release
+from oiv5_d2.dataset.stores.store import Answer, ChangedError, Get, Head, StoreError
 
 _PIECE_BYTES = 1 << 20
 
@@ -34,19 +33,23 @@ class FolderStore:
         with self._open(key) as file:
             return _head(file)
 
-    def read(self, key: str) -> bytes:
-        """Return a whole file; see `Store.read`."""
-        return self._read(Get(key))
-
-    def read_range(self, key: str, start: int, stop: int, etag: str = "") -> bytes:
-        """Return the bytes from `start` up to, not including, `stop`; see `Store.read_range`."""
-        return self._read(Get(key, start, stop, etag))
+    def read(self, key: str, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
+        """Return a file or a part of it; see `Store.read`."""
+        with self._open(key) as file:
+            _refuse_another(file, etag)
+            file.seek(start)
+            if stop is None:
+                return file.read()
+            data = file.read(stop - start)
+        if len(data) < stop - start:
+            raise ChangedError(f"the file ends at byte {start + len(data)}, before {stop}")
+        return data
 
     def read_many(self, gets: Iterable[Get]) -> Iterator[Answer]:
         """Answer many requests, in their order; see `Store.read_many`."""
         for get in gets:
             try:
-                yield Answer(get, self._read(get), None, get.etag)
+                yield Answer(get, self.read(*get), None, get.etag)
             except OSError as error:
                 yield Answer(get, b"", error)
 
@@ -69,17 +72,6 @@ class FolderStore:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _read(self, get: Get) -> bytes:
-        with self._open(get.key) as file:
-            _refuse_another(file, get.etag)
-            file.seek(get.start)
-            if get.stop is None:
-                return file.read()
-            data = file.read(get.stop - get.start)
-        if len(data) < get.stop - get.start:
-            raise ChangedError(f"the file ends at byte {get.start + len(data)}, before {get.stop}")
-        return data
-
     def _open(self, key: str) -> BinaryIO:
         path = self.root / key
         try:
@@ -98,15 +90,3 @@ def _head(file: BinaryIO) -> Head:
 def _refuse_another(file: BinaryIO, etag: str) -> None:
     if etag and etag != _head(file).etag:
         raise ChangedError("the file is another one than before")
-
-
-def folder_source(release_dir: Path) -> Source:
-    """Return a release that lies in a folder as ``openimages/`` and ``open-images-dataset/``.
-
-    Raises:
-        FileNotFoundError: one of the two is not there.
-    """
-    return Source(
-        annotations=FolderStore(release_dir / release.ANNOTATIONS_DIR),
-        images=FolderStore(release_dir / release.IMAGES_DIR),
-    )

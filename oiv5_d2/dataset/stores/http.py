@@ -46,13 +46,12 @@ class HttpStore:
             raise head
         return head
 
-    def read(self, key: str) -> bytes:
-        """Return a whole file; see `Store.read`."""
-        return self._read(Get(key))
-
-    def read_range(self, key: str, start: int, stop: int, etag: str = "") -> bytes:
-        """Return the bytes from `start` up to, not including, `stop`; see `Store.read_range`."""
-        return self._read(Get(key, start, stop, etag))
+    def read(self, key: str, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
+        """Return a file or a part of it; see `Store.read`."""
+        [answer] = self.read_many([Get(key, start, stop, etag)])
+        if answer.error:
+            raise answer.error
+        return answer.data
 
     def read_many(self, gets: Iterable[Get]) -> Iterator[Answer]:
         """Answer many requests, each once, as they are done; see `Store.read_many`."""
@@ -88,12 +87,6 @@ class HttpStore:
         """End all connections; the store is not to be used afterwards."""
         while self._exchanges:
             self._exchanges.pop().close()
-
-    def _read(self, get: Get) -> bytes:
-        [answer] = self.read_many([get])
-        if answer.error:
-            raise answer.error
-        return answer.data
 
     def _task(self, get: Get, kind: str = "read") -> Task:
         if get.stop is not None and get.stop <= get.start:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pycurl
 
 from oiv5_d2.dataset.stores.redirects import refused_redirect
-from oiv5_d2.dataset.stores.store import ChangedError, StoreError
+from oiv5_d2.dataset.stores.store import ChangedError, NoRangesError, StoreError
 from oiv5_d2.dataset.stores.tasks import Refusal, Task
 from oiv5_d2.dataset.stores.transfer import Transfer
 
@@ -199,4 +199,4 @@ def _changed() -> Refusal:
 
 
 def _ignored_range() -> Refusal:
-    return Refusal(StoreError("the server ignores ranges"), may_pass=True, is_ignored_range=True)
+    return Refusal(NoRangesError("the server ignores ranges"), may_pass=True)

@@ -15,6 +15,10 @@ class ChangedError(StoreError):
     """The file is another one than the one that was asked for."""
 
 
+class NoRangesError(StoreError):
+    """The server sent a whole file where a part was asked for, and would again."""
+
+
 class Get(NamedTuple):
     """One request, for a file or a part of it."""
 
@@ -63,21 +67,13 @@ class Store(Protocol):
         """
         ...
 
-    def read(self, key: str) -> bytes:
-        """Return a whole file.
+    def read(self, key: str, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
+        """Return a file, or a part of it as a `Get` says; never fewer bytes than asked for.
 
         Raises:
             FileNotFoundError: there is no such file.
-            StoreError: it could not be had.
-        """
-        ...
-
-    def read_range(self, key: str, start: int, stop: int, etag: str = "") -> bytes:
-        """Return the bytes from `start` up to, not including, `stop`; never fewer.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            StoreError: they could not be had; a ChangedError where the file is not `etag`'s.
+            StoreError: it could not be had; a ChangedError where the file is not `etag`'s, a
+                NoRangesError where the server has only whole files to give.
         """
         ...
 

@@ -3,7 +3,7 @@
 import random
 from typing import NamedTuple
 
-from oiv5_d2.dataset.stores.store import Get, Head, StoreError
+from oiv5_d2.dataset.stores.store import Get, Head, NoRangesError
 from oiv5_d2.dataset.stores.transfer import Transfer
 
 _MIB = 1 << 20
@@ -21,7 +21,6 @@ class Refusal(NamedTuple):
     """The seconds after which the server wants to be asked again."""
     redirect: str = ""
     """Where to ask at once instead."""
-    is_ignored_range: bool = False
     num_file_bytes: int | None = None
     """Where the wanted part lies behind the file's end: where that is."""
 
@@ -88,12 +87,12 @@ class Task:
             self.num_hops += 1
             return 0.0
         self.num_tries += 1
-        self.num_ignored += refusal.is_ignored_range
+        self.num_ignored += isinstance(refusal.error, NoRangesError)
         self.target, self.num_hops = self.url, 0
         is_last = self.num_tries >= transfer.tries or self.num_ignored >= _MAX_IGNORED
         if not refusal.may_pass or is_last:
             self.error = refusal.error
             if self.num_tries > 1 and refusal.may_pass:
-                self.error = StoreError(f"{refusal.error}, {self.num_tries} tries")
+                self.error = type(refusal.error)(f"{refusal.error}, {self.num_tries} tries")
             return None
         return transfer.pause(self.num_tries, refusal.wish, chance)

@@ -82,7 +82,7 @@ def test_a_part_is_refused_with_the_reason(bucket, connect, fault, message, num_
         server.log.clear()
         server.faults = always(fault)
         with pytest.raises(StoreError, match=f"^{message}$") as caught:
-            store.read_range("small/1", 10, 3010, etag)
+            store.read("small/1", 10, 3010, etag)
     assert isinstance(caught.value, ChangedError) == bool(fault.etag)
     assert len(server.log) == num_asked
 
@@ -92,11 +92,11 @@ def test_a_server_without_ranges_gives_the_beginning_of_a_file_that_is_not_much_
 ):
     with serve(bucket, always(NO_RANGES)) as server:
         store = connect(server.url)
-        assert store.read_range("small/1", 0, 9) == (bucket / "small/1").read_bytes()[:9]
+        assert store.read("small/1", 0, 9) == (bucket / "small/1").read_bytes()[:9]
         with pytest.raises(StoreError, match="the server ignores ranges, 3 tries"):
-            store.read_range("big.bin", 0, 9)
+            store.read("big.bin", 0, 9)
         with pytest.raises(StoreError, match="the file ends at byte 5001, before 6000"):
-            store.read_range("small/1", 0, 6000)
+            store.read("small/1", 0, 6000)
 
 
 def test_a_long_file_is_not_fetched_because_a_range_was_ignored(tmp_path, connect):
@@ -105,7 +105,7 @@ def test_a_long_file_is_not_fetched_because_a_range_was_ignored(tmp_path, connec
         file.truncate(200_000_000)
     with serve(tmp_path, always(NO_RANGES)) as server:
         with pytest.raises(StoreError, match="the server ignores ranges, 3 tries"):
-            connect(server.url).read_range("long", 100, 200)
+            connect(server.url).read("long", 100, 200)
     assert sum(line.num_bytes for line in server.log) < 50_000_000
 
 
@@ -125,9 +125,9 @@ def test_bytes_past_the_end_are_told(bucket, connect):
         store = connect(server.url)
         for start, stop in [(4000, 6000), (0, 6000), (5002, 6000), (9000, 9001)]:
             with pytest.raises(StoreError, match=f"the file ends at byte 5001, before {stop}$"):
-                store.read_range("small/1", start, stop)
+                store.read("small/1", start, stop)
         with pytest.raises(ChangedError):
-            store.read_range("small/1", 9000, 9001, store.head("small/1").etag)
+            store.read("small/1", 9000, 9001, store.head("small/1").etag)
     assert len(server.log) == 6
 
 
@@ -242,7 +242,7 @@ def test_a_server_that_comes_back_with_other_etags_has_other_files(bucket, conne
     with serve(bucket, port=port, etag_salt="-2") as server:
         store = connect(server.url)
         for ask in (
-            lambda: store.read_range("small/1", 0, 9, etag),
+            lambda: store.read("small/1", 0, 9, etag),
             lambda: list(store.stream("small/1", 9, etag)),
         ):
             with pytest.raises(ChangedError, match=r"^the file is another one than before$"):
@@ -254,9 +254,9 @@ def test_an_etag_is_compared_where_the_server_does_not(bucket, connect):
     weak = Fault(headers=(("ETag", 'W/"2"'),))
     with serve(bucket, always(weak)) as server:
         store = connect(server.url)
-        assert store.read_range("small/1", 0, 9, 'W/"2"')
+        assert store.read("small/1", 0, 9, 'W/"2"')
         with pytest.raises(ChangedError):
-            store.read_range("small/1", 0, 9, 'W/"1"')
+            store.read("small/1", 0, 9, 'W/"1"')
 
 
 def test_a_stalled_file_is_given_up(bucket, connect):

@@ -20,8 +20,8 @@ def test_a_server_gives_what_the_folder_gives(served, bucket, connect):
     assert store.read("empty") == b""
     assert store.head("big.bin") == folder.head("big.bin")
     for start, stop in [(0, 1), (0, 70_000), (2_000_000, 3_000_000), (5, 5)]:
-        data = folder.read_range("big.bin", start, stop)
-        assert store.read_range("big.bin", start, stop) == data
+        data = folder.read("big.bin", start, stop)
+        assert store.read("big.bin", start, stop) == data
     for start in (0, 1, 2_999_999):
         assert b"".join(store.stream("big.bin", start)) == folder.read("big.bin")[start:]
     assert b"".join(store.stream("empty")) == b""
@@ -32,7 +32,7 @@ def test_an_etag_of_the_same_file_is_good_for_all_verbs(served, bucket, connect)
     store = connect(served.url)
     etag = store.head("small/1").etag
     data = (bucket / "small/1").read_bytes()
-    assert store.read_range("small/1", 7, 9, etag) == data[7:9]
+    assert store.read("small/1", 7, 9, etag) == data[7:9]
     assert b"".join(store.stream("small/1", 7, etag)) == data[7:]
     [answer] = store.read_many([Get("small/1", 0, None, etag)])
     assert (answer.data, answer.etag) == (data, etag)
@@ -109,7 +109,7 @@ def test_an_absent_file_is_told_and_not_asked_for_again(served, connect):
     for ask in (
         store.read,
         store.head,
-        lambda key: store.read_range(key, 5, 9),
+        lambda key: store.read(key, 5, 9),
         lambda key: list(store.stream(key)),
     ):
         with pytest.raises(FileNotFoundError, match="/nope: there is no such file"):
