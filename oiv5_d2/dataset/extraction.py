@@ -17,7 +17,7 @@ from oiv5_d2.dataset.mask_zips import MaskZip, lacking
 from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Outcome
 from oiv5_d2.dataset.ranges import Mode, Span, coalesce
 from oiv5_d2.dataset.shards import Shard, open_shard, write_shard
-from oiv5_d2.dataset.spool import Held, Spool
+from oiv5_d2.dataset.spool import Held, Spool, read_held
 from oiv5_d2.dataset.stores import Answer, ChangedError, Get, Store, StoreError
 from oiv5_d2.openimages import release
 
@@ -88,7 +88,7 @@ def extract_masks(
     mask_zip = MaskZip(store, release.mask_zip(split, digit), shard_path, keep_zip_dir, mode)
     shard = open_shard(shard_path, wanted)
     progress = _Progress(advance)
-    with Spool(shard_path.with_name(f".spool-{shard_path.stem}")) as spool:
+    with Spool(_spool_path(shard_path)) as spool:
         held = ChainMap(spool.held, shard.held if shard else {})
         work = _Work(mask_zip, wanted, spool, held, progress)
         bad = _bring(work) if any(name not in held for name in wanted) else {}
@@ -101,6 +101,23 @@ def extract_masks(
         mask_zip.tidy(is_sound=CORRUPT not in states)
     progress.tell(wanted, 0, bad)
     return [bad.get(name) or _present(name, held[name]) for name in wanted]
+
+
+def held_masks(shard_path: Path, wanted: Sequence[str]) -> tuple[Mapping[str, Held], bool]:
+    """Return which of the wanted masks `extract_masks` would not ask for; nothing is written.
+
+    Also whether some came since the zip at `shard_path` was written: then the rest will be read in
+    the same way.
+
+    Raises:
+        ValueError, OSError: as `extract_masks`.
+    """
+    shard, spooled = open_shard(shard_path, wanted), read_held(_spool_path(shard_path))
+    return ChainMap(spooled, shard.held if shard else {}), bool(spooled)
+
+
+def _spool_path(shard_path: Path) -> Path:
+    return shard_path.with_name(f".spool-{shard_path.stem}")
 
 
 def _present(name: str, held: Held) -> Outcome:

@@ -152,7 +152,7 @@ def _fetch_masks(
     advance: Advance,
     manifest: ManifestWriter,
 ) -> None:
-    keep_zip_dir = masks_dir / "original" if keep_zips else None
+    keep_zip_dir = kept_zips_dir(masks_dir, keep_zips)
     for (split, digit), rows in files[files["Kind"] == MASK].groupby(["Split", "Digit"]):
         path = shard_path(masks_dir, str(split), str(digit))
         names = rows["Path"].tolist()
@@ -164,6 +164,11 @@ def _fetch_masks(
         for outcome in outcomes:
             when = zip_when if outcome.state == PRESENT else ""
             manifest.add(MASK, str(split), outcome, zip_url, when)
+
+
+def kept_zips_dir(masks_dir: Path, keep_zips: bool) -> Path | None:
+    """Return where mask zips that are fetched whole are kept; None if they are not."""
+    return masks_dir / "original" if keep_zips else None
 
 
 def _summarise(manifest: ManifestWriter, manifest_path: Path) -> Fetched:

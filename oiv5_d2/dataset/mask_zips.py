@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from oiv5_d2.dataset.central_directory import Directory, Entry, read_directory
 from oiv5_d2.dataset.downloads import Download, remove_arrivals
-from oiv5_d2.dataset.ranges import Mode, how
+from oiv5_d2.dataset.ranges import Mode, ZipPlan, how
 from oiv5_d2.dataset.spool import Held
 from oiv5_d2.dataset.stores import FolderStore, NoRangesError, Store
 from oiv5_d2.openimages.release import ReleaseFile
@@ -35,7 +35,7 @@ class MaskZip:
     @property
     def directory_path(self) -> Path:
         """Where the zip's central directory is kept until all wanted masks are there."""
-        return kept_directory_path(self.shard_path)
+        return self.shard_path.with_name(f".directory-{self.shard_path.stem}")
 
     @property
     def whole_path(self) -> Path:
@@ -67,20 +67,58 @@ class MaskZip:
             StoreError: it could not be read; a ChangedError where it became another one.
             ValueError: it is damaged; the message says only what is wrong.
         """
+        if near := self.near(wanted):
+            return near
+        is_known = self.directory_path.exists()
+        directory = None if self.mode == "whole" else self.read_directory(wanted)
+        if directory and not is_known:
+            advance(directory.directory_bytes)
+        if directory and self.choose(directory, wanted, held, is_begun).by_range:
+            return Origin(self.store, self.file.path, directory)
+        self._download(advance)
+        return _local(self.whole_path, wanted)
+
+    def near(self, wanted: Collection[str]) -> Origin | None:
+        """Return where to read the zip from if it is on a disk here; None if it is not.
+
+        Raises:
+            FileNotFoundError, StoreError, ValueError: as `open`.
+        """
         for path in (self.kept_path, self.whole_path):
             if path and path.exists():
                 return _local(path, wanted)
         if isinstance(self.store, FolderStore):
-            near = read_directory(self.store, self.file.path, wanted)
-            return Origin(self.store, self.file.path, near)
-        is_known = self.directory_path.exists()
-        directory = None if self.mode == "whole" else self._read_directory(wanted)
-        if directory and not is_known:
-            advance(directory.directory_bytes)
-        if directory and (is_begun or self._is_by_range(directory, held)):
+            directory = read_directory(self.store, self.file.path, wanted)
             return Origin(self.store, self.file.path, directory)
-        self._download(advance)
-        return _local(self.whole_path, wanted)
+        return None
+
+    def read_directory(self, wanted: Collection[str]) -> Directory | None:
+        """Return what the zip has; None where a server has only whole files to give.
+
+        Raises:
+            FileNotFoundError, StoreError, ValueError: as `open`.
+        """
+        try:
+            return read_directory(self.store, self.file.path, wanted, self.directory_path)
+        except NoRangesError:
+            if self.mode == "range":
+                raise
+            return None
+
+    def choose(
+        self,
+        directory: Directory,
+        wanted: Collection[str],
+        held: Mapping[str, Held],
+        is_begun: bool,
+    ) -> ZipPlan:
+        """Decide how to have the masks that are not there; the arguments are those of `open`."""
+        needed = lacking(directory.entries.values(), held)
+        names = [name for name in wanted if name in needed or name not in directory.entries]
+        plan = how(directory, names, self.mode)
+        if is_begun and not plan.by_range:
+            plan = how(directory, names, "range")._replace(why="it was begun so")
+        return plan
 
     def tidy(self, is_sound: bool) -> None:
         """Remove what only an unfinished shard needs, and keep a whole zip that shall be kept.
@@ -95,19 +133,6 @@ class MaskZip:
             path.unlink(missing_ok=True)
         remove_arrivals(self.whole_path)
 
-    def _read_directory(self, wanted: Collection[str]) -> Directory | None:
-        """Return what the zip has; None where a server has only whole files to give."""
-        try:
-            return read_directory(self.store, self.file.path, wanted, self.directory_path)
-        except NoRangesError:
-            if self.mode == "range":
-                raise
-            return None
-
-    def _is_by_range(self, directory: Directory, held: Mapping[str, Held]) -> bool:
-        entries = directory.entries.values()
-        return how(directory, lacking(entries, held).keys(), self.mode).by_range
-
     def _download(self, advance: Callable[[int], object]) -> None:
         """Fetch the whole zip; the real release's has to have the MD5 of the file table."""
         download = Download(self.store, self.file.path, self.whole_path)
@@ -118,11 +143,6 @@ class MaskZip:
         # A mirror of a part of the release has other zips of the same names.
         is_real = download.num_bytes == self.file.num_bytes
         download.finish(self.file.md5 if is_real else None)
-
-
-def kept_directory_path(shard_path: Path) -> Path:
-    """Return where a zip's central directory is kept until its wanted masks are at `shard_path`."""
-    return shard_path.with_name(f".directory-{shard_path.stem}")
 
 
 def lacking(entries: Collection[Entry], held: Mapping[str, Held]) -> dict[str, Entry]:

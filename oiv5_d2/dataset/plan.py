@@ -6,21 +6,22 @@ they say where each mask lies; pictures are asked for their size, some of them w
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from oiv5_d2.dataset.central_directory import read_directory
-from oiv5_d2.dataset.fetch import list_files
+from oiv5_d2.dataset.extraction import held_masks
+from oiv5_d2.dataset.fetch import kept_zips_dir, list_files
 from oiv5_d2.dataset.manifest import IMAGE, MASK
-from oiv5_d2.dataset.mask_zips import kept_directory_path
+from oiv5_d2.dataset.mask_zips import MaskZip, lacking
 from oiv5_d2.dataset.preparation import load_subsets, open_buckets, select_subsets, stages
-from oiv5_d2.dataset.ranges import ZipPlan, how
+from oiv5_d2.dataset.ranges import ZipPlan
 from oiv5_d2.dataset.request import Request
 from oiv5_d2.dataset.shards import shard_path
+from oiv5_d2.dataset.spool import Held
 from oiv5_d2.dataset.stages import Advance, Stage, is_done
 from oiv5_d2.dataset.stores import Head, Source, Store, is_remote
 from oiv5_d2.dataset.subset import Subset
@@ -56,18 +57,24 @@ class ImageNeed(NamedTuple):
 
 
 class ZipNeed(NamedTuple):
-    """One mask zip."""
+    """One mask zip of which not all wanted masks are on the disk yet."""
 
     split: str
     digit: str
     num_wanted: int
+    """Masks that are not there yet."""
     plan: ZipPlan | None
     """How its masks are to be had; None: it can not be read."""
     why: str
     directory_bytes: int = 0
     """That came over a network to make this plan, and not for an earlier one."""
     wanted_bytes: int = 0
-    """Of the masks themselves, as they come to lie on the disk."""
+    """Of those masks themselves, as they come to lie on the disk."""
+
+    @property
+    def whole_bytes(self) -> int:
+        """Bytes of the zip where it is fetched whole, otherwise 0."""
+        return 0 if self.plan is None or self.plan.by_range else self.plan.zip_bytes
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,8 @@ class Plan:
     """On the disk of the data folder."""
     bytes_per_second: float | None = None
     """As given, or as measured on the way; None where nothing came over a network."""
+    keeps_zips: bool = False
+    """Zips that are fetched whole stay."""
 
     @property
     def image_bytes(self) -> int:
@@ -100,10 +109,16 @@ class Plan:
 
     @property
     def disk_bytes(self) -> int:
-        """Disk that is needed on the way: a zip that comes whole lies there for a while."""
-        whole = [n.plan.zip_bytes for n in self.zips if n.plan and not n.plan.by_range]
-        kept = sum(need.wanted_bytes for need in self.zips)
-        return self.image_bytes + kept + max(whole, default=0)
+        """Disk that is needed on the way.
+
+        Until all masks of a zip have come, they lie there a second time, and so does the zip if it
+        comes whole.
+        """
+        kept = self.image_bytes + sum(need.wanted_bytes for need in self.zips)
+        if self.keeps_zips:
+            kept += sum(need.whole_bytes for need in self.zips)
+            return kept + max((need.wanted_bytes for need in self.zips), default=0)
+        return kept + max((need.wanted_bytes + need.whole_bytes for need in self.zips), default=0)
 
     @property
     def seconds(self) -> float | None:
@@ -123,23 +138,25 @@ def make_plan(request: Request, advance: Advance) -> Plan:
     data = request.data
     steps = tuple(_states(request, stages(request)))
     states = dict(steps)
-    free_bytes = shutil.disk_usage(_existing(data.dir)).free
     if not states.get("draw", True):
-        return Plan(steps, free_bytes=free_bytes)
+        return Plan(steps, free_bytes=_free_bytes(data.dir))
     subsets = load_subsets(data) if states["select"] else select_subsets(request, advance)
     needs = tuple(_need(subset) for subset in subsets)
     if states["fetch"]:
-        return Plan(steps, needs, locations=data.buckets, free_bytes=free_bytes)
+        return Plan(steps, needs, locations=data.buckets, free_bytes=_free_bytes(data.dir))
     files = list_files(subsets)
     with open_buckets(request) as source:
         begin = time.monotonic()
         masks = files[files["Kind"] == MASK]
-        zips = tuple(_zip_needs(masks, source.annotations, data.dir / "masks"))
+        masks_dir = data.dir / "masks"
+        zips = tuple(_zip_needs(masks, source.annotations, masks_dir, request.keep_zips))
         seconds = time.monotonic() - begin
         images = tuple(_image_needs(files[files["Kind"] == IMAGE], source, data.dir))
     directory_bytes = sum(need.directory_bytes for need in zips)
     rate = request.rate or (directory_bytes / seconds) or None
-    return Plan(steps, needs, images, zips, data.buckets, free_bytes, rate)
+    return Plan(
+        steps, needs, images, zips, data.buckets, _free_bytes(data.dir), rate, request.keep_zips
+    )
 
 
 def _states(request: Request, steps: Iterable[Stage]) -> Iterable[tuple[str, bool]]:
@@ -185,28 +202,48 @@ def _sample(keys: Sequence[str]) -> Sequence[str]:
     return keys[:: max(1, -(-len(keys) // SAMPLE))]
 
 
-def _zip_needs(masks: pd.DataFrame, store: Store, masks_dir: Path) -> Iterator[ZipNeed]:
+def _zip_needs(
+    masks: pd.DataFrame, store: Store, masks_dir: Path, keep_zips: bool
+) -> Iterator[ZipNeed]:
     for (split, digit), rows in masks.groupby(["Split", "Digit"]):
+        file = release.mask_zip(str(split), str(digit))
+        path = shard_path(masks_dir, str(split), str(digit))
+        mask_zip = MaskZip(store, file, path, kept_zips_dir(masks_dir, keep_zips), "auto")
         names = rows["Path"].tolist()
-        of_zip = (str(split), str(digit), len(names))
-        key, kept_path = release.mask_zip(str(split), str(digit)).path, None
-        if is_remote(store.location):  # what is fetched next needs it again
-            kept_path = kept_directory_path(shard_path(masks_dir, str(split), str(digit)))
-        comes = kept_path is not None and not kept_path.exists()
+        held, is_begun = held_masks(path, names)
+        num_needed = sum(name not in held for name in names)
+        if num_needed == 0:
+            continue
+        found: tuple[ZipPlan | None, str, int, int]
         try:
-            directory = read_directory(store, key, names, kept_path)
+            found = _look(mask_zip, names, held, is_begun)
         except FileNotFoundError:
-            yield ZipNeed(*of_zip, None, "it is not there")
+            found = None, "it is not there", 0, 0
         except (OSError, ValueError) as error:
-            yield ZipNeed(*of_zip, None, str(error))
-        else:
-            plan = how(directory, names)
-            wanted_bytes = sum(entry.num_bytes for entry in directory.entries.values())
-            num_came = directory.directory_bytes if comes else 0
-            yield ZipNeed(*of_zip, plan, plan.why, num_came, wanted_bytes)
+            found = None, str(error), 0, 0
+        yield ZipNeed(str(split), str(digit), num_needed, *found)
 
 
-def _existing(path: Path) -> Path:
-    """Return the path, or the nearest folder above it that exists."""
-    parents: Sequence[Path] = [path, *path.absolute().parents]
-    return next(parent for parent in parents if parent.exists())
+def _look(
+    mask_zip: MaskZip, wanted: Sequence[str], held: Mapping[str, Held], is_begun: bool
+) -> tuple[ZipPlan, str, int, int]:
+    """Return how a zip's masks are to be had, why, and the last two numbers of a `ZipNeed`."""
+    is_known = mask_zip.directory_path.exists()
+    near = mask_zip.near(wanted)
+    directory = near.directory if near else mask_zip.read_directory(wanted)
+    if directory is None:
+        num_bytes = mask_zip.store.head(mask_zip.file.path).num_bytes
+        why = "the server has only whole files to give"
+        return ZipPlan(False, len(wanted), 0, 0, 0, num_bytes, why), why, 0, num_bytes
+    plan = mask_zip.choose(directory, wanted, held, is_begun)
+    if near:
+        plan = plan._replace(by_range=True, why="it is here: what is wanted is read out of it")
+    entries = lacking(directory.entries.values(), held).values()
+    num_came = 0 if near or is_known else directory.directory_bytes
+    return plan, plan.why, num_came, sum(entry.num_bytes for entry in entries)
+
+
+def _free_bytes(path: Path) -> int:
+    """Return how much the disk of a folder has left; the folder need not be there yet."""
+    existing = next(each for each in (path, *path.absolute().parents) if each.exists())
+    return shutil.disk_usage(existing).free

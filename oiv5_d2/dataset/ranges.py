@@ -90,7 +90,8 @@ def how(directory: Directory, wanted: Collection[str], mode: Mode = "auto") -> Z
     wanted_bytes = sum(entry.stop - entry.start for entry in entries)
     range_bytes = sum(span.stop - span.start for span in spans) + directory.directory_bytes
     zip_bytes = directory.num_bytes
-    share = f"{wanted_bytes:,} of its {zip_bytes:,} bytes are wanted, in {len(spans):,} pieces"
+    pieces = "1 piece" if len(spans) == 1 else f"{len(spans):,} pieces"
+    share = f"{wanted_bytes:,} of its {zip_bytes:,} bytes are wanted, in {pieces}"
     least_bytes = wanted_bytes + directory.directory_bytes
     if mode != "auto":
         by_range, why = mode == "range", "the settings say so"

@@ -7,7 +7,7 @@ one that is cut short, which is dropped; so what has come is never asked for aga
 import os
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -105,20 +105,32 @@ class Spool:
 
     def _take_up(self) -> None:
         """Index the whole records; cut off whatever follows them."""
-        with self.path.open("rb") as file:
-            while len(header := file.read(_HEADER.size)) == _HEADER.size:
-                sign, name_bytes, num_bytes, crc = _HEADER.unpack(header)
-                if num_bytes > LARGEST_ENTRY:
-                    break
-                raw_name, content = file.read(name_bytes), file.read(num_bytes)
-                is_whole = sign == _SIGN and len(content) == num_bytes
-                if not is_whole or zlib.crc32(content, zlib.crc32(raw_name)) != crc:
-                    break
-                name = raw_name.decode()
-                self.held[name] = Held.of(content)
-                self._places[name] = file.tell() - num_bytes
-                self._num_bytes = file.tell()
+        for name, content, end in _whole_records(self.path):
+            self.held[name] = Held.of(content)
+            self._places[name] = end - len(content)
+            self._num_bytes = end
         os.truncate(self.path, self._num_bytes)
+
+
+def read_held(path: Path) -> dict[str, Held]:
+    """Return what the spool at `path` holds, if there is one; nothing is written."""
+    if not path.exists():
+        return {}
+    return {name: Held.of(content) for name, content, _ in _whole_records(path)}
+
+
+def _whole_records(path: Path) -> Iterator[tuple[str, bytes, int]]:
+    """Yield each mask's name and bytes, and the place in the file where its record ends."""
+    with path.open("rb") as file:
+        while len(header := file.read(_HEADER.size)) == _HEADER.size:
+            sign, name_bytes, num_bytes, crc = _HEADER.unpack(header)
+            if num_bytes > LARGEST_ENTRY:
+                return
+            raw_name, content = file.read(name_bytes), file.read(num_bytes)
+            is_whole = sign == _SIGN and len(content) == num_bytes
+            if not is_whole or zlib.crc32(content, zlib.crc32(raw_name)) != crc:
+                return
+            yield raw_name.decode(), content, file.tell()
 
 
 def _write_all(descriptor: int, data: bytearray, place: int) -> None:

@@ -1,8 +1,10 @@
 """The tool as people run it, on a tiny synthetic release."""
 
+import dataclasses
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -13,10 +15,13 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from servers import NO_RANGES, Fault, always, serve
 
 from oiv5_d2.dataset import coco_file, masks
 from oiv5_d2.dataset.coco import coco_path, read_converted, verify
 from oiv5_d2.dataset.manifest import read_manifest
+from oiv5_d2.dataset.plan import ImageNeed, Plan, ZipNeed
+from oiv5_d2.dataset.ranges import ZipPlan
 from oiv5_d2.dataset.shards import read_mask_file
 from oiv5_d2.dataset.stages import locked
 from oiv5_d2.dataset.subset import load
@@ -247,6 +252,64 @@ def test_the_plan_counts_without_writing_and_agrees_with_what_is_then_done(
     again = tool.make_plan(prepared, lambda *_: None)
     assert all(done for _, done in again.stages)
     assert again.needs == plan.needs
+
+
+def test_after_a_run_that_was_cut_short_the_plan_is_what_is_left_and_the_run_does_it(
+    tool, prepared, tiny_release, tmp_path
+):
+    """Half of the zips and of the pictures are refused at first."""
+    is_open = False
+
+    def faults(query, chance):
+        is_refused = re.search("masks-[0-9].zip|/[89a-f][^/]*jpg", query.path) and not is_open
+        return Fault(403) if is_refused else None
+
+    with serve(tiny_release, faults) as server:
+        words = ["transfer.tries=1", "retry_failed=true"]
+        request = ask_for_folder(tool, tmp_path / "tiny", server.url, *words)
+        with pytest.raises(ValueError, match="could not be had"):
+            prepare(tool, dataclasses.replace(request, max_missing=0.0))
+        is_open = True
+        plan = tool.make_plan(request, lambda *_: None)
+        num_before = len(server.log)
+        prepare(tool, request)
+        asked = [line for line in server.log[num_before:] if line.method == "GET"]
+    assert plan.zips and {need.digit for need in plan.zips} <= set("0123456789")
+    came = sum(line.num_bytes for line in asked if line.path.endswith(".zip"))
+    # The directories came for the plan, and are kept.
+    assert came == plan.mask_bytes - sum(
+        need.directory_bytes for need in plan.zips if need.plan.by_range
+    )
+    pictures = [line for line in asked if line.path.endswith(".jpg")]
+    assert len(pictures) == sum(need.num_files for need in plan.images)
+    assert sum(line.num_bytes for line in pictures if line.status == 200) == plan.image_bytes
+    assert digests(request.data.dir / "masks") == digests(prepared.data.dir / "masks")
+    assert not tool.make_plan(request, lambda *_: None).zips
+
+
+def test_the_plan_knows_a_server_that_has_only_whole_files_to_give(tool, tiny_release, tmp_path):
+    with serve(tiny_release, always(NO_RANGES)) as server:
+        request = ask_for_folder(tool, tmp_path / "tiny", server.url, "transfer.pause_seconds=0.01")
+        plan = tool.make_plan(request, lambda *_: None)
+        num_before = len(server.log)
+        prepare(tool, request)
+        asked = [line for line in server.log[num_before:] if line.method == "GET"]
+    assert {need.why for need in plan.zips} == {"the server has only whole files to give"}
+    whole = [line for line in asked if line.path.endswith(".zip") and not line.range]
+    assert sum(line.num_bytes for line in whole) == plan.mask_bytes
+
+
+def test_the_disk_that_a_plan_asks_for_has_room_for_what_lies_there_for_a_while():
+    by_range = ZipPlan(True, 5, 0, 600, 2, 9000, "")
+    zips = (
+        ZipNeed("train", "0", 5, by_range, "", 50, 500),
+        ZipNeed("train", "1", 9, by_range._replace(by_range=False), "", 50, 8000),
+        ZipNeed("train", "2", 9, None, "it is not there"),
+    )
+    images = (ImageNeed("train", 7, 70_000, 7, 0),)
+    assert Plan((), (), images, zips).disk_bytes == 70_000 + 8500 + (8000 + 9000)
+    assert Plan((), (), images, zips, keeps_zips=True).disk_bytes == 70_000 + 8500 + 9000 + 8000
+    assert Plan((), (), images).disk_bytes == 70_000
 
 
 def test_an_unknown_class_gets_near_matches_and_nothing_is_left_behind(
