@@ -6,7 +6,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from oiv5_d2.dataset.central_directory import read_directory
+from oiv5_d2.dataset.mask_zips.central_directory import read_directory
 from oiv5_d2.dataset.stores import Answer, FolderStore, Get
 
 FOUR = {f"{number}.png": bytes([number]) * 50 * (number + 1) for number in range(4)}

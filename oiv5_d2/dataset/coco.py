@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from oiv5_d2.dataset import chunks, coco_file, masks
-from oiv5_d2.dataset.shards import read_mask_file
+from oiv5_d2.dataset.mask_zips.shards import read_mask_file
 from oiv5_d2.dataset.subset import Subset
 from oiv5_d2.dataset.workers import map_tasks
 from oiv5_d2.openimages.files import sha256

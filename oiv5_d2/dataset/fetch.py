@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from oiv5_d2.dataset.extraction import extract_masks
 from oiv5_d2.dataset.images import fetch_images
 from oiv5_d2.dataset.manifest import (
     IMAGE,
@@ -24,8 +23,9 @@ from oiv5_d2.dataset.manifest import (
     write_manifest,
     written_at,
 )
+from oiv5_d2.dataset.mask_zips.extraction import extract_masks
+from oiv5_d2.dataset.mask_zips.shards import shard_path
 from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Outcome
-from oiv5_d2.dataset.shards import shard_path
 from oiv5_d2.dataset.stores import Source, Store
 from oiv5_d2.dataset.subset import Subset
 from oiv5_d2.openimages import release

@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from oiv5_d2.dataset.extraction import held_masks
 from oiv5_d2.dataset.fetch import kept_zips_dir, list_files
 from oiv5_d2.dataset.manifest import IMAGE, MASK
-from oiv5_d2.dataset.mask_zips import MaskZip, lacking
+from oiv5_d2.dataset.mask_zips.extraction import held_masks
+from oiv5_d2.dataset.mask_zips.mask_zip import MaskZip, lacking
+from oiv5_d2.dataset.mask_zips.ranges import ZipPlan
+from oiv5_d2.dataset.mask_zips.shards import shard_path
+from oiv5_d2.dataset.mask_zips.spool import Held
 from oiv5_d2.dataset.preparation import load_subsets, open_buckets, select_subsets, stages
-from oiv5_d2.dataset.ranges import ZipPlan
 from oiv5_d2.dataset.request import Request
-from oiv5_d2.dataset.shards import shard_path
-from oiv5_d2.dataset.spool import Held
 from oiv5_d2.dataset.stages import Advance, Stage, is_done
 from oiv5_d2.dataset.stores import Head, Source, Store, is_remote
 from oiv5_d2.dataset.subset import Subset

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from oiv5_d2.dataset import masks
+from oiv5_d2.dataset.mask_zips.shards import read_mask_file
 from oiv5_d2.dataset.masks import Region, RelBox
 from oiv5_d2.dataset.pictures import Picture
-from oiv5_d2.dataset.shards import read_mask_file
 
 MISSING_MASK, UNREADABLE_MASK = "missing mask", "unreadable mask"
 EMPTY_MASK, VANISHED_MASK = "empty mask", "mask vanishes when resized"

@@ -8,8 +8,8 @@ import pandas as pd
 
 from oiv5_d2.dataset import objects, sampling
 from oiv5_d2.dataset.choice import Choice
-from oiv5_d2.dataset.table_sources import TableSource
-from oiv5_d2.dataset.tables import CREDITS, Tables
+from oiv5_d2.dataset.tables.sources import TableSource
+from oiv5_d2.dataset.tables.split_tables import CREDITS, Tables
 from oiv5_d2.dataset.verified import absences, verified_classes
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.classes import read_classes, read_hierarchy, roll_up

@@ -15,8 +15,8 @@ from oiv5_d2.dataset.choice import Choice, make_choice
 from oiv5_d2.dataset.recipe import count
 from oiv5_d2.dataset.selection import Wanted, choose_images, gather, read_wanted
 from oiv5_d2.dataset.stores import Store
-from oiv5_d2.dataset.table_sources import open_tables
-from oiv5_d2.dataset.tables import Tables
+from oiv5_d2.dataset.tables.sources import open_tables
+from oiv5_d2.dataset.tables.split_tables import Tables
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.files import whole_file
 from oiv5_d2.openimages.image_ids import ImageIds

@@ -8,7 +8,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from oiv5_d2.dataset import chunks, coco, coco_file, masks
-from oiv5_d2.dataset.shards import read_mask_file
+from oiv5_d2.dataset.mask_zips.shards import read_mask_file
 
 # pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")

@@ -20,9 +20,9 @@ from servers import NO_RANGES, Fault, always, serve
 from oiv5_d2.dataset import coco_file, masks
 from oiv5_d2.dataset.coco import coco_path, read_converted, verify
 from oiv5_d2.dataset.manifest import read_manifest
+from oiv5_d2.dataset.mask_zips.ranges import ZipPlan
+from oiv5_d2.dataset.mask_zips.shards import read_mask_file
 from oiv5_d2.dataset.plan import ImageNeed, Plan, ZipNeed
-from oiv5_d2.dataset.ranges import ZipPlan
-from oiv5_d2.dataset.shards import read_mask_file
 from oiv5_d2.dataset.stages import locked
 from oiv5_d2.dataset.subset import load
 from oiv5_d2.openimages import readers, release

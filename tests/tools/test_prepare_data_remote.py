@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from servers import Fault, serve, sometimes
 
-from oiv5_d2.dataset.central_directory import read_directory
 from oiv5_d2.dataset.manifest import read_manifest
+from oiv5_d2.dataset.mask_zips.central_directory import read_directory
 from oiv5_d2.dataset.stores import FolderStore
 from oiv5_d2.dataset.synthetic import write_release
 from oiv5_d2.openimages import release

@@ -1,0 +1,1 @@
+"""The release's CSV tables: read in place or while they arrive, filtered row by row."""

@@ -1,0 +1,271 @@
+"""The release's tables from a server: each comes once, and is filtered while it arrives.
+
+The two big tables are a gigabyte each, of which a subset wants a few per cent. What arrives lies
+under a temporary name until all of it was checked, so a run that was stopped goes on at the byte
+that it had. The wanted rows are kept as Parquet (`cached_rows`); the whole table is dropped, unless
+it shall be kept. Neither is used again without asking the server whether the table is still the
+same, as long as it answers.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, TypeVar
+
+import pandas as pd
+
+from oiv5_d2.dataset.stores import ChangedError, Head, Store, StoreError
+from oiv5_d2.dataset.stores.downloads import ARRIVING_PREFIX, Download
+from oiv5_d2.dataset.tables.cached_rows import (
+    Filter,
+    Origin,
+    read_origin,
+    read_rows,
+    rows_path,
+    write_rows,
+)
+from oiv5_d2.dataset.tables.originals import Original
+from oiv5_d2.dataset.tables.piece_stream import PieceStream
+from oiv5_d2.openimages.files import TalliedFile
+from oiv5_d2.openimages.readers import ByteStream
+from oiv5_d2.openimages.release import ReleaseFile
+
+logger = logging.getLogger(__name__)
+
+Reader = Callable[..., Iterator[pd.DataFrame]]
+"""One of `openimages.readers`."""
+Advance = Callable[[int], object]
+T = TypeVar("T")
+
+
+class _Rows(NamedTuple):
+    """Some rows of a table, and where they are kept."""
+
+    file: ReleaseFile
+    read: Reader
+    kept: Filter
+    path: Path
+
+    def write(self, stream: ByteStream, origin: Callable[[], Origin]) -> Origin:
+        """Filter them out of the table; see `cached_rows.write_rows`."""
+        keep = {} if self.kept.labels is None else {"LabelName": self.kept.labels}
+        frames = self.read(stream, columns=self.kept.columns, keep=keep)
+        return write_rows(self.path, frames, self.kept, origin)
+
+
+class ArrivingTables:
+    """A bucket on a server; see `sources.TableSource`.
+
+    Args:
+        store: the bucket.
+        tables_dir: keeps the wanted rows, and under ``original/`` whole files.
+        keep_originals: keep there not only the small files but the whole tables.
+    """
+
+    def __init__(self, store: Store, tables_dir: Path, keep_originals: bool) -> None:
+        self._store, self._tables_dir, self._keep_originals = store, tables_dir, keep_originals
+        self._heads: dict[str, Head] = {}
+        self._unreachable: StoreError | None = None
+        self._counted: set[str] = set()
+
+    def parse(self, file: ReleaseFile, parser: Callable[[Path], T]) -> tuple[T, dict[str, Any]]:
+        """Return what `parser` makes of a small file, and its fingerprint; see `TableSource`."""
+        original = Original(self._tables_dir, file.path)
+        origin = self._if_current(file, original.origin())
+        if origin is None or not original.is_unchanged(origin):
+            origin = self._fetch(file, original)
+        try:
+            return parser(original.path), origin.fingerprint()
+        except ValueError as error:
+            original.drop()
+            raise ValueError(str(error).replace(str(original.path), origin.url)) from error
+
+    def frames(
+        self,
+        read: Reader,
+        file: ReleaseFile,
+        columns: Sequence[str],
+        *,
+        labels: Iterable[str] | None,
+        image_ids: Iterable[str] | None,
+        advance: Advance,
+    ) -> Generator[pd.DataFrame, None, dict[str, Any]]:
+        """Yield the wanted rows; return the table's fingerprint; see `TableSource`.
+
+        Rows are kept by label, so that another choice of images needs no other download.
+        """
+        kept = Filter(tuple(columns), None if labels is None else tuple(sorted(set(labels))))
+        path = rows_path(self._tables_dir, self._url(file), kept)
+        if file.path in self._counted:
+            advance = _ignore
+        origin = self._if_current(file, read_origin(path))
+        if origin is None:
+            origin = self._filter(_Rows(file, read, kept, path), advance)
+        else:
+            advance(origin.num_bytes)
+            self._sweep(file, origin)
+        self._counted.add(file.path)
+        yield from read_rows(path, image_ids)
+        return origin.fingerprint()
+
+    def num_bytes_to_read(self, files: Iterable[ReleaseFile]) -> int:
+        """Return how many bytes arrive, or have arrived; each file counts once."""
+        return sum(self._num_bytes(file) for file in set(files))
+
+    def _num_bytes(self, file: ReleaseFile) -> int:
+        try:
+            return self._head(file).num_bytes
+        except StoreError:
+            stem = PurePosixPath(file.path).stem
+            for path in sorted(self._tables_dir.glob(f"{stem}-*.parquet")):
+                origin = read_origin(path)
+                if origin and origin.url == self._url(file):
+                    return origin.num_bytes
+            raise
+
+    def _url(self, file: ReleaseFile) -> str:
+        return f"{self._store.location}/{file.path}"
+
+    def _head(self, file: ReleaseFile) -> Head:
+        """Ask for a file's length and ETag, once; a server that gave no answer is left alone."""
+        if self._unreachable:
+            raise self._unreachable
+        if file.path not in self._heads:
+            try:
+                with _named(self._url(file)):
+                    self._heads[file.path] = self._store.head(file.path)
+            except StoreError as error:
+                self._unreachable = error
+                raise
+        return self._heads[file.path]
+
+    def _if_current(self, file: ReleaseFile, origin: Origin | None) -> Origin | None:
+        """Return the origin of what is here, or None where the server has another file by now."""
+        if origin is None or origin.url != self._url(file):
+            return None
+        was_reachable = self._unreachable is None
+        try:
+            head = self._head(file)
+        except StoreError as error:
+            if was_reachable:
+                logger.warning("%s. The tables that arrived earlier are used", error)
+            return origin
+        return origin if head == (origin.num_bytes, origin.etag) else None
+
+    def _fetch(self, file: ReleaseFile, original: Original) -> Origin:
+        """Fetch a small file whole."""
+        url, head = self._url(file), self._head(file)
+        with _named(url):
+            data = self._store.read(file.path)
+        if _is_released(file, head):
+            _check_md5(url, hashlib.md5(data, usedforsecurity=False).hexdigest(), file)
+        origin = Origin(url, head.etag, len(data), hashlib.sha256(data).hexdigest())
+        original.write(data, origin)
+        return origin
+
+    def _filter(self, rows: _Rows, advance: Advance) -> Origin:
+        """Write a table's rows, out of the whole one if it is here."""
+        original = Original(self._tables_dir, rows.file.path)
+        if origin := self._if_current(rows.file, original.origin()):
+            _filter_original(rows, original, origin, advance)
+            return origin
+        try:
+            return self._filter_arriving(rows, original, advance)
+        except ChangedError as error:
+            logger.warning("%s. It is fetched anew", error)
+            del self._heads[rows.file.path]
+            return self._filter_arriving(rows, original, _ignore)
+
+    def _filter_arriving(self, rows: _Rows, original: Original, advance: Advance) -> Origin:
+        """Write a table's rows while it arrives; drop it, or give it its name.
+
+        Killed at any moment, the next run finds what had arrived under one name or the other, or
+        the rows themselves.
+        """
+        file, url, head = rows.file, self._url(rows.file), self._head(rows.file)
+        with _named(url):
+            download = Download(self._store, file.path, original.path)
+
+        def arrived() -> Origin:
+            if stream.num_bytes != head.num_bytes:
+                download.discard()
+                came = f"{stream.num_bytes} bytes came of {head.num_bytes}"
+                raise ChangedError(f"{url}: {came}")
+            if is_released:
+                _check_md5(url, stream.md5(), file)
+            origin = Origin(url, head.etag, stream.num_bytes, stream.sha256())
+            if self._keep_originals:
+                original.drop()
+                original.note(origin)  # without the file it says nothing
+                download.finish()
+            return origin
+
+        is_released = _is_released(file, head)
+        with closing(_named_pieces(download, url)) as pieces:
+            stream = PieceStream(pieces, url, advance, with_md5=is_released)
+            try:
+                origin = rows.write(stream, arrived)
+            except ValueError:
+                download.discard()  # or every further run would go on with the damaged bytes
+                raise
+        if not self._keep_originals:
+            download.discard()
+        return origin
+
+    def _sweep(self, file: ReleaseFile, origin: Origin) -> None:
+        """Remove a whole table that a run left behind which was killed right after its rows."""
+        path = Original(self._tables_dir, file.path).path
+        for part in path.parent.glob(f"{ARRIVING_PREFIX}*-{path.name}"):
+            if part.stat().st_size == origin.num_bytes:
+                part.unlink()
+
+
+def _filter_original(rows: _Rows, original: Original, origin: Origin, advance: Advance) -> None:
+    with original.path.open("rb") as opened:
+        tallied = TalliedFile(opened, advance)
+
+        def unchanged() -> Origin:
+            if tallied.sha256() != origin.sha256:
+                raise ValueError(f"{original.path}: it is not what {origin.url} gave. Delete it")
+            return origin
+
+        rows.write(tallied, unchanged)
+
+
+def _named_pieces(download: Download, url: str) -> Generator[bytes, None, None]:
+    with _named(url, remedy=". What has arrived is kept: run the same command again"):
+        yield from download.pieces()
+
+
+@contextmanager
+def _named(url: str, remedy: str = "") -> Iterator[None]:
+    """Put the URL into what a store says, which names no file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{url}: this file of the release is not there. Is this the annotations' address?"
+        ) from None
+    except ChangedError as error:
+        raise ChangedError(f"{url}: {error}") from error
+    except StoreError as error:
+        raise StoreError(f"{url}: {error}{remedy}") from error
+
+
+def _is_released(file: ReleaseFile, head: Head) -> bool:
+    """Tell whether a file seems to be the real release's, not a mirror of a part of it."""
+    return file.md5 is not None and file.num_bytes == head.num_bytes
+
+
+def _check_md5(url: str, md5: str, file: ReleaseFile) -> None:
+    if md5 != file.md5:
+        raise ValueError(
+            f"{url}: its MD5 is {md5}, but the release's is {file.md5}: it is damaged. Run the same"
+            " command again to fetch it anew"
+        )
+
+
+def _ignore(num_bytes: int) -> None:
+    """Count no byte twice."""
