@@ -9,12 +9,20 @@ setuptools below 81 in ``pyproject.toml`` (``pkg_resources``), and all model key
 
 import importlib.util
 import sys
+import warnings
 from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+_OLD_WAYS: tuple[tuple[str, type[Warning]], ...] = (
+    ("`torch.jit.script` is deprecated", FutureWarning),  # modeling/box_regression.py
+    ("`torch.jit.script_method` is deprecated", FutureWarning),
+    ("torch.meshgrid: in an upcoming release", UserWarning),  # modeling/anchor_generator.py
+    ("The given NumPy array is not writable", UserWarning),  # data/detection_utils.py
+)
 
 
 class AbsentOperators(ModuleType):
@@ -65,6 +73,12 @@ def restore_old_names() -> None:
         np.int = int  # type: ignore[attr-defined]
 
 
+def silence_old_ways() -> None:
+    """Drop the warnings about v0.6's own code, at every start, which its users can not act on."""
+    for message, category in _OLD_WAYS:
+        warnings.filterwarnings("ignore", message, category)
+
+
 def let_processes_share_cpus() -> None:
     """Let several processes train on CPUs: v0.6 hands PyTorch a GPU's number in any case."""
     from detectron2.engine import defaults
@@ -75,3 +89,4 @@ def let_processes_share_cpus() -> None:
 
 stand_in_for_operators()
 restore_old_names()
+silence_old_ways()

@@ -44,3 +44,19 @@ def test_names_that_are_still_there_are_not_replaced():
     compat.restore_old_names()
     assert Image.LINEAR is linear
     assert np.int is integer
+
+
+def test_nothing_is_warned_of_when_a_model_is_built():
+    script = (
+        "from oiv5_d2.training import compat\n"
+        "import detectron2.modeling\n"
+        "from detectron2.modeling.anchor_generator import DefaultAnchorGenerator\n"
+        "from detectron2.structures import ImageList\n"
+        "import torch\n"
+        "anchors = DefaultAnchorGenerator(sizes=[[32]], aspect_ratios=[1.0], strides=[4])\n"
+        "anchors([torch.zeros(1, 1, 4, 4)])\n"
+        "import warnings; warnings.warn('heard', FutureWarning)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip().splitlines()[0].endswith("FutureWarning: heard")
