@@ -58,7 +58,18 @@ LONGER = Fault(extra_length=7)
 SHORTER = Fault(extra_length=-7)
 WRONG_PART = Fault(shift=1)
 SLOW = Fault(pause_seconds=0.5)
-PASSING = (RESET, CUT, NO_ANSWER, OVERLOADED, BUSY, Fault(500), NO_RANGES, LONGER, WRONG_PART)
+PASSING = (
+    RESET,
+    CUT,
+    NO_ANSWER,
+    OVERLOADED,
+    BUSY,
+    Fault(500),
+    NO_RANGES,
+    LONGER,
+    SHORTER,
+    WRONG_PART,
+)
 """Faults after which a right answer may follow."""
 
 

@@ -30,14 +30,14 @@ class FarStore:
         self.heads.append(key)
         return self._folder.head(key)
 
-    def read_many(self, gets):
+    def read_many(self, gets, check=None):
         for get in gets:
             self.gets.append(get)
             error = self.fail(get)
             if error:
                 yield Answer(get, b"", error)
             else:
-                yield from self._folder.read_many([get])
+                yield from self._folder.read_many([get], check)
 
     def stream(self, key, start=0, etag=""):
         self.gets.append(Get(key, start, start, etag))

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from oiv5_d2.dataset.checks import check_jpeg
 from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Known, Outcome, checksum
-from oiv5_d2.dataset.stores import Answer, Get, Store
+from oiv5_d2.dataset.stores import Answer, DamagedError, Get, Store
 from oiv5_d2.openimages.files import write_whole
 
 
@@ -50,8 +51,8 @@ def fetch_images(
                 advance(1, 0, 0)
 
     # Not in threads: they would wait for Python's lock longer than it takes to hash and write.
-    for answer in store.read_many(wanted()):
-        outcome = _keep(images_dir, full_decode, answer)
+    for answer in store.read_many(wanted(), partial(check_jpeg, full_decode=full_decode)):
+        outcome = _keep(images_dir, answer)
         outcomes.put(answer.get.key, outcome)
         advance(1, outcome.num_bytes, outcome.state != PRESENT)
 
@@ -94,16 +95,13 @@ def _look(path: str, known: Known | None, full_decode: bool) -> Outcome | None:
     return _present(path, data)
 
 
-def _keep(images_dir: Path, full_decode: bool, answer: Answer) -> Outcome:
+def _keep(images_dir: Path, answer: Answer) -> Outcome:
     path = f"{images_dir}/{answer.get.key}"
     if isinstance(answer.error, FileNotFoundError):
         return _refused(path, MISSING, "it is not in the release")
     if answer.error is not None:
-        return _refused(path, FAILED, str(answer.error))
-    try:
-        check_jpeg(answer.data, full_decode)
-    except ValueError as error:
-        return _refused(path, CORRUPT, str(error))
+        state = CORRUPT if isinstance(answer.error, DamagedError) else FAILED
+        return _refused(path, state, str(answer.error))
     write_whole(path, answer.data)
     return _present(path, answer.data)
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from servers import CUT, Fault, always, serve
+from servers import CUT, SHORTER, Fault, always, first, serve
 
 from oiv5_d2.dataset.images import fetch_images
 from oiv5_d2.dataset.outcomes import Known, checksum
@@ -84,6 +84,15 @@ def test_what_can_not_be_had_leaves_nothing_and_says_why(pictures, tmp_path, fau
     assert list((tmp_path / "train").iterdir()) == []
 
 
+def test_a_picture_that_was_damaged_on_its_way_is_asked_for_again(pictures, tmp_path):
+    folder, keys = pictures
+    with serve(folder, first(1, SHORTER)) as server:
+        outcomes = bring(server, keys[:2], tmp_path)
+    assert {outcome.state for outcome in outcomes.values()} == {"present"}
+    for key in keys[:2]:
+        assert (tmp_path / key).read_bytes() == (folder / key).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -112,8 +121,8 @@ def test_a_damaged_picture_is_refused_and_what_lay_there_is_gone(
 class SecondComesLast(FolderStore):
     """A folder whose second file comes after all others."""
 
-    def read_many(self, gets):
-        one, two, *others = super().read_many(gets)
+    def read_many(self, gets, check=None):
+        one, two, *others = super().read_many(gets, check)
         return iter([one, *others, two])
 
 

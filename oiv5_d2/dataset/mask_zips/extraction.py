@@ -34,7 +34,7 @@ class _Progress:
         self._advance = advance
         self._told: set[str] = set()
 
-    def tell(self, names: Iterable[str], num_bytes: int, bad: Collection[str]) -> None:
+    def tell(self, names: Iterable[str], num_bytes: int, bad: Collection[str] = ()) -> None:
         """Tell of masks that are finished, of bytes that came, and of which can not be had."""
         new = set(names) - self._told
         self._told |= new
@@ -136,8 +136,11 @@ def _bring(work: _Work) -> dict[str, Outcome]:
     key = work.zip.file.path
     try:
         with suppress(ChangedError):
-            return _take(work)
-        return _take(work)  # once, with what the zip has now; what is the same in both is held
+            bad = _take(work)
+            if not any(outcome.state == CORRUPT for outcome in bad.values()):
+                return bad
+        # Once more: with what the zip has now, or what may have been damaged on its way alone.
+        return _take(work)
     except FileNotFoundError:
         state, reason = MISSING, f"{key} is not in the release"
     except StoreError as error:
@@ -151,7 +154,7 @@ def _take(work: _Work) -> dict[str, Outcome]:
     """Read what is wanted and not held out of the zip; return what can not be had."""
     tell = work.progress.tell
     origin = work.zip.open(
-        work.wanted, work.held, bool(work.spool.held), lambda num_bytes: tell([], num_bytes, {})
+        work.wanted, work.held, bool(work.spool.held), lambda num_bytes: tell([], num_bytes)
     )
     entries, etag = origin.directory.entries, origin.directory.etag
     bad = {
@@ -166,7 +169,7 @@ def _take(work: _Work) -> dict[str, Outcome]:
         span = by_start[answer.get.start]
         bad_ones = _keep(work, span, answer)
         num_bytes = len(answer.data) if origin.store is work.zip.store else 0
-        tell([entry.name for entry in span.entries], num_bytes, bad_ones)
+        tell([entry.name for entry in span.entries if entry.name not in bad_ones], num_bytes)
         bad |= bad_ones
     return bad
 

@@ -6,6 +6,8 @@ from oiv5_d2.dataset.stores.locations import is_remote, open_source, open_store
 from oiv5_d2.dataset.stores.store import (
     Answer,
     ChangedError,
+    Check,
+    DamagedError,
     Get,
     Head,
     NoRangesError,
@@ -18,6 +20,8 @@ from oiv5_d2.dataset.stores.transfer import Transfer
 __all__ = [
     "Answer",
     "ChangedError",
+    "Check",
+    "DamagedError",
     "FolderStore",
     "Get",
     "Head",

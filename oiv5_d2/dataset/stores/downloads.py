@@ -100,13 +100,14 @@ class Download:
 
     def _arriving(self, start: int) -> Iterator[bytes]:
         """Yield what has not come, and never more than was said."""
-        if start == self.num_bytes:
-            return
-        for piece in self._store.stream(self._key, start, self._etag):
-            start += len(piece)
-            if start > self.num_bytes:
-                raise ChangedError(f"it has more than the {self.num_bytes} bytes it had before")
-            yield piece
+        before = -1
+        while before < start < self.num_bytes:  # an answer may announce fewer bytes than there are
+            before = start
+            for piece in self._store.stream(self._key, start, self._etag):
+                start += len(piece)
+                if start > self.num_bytes:
+                    raise ChangedError(f"it has more than the {self.num_bytes} bytes it had before")
+                yield piece
 
 
 def _md5() -> "hashlib._Hash":

@@ -9,7 +9,7 @@ import pycurl
 
 from oiv5_d2.dataset.stores.lanes import Lane
 from oiv5_d2.dataset.stores.replies import Reply, judge
-from oiv5_d2.dataset.stores.store import Head, StoreError
+from oiv5_d2.dataset.stores.store import Check, DamagedError, Head, StoreError
 from oiv5_d2.dataset.stores.tasks import Refusal, Task
 from oiv5_d2.dataset.stores.transfer import Transfer
 
@@ -44,12 +44,15 @@ class Exchange:
         self._waiting: list[tuple[float, int, Task]] = []  # until when; in which order they came
         self._num_waited = self._num_replies = self._num_under_way = 0
         self._hopeless: StoreError | None = None
+        self._check: Check | None = None
 
-    def run(self, tasks: Iterator[Task]) -> Iterator[Task]:
+    def run(self, tasks: Iterator[Task], check: Check | None = None) -> Iterator[Task]:
         """Carry out tasks; yield each when it is done, with its data, or head, or error.
 
-        What was asked next is on its way while the caller looks at a task that is done.
+        What was asked next is on its way while the caller looks at a task that is done. Data that
+        `check` refuses are asked for again.
         """
+        self._check = check
         done: list[Task] = []
         self._hopeless = None
         try:
@@ -193,13 +196,19 @@ class Exchange:
         else:
             reply = lane.reply(errno, message)
             if refusal := self._look(task, reply):
-                return self._refuse(task, refusal, reply)
+                return self._refuse(task, refusal, is_answered=reply.status > 0)
             if task.kind == "head":
                 task.head = Head(reply.length, task.etag)
-        task.num_tries += 1
-        task.data = lane.take_piece()
+        data = lane.take_piece()
         if task.num_wanted is not None:  # all of a file may have come for its beginning
-            task.data = task.data[: task.num_wanted]
+            data = data[: task.num_wanted]
+        if self._check:
+            try:
+                self._check(data)
+            except ValueError as error:
+                return self._refuse(task, Refusal(DamagedError(str(error)), may_pass=True))
+        task.num_tries += 1
+        task.data = data
         return True
 
     def _look(self, task: Task, reply: Reply) -> Refusal | None:
@@ -215,7 +224,7 @@ class Exchange:
         lane.take_piece()  # of a page that tells of an error: that is judged at its end
         return None, False
 
-    def _refuse(self, task: Task, refusal: Refusal, reply: Reply) -> bool:
+    def _refuse(self, task: Task, refusal: Refusal, is_answered: bool = True) -> bool:
         """Note that a try failed; return whether it was the last."""
         pause = task.refuse(refusal, self._transfer, self._chance)
         if pause is not None:
@@ -223,7 +232,7 @@ class Exchange:
             due = time.monotonic() + pause
             heapq.heappush(self._waiting, (due, self._num_waited, task))
             return False
-        if not reply.status and task.num_replies == self._num_replies:
+        if not is_answered and task.num_replies == self._num_replies:
             # In all its tries nobody else was answered either: the server is gone.
             self._hopeless = StoreError(str(task.error))
         return True

@@ -5,7 +5,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from oiv5_d2.dataset.stores.store import Answer, ChangedError, Get, Head, StoreError
+from oiv5_d2.dataset.stores.store import (
+    Answer,
+    ChangedError,
+    Check,
+    DamagedError,
+    Get,
+    Head,
+    StoreError,
+)
 
 _PIECE_BYTES = 1 << 20
 
@@ -45,13 +53,19 @@ class FolderStore:
             raise ChangedError(f"the file ends at byte {start + len(data)}, before {stop}")
         return data
 
-    def read_many(self, gets: Iterable[Get]) -> Iterator[Answer]:
+    def read_many(self, gets: Iterable[Get], check: Check | None = None) -> Iterator[Answer]:
         """Answer many requests, in their order; see `Store.read_many`."""
         for get in gets:
             try:
-                yield Answer(get, self.read(*get), None, get.etag)
+                data = self.read(*get)
+                if check:
+                    check(data)
             except OSError as error:
                 yield Answer(get, b"", error)
+            except ValueError as error:
+                yield Answer(get, b"", DamagedError(str(error)))
+            else:
+                yield Answer(get, data, None, get.etag)
 
     def head_many(self, keys: Iterable[str]) -> Iterator[tuple[str, Head | OSError]]:
         """Ask for many files' lengths and ETags, in their order; see `Store.head_many`."""

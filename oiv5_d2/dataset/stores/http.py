@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from urllib.parse import quote, urlsplit
 
 from oiv5_d2.dataset.stores.exchange import Exchange
-from oiv5_d2.dataset.stores.store import Answer, Get, Head, StoreError
+from oiv5_d2.dataset.stores.store import Answer, Check, Get, Head, StoreError
 from oiv5_d2.dataset.stores.tasks import Task
 from oiv5_d2.dataset.stores.transfer import Transfer
 
@@ -53,10 +53,10 @@ class HttpStore:
             raise answer.error
         return answer.data
 
-    def read_many(self, gets: Iterable[Get]) -> Iterator[Answer]:
+    def read_many(self, gets: Iterable[Get], check: Check | None = None) -> Iterator[Answer]:
         """Answer many requests, each once, as they are done; see `Store.read_many`."""
         with self._exchange() as exchange:
-            for task in exchange.run(map(self._task, gets)):
+            for task in exchange.run(map(self._task, gets), check):
                 yield Answer(task.get, task.data, task.error, task.etag, task.num_tries)
 
     def head_many(self, keys: Iterable[str]) -> Iterator[tuple[str, Head | OSError]]:

@@ -3,7 +3,7 @@
 A key is a file's name in its bucket: ``v5/train-masks/train-masks-0.zip``, ``train/<ImageID>.jpg``.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 
@@ -13,6 +13,10 @@ class StoreError(OSError):
 
 class ChangedError(StoreError):
     """The file is another one than the one that was asked for."""
+
+
+class DamagedError(StoreError):
+    """What came is not what it should be, by the check of whoever asked."""
 
 
 class NoRangesError(StoreError):
@@ -52,6 +56,11 @@ class Answer(NamedTuple):
     num_tries: int = 1
 
 
+Check = Callable[[bytes], object]
+"""Raises ValueError where bytes are not what they should be; the message says only what is wrong.
+"""
+
+
 class Store(Protocol):
     """One bucket. A store may be used by one thread at a time."""
 
@@ -77,8 +86,11 @@ class Store(Protocol):
         """
         ...
 
-    def read_many(self, gets: Iterable[Get]) -> Iterator[Answer]:
+    def read_many(self, gets: Iterable[Get], check: Check | None = None) -> Iterator[Answer]:
         """Answer many requests, each once, in the order in which they are done.
+
+        What `check` refuses is asked for again, as after any failure that may pass: it may have
+        been damaged on its way. A file that is damaged in the store gets a DamagedError.
 
         `gets` is drawn from only as far as there is room, so it may be endless. Nothing is raised
         for a file that can not be had: its answer says so. Closing the iterator drops what is

@@ -3,11 +3,12 @@
 import random
 from typing import NamedTuple
 
-from oiv5_d2.dataset.stores.store import Get, Head, NoRangesError
+from oiv5_d2.dataset.stores.store import DamagedError, Get, Head, NoRangesError
 from oiv5_d2.dataset.stores.transfer import Transfer
 
 _MIB = 1 << 20
 _MAX_IGNORED = 3  # ranges that were ignored: a server that can not will not
+_MAX_DAMAGED = 4  # more often hardly anything is damaged on its way: it is so in the store
 _SMALLEST_LIMIT = 64 << 10  # the pages that tell of errors fit, so that their connection lives on
 
 
@@ -34,9 +35,9 @@ class Task:
         kind: "read", "head" or "stream".
     """
 
-    __slots__ = ("data", "error", "etag", "get", "head", "is_plain", "kind", "num_file_bytes",
-                 "num_hops", "num_ignored", "num_replies", "num_tries", "place", "target",
-                 "url")  # fmt: skip
+    __slots__ = ("data", "error", "etag", "get", "head", "is_plain", "kind", "num_damaged",
+                 "num_file_bytes", "num_hops", "num_ignored", "num_replies", "num_tries", "place",
+                 "target", "url")  # fmt: skip
 
     def __init__(self, get: Get, url: str, kind: str = "read") -> None:
         self.get, self.kind = get, kind
@@ -46,7 +47,7 @@ class Task:
         self.data, self.etag = b"", ""
         self.head: Head | None = None
         self.error: OSError | None = None
-        self.num_tries = self.num_hops = self.num_ignored = 0
+        self.num_tries = self.num_hops = self.num_ignored = self.num_damaged = 0
         self.num_replies = 0
         """How often the server had answered anything at all when this was first asked."""
         self.place = get.start
@@ -88,8 +89,13 @@ class Task:
             return 0.0
         self.num_tries += 1
         self.num_ignored += isinstance(refusal.error, NoRangesError)
+        self.num_damaged += isinstance(refusal.error, DamagedError)
         self.target, self.num_hops = self.url, 0
-        is_last = self.num_tries >= transfer.tries or self.num_ignored >= _MAX_IGNORED
+        is_last = (
+            self.num_tries >= transfer.tries
+            or self.num_ignored >= _MAX_IGNORED
+            or self.num_damaged >= _MAX_DAMAGED
+        )
         if not refusal.may_pass or is_last:
             self.error = refusal.error
             if self.num_tries > 1 and refusal.may_pass:

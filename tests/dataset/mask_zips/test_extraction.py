@@ -311,6 +311,29 @@ def test_a_corrupt_mask_is_told_and_leaves_nothing(far, shard_path, change, reas
     assert not files_beside(shard_path)
 
 
+class DamagingStore(FarStore):
+    """The first part that is read of a zip's entries comes with other bytes."""
+
+    has_erred = False
+
+    def read_many(self, gets, check=None):
+        for answer in super().read_many(gets, check):
+            if answer.data.startswith(b"PK\3\4") and not self.has_erred:
+                self.has_erred = True
+                answer = answer._replace(data=answer.data[:-100] + bytes(100))
+            yield answer
+
+
+def test_a_mask_that_was_damaged_on_its_way_is_asked_for_again_and_no_other(near, shard_path):
+    store = DamagingStore(near.root)
+    wanted = [NAMES[0], NAMES[1], NAMES[2]]
+    assert states(extract(store, wanted, shard_path, mode="range")) == ["present"] * 3
+    assert store.has_erred
+    assert read_all(shard_path) == {name: MASKS[name] for name in wanted}
+    last, entry = store.gets[-1], parse(STORED).entries[NAMES[2]]
+    assert (last.start, last.stop) == (entry.start, entry.stop)
+
+
 def test_two_entries_of_one_name_are_refused(far, shard_path):
     other = NAMES[5].replace("5", "4")
     assert other == NAMES[4]

@@ -2,6 +2,7 @@ import hashlib
 import random
 
 import pytest
+from servers import SHORTER, serve
 from zip_files import FarStore
 
 from oiv5_d2.dataset.stores import ChangedError, StoreError
@@ -59,6 +60,15 @@ def test_a_file_that_came_whole_but_has_no_name_yet_is_not_asked_for(store, path
     store.gets.clear()
     assert bring(store, path, MD5) == CONTENT
     assert not store.gets
+
+
+def test_an_answer_that_announces_too_little_is_no_end(store, path, connect):
+    def faults(request, chance):
+        return SHORTER if request.method == "GET" and request.num_before < 2 else None
+
+    with serve(store.root, faults) as server:
+        assert bring(connect(server.url), path, MD5) == CONTENT
+    assert [line.range for line in server.log if line.method == "GET"] == ["", "bytes=5493-"]
 
 
 def test_an_error_keeps_what_came(store, path):

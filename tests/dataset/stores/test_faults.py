@@ -23,7 +23,7 @@ from servers import (
     sometimes,
 )
 
-from oiv5_d2.dataset.stores import ChangedError, Get, StoreError
+from oiv5_d2.dataset.stores import ChangedError, DamagedError, Get, StoreError
 
 SMALL = [f"small/{number}" for number in range(40)]
 SLOW = Fault(pause_seconds=0.05)
@@ -145,6 +145,33 @@ def test_what_passes_is_tried_again(bucket, connect, fault):
         store = connect(server.url)
         [answer] = store.read_many([Get("small/1", 10, 3010)])
         assert (answer.data, answer.error, answer.num_tries) == (data[10:3010], None, 3)
+
+
+def ends_as_any_of(bucket):
+    """Return a check by which a file is known that a server announced as shorter than it is."""
+    ends = {(bucket / key).read_bytes()[-9:] for key in SMALL}
+
+    def check(data):
+        if data[-9:] not in ends:
+            raise ValueError("it has no end")
+
+    return check
+
+
+def test_what_came_damaged_is_asked_for_again(bucket, connect):
+    with serve(bucket, first(2, SHORTER)) as server:
+        [answer] = connect(server.url).read_many([Get("small/1")], ends_as_any_of(bucket))
+    assert (answer.error, answer.num_tries) == (None, 3)
+    assert answer.data == (bucket / "small/1").read_bytes()
+
+
+def test_what_is_damaged_in_the_store_is_told_after_some_tries(bucket, connect):
+    with serve(bucket, always(SHORTER)) as server:
+        store = connect(server.url, tries=9)
+        [answer] = store.read_many([Get("small/1")], ends_as_any_of(bucket))
+    assert isinstance(answer.error, DamagedError) and not answer.data
+    assert str(answer.error) == "it has no end, 4 tries"
+    assert len(server.log) == 4
 
 
 def test_a_head_is_tried_again_and_needs_a_length(bucket, connect):
@@ -315,7 +342,8 @@ def test_the_deadline_ends_the_pauses_too(bucket, connect):
 def test_a_third_of_faults_loses_nothing_and_brings_nothing_wrong(bucket, connect):
     with serve(bucket, sometimes(0.33), seed=4) as server:
         store = connect(server.url, tries=12, connections=8)
-        answers = list(store.read_many(Get(key, start) for key in SMALL for start in (0, 1, 100)))
+        gets = (Get(key, start) for key in SMALL for start in (0, 1, 100))
+        answers = list(store.read_many(gets, ends_as_any_of(bucket)))
         assert len(answers) == 3 * len(SMALL)
         for answer in answers:
             assert answer.error is None
