@@ -190,7 +190,7 @@ class _Reply:
         self.num_sent = self.start = self.num_bytes = 0
         self.headers: dict[str, str] = {}
         self.body: bytes | None = None  # instead of the file
-        self.is_right = not fault.status
+        self.is_right = not (fault.status or fault.extra_length)
         is_inside = self.path.resolve().is_relative_to(server.folder)
         if fault.status:
             self._say(fault.status)

@@ -185,18 +185,14 @@ def show_plan(plan: Plan, request: Request) -> None:
     for table in summary.plan_tables(plan):
         draw(table)
     num_bytes = plan.image_bytes + plan.mask_bytes
-    if plan.images or plan.zips:
-        console.print(
-            f"To fetch: {summary.size(plan.image_bytes)} of pictures and"
-            f" {summary.size(plan.mask_bytes)} of masks, zip directories included"
-        )
+    for line in summary.to_fetch(plan):
+        console.print(f"To fetch: {line}", soft_wrap=True)
     if plan.seconds is not None and num_bytes:
-        how = "given" if request.rate else "measured now, over the zips' directories"
-        rate = f"{summary.size(plan.bytes_per_second)}/s ({how})"
+        rate = f"{summary.size(plan.bytes_per_second)}/s ({plan.rate_is})"
         console.print(f"That takes about {duration(plan.seconds)} at {rate}")
     elif num_bytes and is_remote(plan.locations[1]):
         console.print(
-            "For how long that takes, give rate=<bytes a second>: nothing was measured now"
+            "For how long that takes, give rate=<bytes a second>: there was nothing to measure by"
         )
     console.print(
         f"Disk of {request.data.dir}: {summary.size(plan.disk_bytes)} needed,"

@@ -4,6 +4,7 @@ The tables are read, because they say what is wanted; the mask zips' directories
 they say where each mask lies; pictures are asked for their size, some of them where they are many.
 """
 
+import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,10 +23,11 @@ from oiv5_d2.dataset.mask_zips.shards import shard_path
 from oiv5_d2.dataset.mask_zips.spool import Held
 from oiv5_d2.dataset.preparation import load_subsets, open_buckets, select_subsets, stages
 from oiv5_d2.dataset.request import Request
-from oiv5_d2.dataset.stages import Advance, Stage, is_done
+from oiv5_d2.dataset.stages import STAMPS, Advance, Stage, is_done
 from oiv5_d2.dataset.stores import Head, Source, Store, is_remote
 from oiv5_d2.dataset.subset import Subset
 from oiv5_d2.openimages import release
+from oiv5_d2.openimages.files import whole_file
 
 MAKERS = ("draw", "select", "fetch")  # whoever runs one of these runs all that follows
 SAMPLE = 200  # pictures of a split that a server is asked about; more say hardly more
@@ -92,9 +94,27 @@ class Plan:
     free_bytes: int = 0
     """On the disk of the data folder."""
     bytes_per_second: float | None = None
-    """As given, or as measured on the way; None where nothing came over a network."""
+    """None where nothing came over a network, now or for an earlier plan."""
+    rate_is: str = ""
+    """Where that rate comes from, for people."""
     keeps_zips: bool = False
     """Zips that are fetched whole stay."""
+
+    @property
+    def num_images(self) -> int:
+        """Pictures to fetch."""
+        return sum(need.num_files for need in self.images)
+
+    @property
+    def num_masks(self) -> int:
+        """Masks to fetch, of zips that can be read."""
+        return sum(need.num_wanted for need in self.zips if need.plan)
+
+    @property
+    def num_zip_requests(self) -> int:
+        """Requests that bring masks: one a range, and one a zip that comes whole."""
+        plans = [need.plan for need in self.zips if need.plan]
+        return sum(plan.num_requests if plan.by_range else 1 for plan in plans)
 
     @property
     def image_bytes(self) -> int:
@@ -152,11 +172,37 @@ def make_plan(request: Request, advance: Advance) -> Plan:
         zips = tuple(_zip_needs(masks, source.annotations, masks_dir, request.keep_zips))
         seconds = time.monotonic() - begin
         images = tuple(_image_needs(files[files["Kind"] == IMAGE], source, data.dir))
-    directory_bytes = sum(need.directory_bytes for need in zips)
-    rate = request.rate or (directory_bytes / seconds) or None
+    measured = sum(need.directory_bytes for need in zips) / seconds
     return Plan(
-        steps, needs, images, zips, data.buckets, _free_bytes(data.dir), rate, request.keep_zips
+        steps,
+        needs,
+        images,
+        zips,
+        data.buckets,
+        _free_bytes(data.dir),
+        *_rate(request, measured),
+        request.keep_zips,
     )
+
+
+def _rate(request: Request, measured: float) -> tuple[float | None, str]:
+    """Return how many bytes a second a plan counts with, and where that number comes from.
+
+    What was measured is kept for the next plan, which has no directories left to measure by.
+    """
+    path, location = request.data.dir / STAMPS / "rate.json", request.data.buckets[0]
+    if measured:
+        with whole_file(path) as part_path:
+            part_path.write_text(json.dumps({location: measured}) + "\n", encoding="utf-8")
+    if request.rate:
+        return request.rate, "given"
+    if measured:
+        return measured, "measured now, over the zips' directories"
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))[location]
+    except (FileNotFoundError, ValueError, KeyError):
+        return None, ""
+    return kept, "measured by an earlier plan, over the zips' directories"
 
 
 def _states(request: Request, steps: Iterable[Stage]) -> Iterable[tuple[str, bool]]:

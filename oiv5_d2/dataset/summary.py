@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from oiv5_d2.dataset.inspection import SIZES
+from oiv5_d2.dataset.mask_zips.ranges import ZipPlan
 from oiv5_d2.dataset.outcomes import PRESENT
 from oiv5_d2.dataset.plan import Plan
 
@@ -100,18 +101,30 @@ def _zip_needs(plan: Plan) -> Table:
         each = need.plan
         figures = (f"{each.num_wanted:,}", f"{each.num_absent:,}", size(each.zip_bytes))
         num_bytes = each.range_bytes if each.by_range else each.zip_bytes
-        way = f"{each.num_requests:,}" if each.by_range else "1"
-        rows.append((name, *figures, size(num_bytes), way, each.why))
-    columns = (
-        "mask zip",
-        "wanted",
-        "not in it",
-        "its bytes",
-        "to fetch",
-        "requests",
-        "how, and why",
-    )
+        rows.append((name, *figures, size(num_bytes), _way(each), each.why))
+    columns = ("mask zip", "wanted", "not in it", "its bytes", "to fetch", "how", "why")
     return Table(f"Mask zips at {plan.locations[0]}", columns, rows, words_at=len(columns) - 1)
+
+
+def _way(plan: ZipPlan) -> str:
+    if not plan.by_range:
+        return "whole"
+    return "1 range" if plan.num_requests == 1 else f"{plan.num_requests:,} ranges"
+
+
+def to_fetch(plan: Plan) -> list[str]:
+    """Return a line for each store, with files and bytes to fetch from it."""
+    lines = []
+    if plan.images:
+        about = "" if all(need.num_asked == need.num_files for need in plan.images) else "about "
+        num_bytes = about + size(plan.image_bytes)
+        lines.append(f"{plan.num_images:,} pictures, {num_bytes}, from {plan.locations[1]}")
+    if plan.zips:
+        masks = f"{plan.num_masks:,} masks out of {len(plan.zips):,} zips"
+        num_bytes = f"{size(plan.mask_bytes)} with the zips' directories"
+        how = f"in {plan.num_zip_requests:,} requests"
+        lines.append(f"{masks}, {num_bytes}, {how}, from {plan.locations[0]}")
+    return lines
 
 
 def size(num_bytes: float) -> str:

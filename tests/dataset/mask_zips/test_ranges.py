@@ -83,20 +83,21 @@ def directory_of(num_entries, entry_bytes=1700):
 
 
 @pytest.mark.parametrize(
-    ("num_entries", "step", "by_range", "why"),
+    ("num_entries", "step", "num_requests", "why"),
     [
-        (1000, 50, True, "34,000 of its 1,800,000 bytes are wanted, in 20 pieces"),
-        (1000, 2, True, "in 475 pieces"),
-        (20_000, 10, True, "in 1,989 pieces"),
-        (20_000, 2, False, "too many requests: "),
-        (1000, 1, False, "nearly all is wanted: "),
+        (1000, 50, 20, "34,000 of its 1,800,000 bytes are wanted"),
+        (1000, 2, 475, "850,000 of its"),
+        (20_000, 10, 1989, "3,400,000 of its"),
+        (20_000, 2, None, "too many requests (9,500): "),
+        (1000, 1, None, "nearly all is wanted: "),
     ],
 )
-def test_a_zip_is_fetched_whole_where_that_is_less_work(num_entries, step, by_range, why):
+def test_a_zip_is_fetched_whole_where_that_is_less_work(num_entries, step, num_requests, why):
     directory = directory_of(num_entries)
     wanted = list(directory.entries)[::step]
     plan = how(directory, [*wanted, "absent.png"])
-    assert plan.by_range == by_range
+    assert plan.by_range == (num_requests is not None)
+    assert num_requests in (None, plan.num_requests)
     assert why in plan.why
     assert (plan.num_wanted, plan.num_absent) == (len(wanted) + 1, 1)
     assert plan.zip_bytes == directory.num_bytes

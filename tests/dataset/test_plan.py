@@ -1,0 +1,174 @@
+"""A plan, and whether what follows keeps to it."""
+
+from dataclasses import replace
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from servers import NO_RANGES, Fault, always, serve
+
+from oiv5_d2.dataset import stages
+from oiv5_d2.dataset.mask_zips.ranges import ZipPlan
+from oiv5_d2.dataset.plan import ImageNeed, Plan, ZipNeed, make_plan
+from oiv5_d2.dataset.preparation import stages as stages_of
+from oiv5_d2.dataset.request import Request
+from oiv5_d2.dataset.synthetic import write_release
+from oiv5_d2.errors import CONFIG_DIR
+from oiv5_d2.openimages import release
+
+RARE = ["data.classes=[Traffic light]"]
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """Return a request for data out of a place, with other settings."""
+
+    def request(source, *words):
+        given = [f"data.source={source}", f"data.dir={tmp_path / 'data'}", "max_missing=0.5"]
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            run = compose("prepare", ["data=folder", *given, *words])
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Request), run))
+
+    return request
+
+
+def plan_of(request):
+    return make_plan(request, lambda num_bytes: None)
+
+
+def prepare(request, *names):
+    """Run some of the stages."""
+    for stage in stages_of(request):
+        if stage.name in names:
+            stages.run(stage, request.data.dir, lambda *news: None)
+
+
+def num_bytes_of(log, ending):
+    return sum(line.num_bytes for line in log if line.path.endswith(ending) and line.status < 400)
+
+
+@pytest.fixture(scope="module")
+def dense_release(tmp_path_factory):
+    """A release of one split whose pictures are many enough for zips of some length."""
+    root = tmp_path_factory.mktemp("dense") / "release"
+    write_release(root, {"train": 60}, (96, 128), 0, lambda _: None)
+    return root
+
+
+@pytest.mark.parametrize("words", [[], RARE, [*RARE, "data.id_prefixes=['0','1']"]])
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_what_comes_is_what_the_plan_says_to_the_byte(
+    dense_release, ask, words, is_whole, monkeypatch
+):
+    if is_whole:  # a whole zip may be as much more than what is wanted of it as it likes
+        monkeypatch.setattr("oiv5_d2.dataset.mask_zips.ranges.MOST_EXCESS", 1e9)
+    with serve(dense_release) as server:
+        request = ask(server.url, "data.splits=[train]", *words)
+        plan = plan_of(request)
+        assert num_bytes_of(server.log, ".jpg") == 0
+        num_planned = len(server.log)
+        prepare(request, "select", "fetch")
+        assert num_bytes_of(server.log, ".jpg") == plan.image_bytes > 0
+        directories = sum(need.directory_bytes for need in plan.zips) if is_whole else 0
+        assert num_bytes_of(server.log, ".zip") == plan.mask_bytes + directories > 0
+        asked = [
+            line
+            for line in server.log[num_planned:]
+            if line.method == "GET" and line.path.endswith(".zip")
+        ]
+        assert len(asked) == plan.num_zip_requests
+        for need in plan.zips:
+            assert need.plan.by_range != is_whole
+            ranges = [bool(line.range) for line in asked if f"-{need.digit}.zip" in line.path]
+            assert ranges == ([True] * need.plan.num_requests if need.plan.by_range else [False])
+
+
+def test_a_server_without_ranges_is_planned_with_whole_zips(dense_release, ask):
+    with serve(dense_release, always(NO_RANGES)) as server:
+        request = ask(server.url, "data.splits=[train]", "transfer.pause_seconds=0.01")
+        plan = plan_of(request)
+        assert {need.why for need in plan.zips} == {"the server has only whole files to give"}
+        server.log.clear()
+        prepare(request, "select", "fetch")
+        came = [line for line in server.log if line.path.endswith(".zip") and not line.range]
+        assert sum(line.num_bytes for line in came) == plan.mask_bytes
+
+
+def test_what_is_here_is_not_planned_again(dense_release, ask):
+    with serve(dense_release) as server:
+        request = ask(server.url, "data.splits=[train]")
+        first = plan_of(request)
+        prepare(request, "select", "fetch")
+        assert dict(plan_of(request).stages)["fetch"]
+        for path in sorted((request.data.dir / "images" / "train").iterdir())[:7]:
+            path.unlink()
+        (request.data.dir / "masks" / "train-masks-0.zip").unlink()
+        again = plan_of(request)
+    (images,) = again.images
+    assert (images.num_files, images.num_asked) == (7 + first.images[0].num_absent,) * 2
+    assert [need.digit for need in again.zips] == ["0"]
+
+
+def test_a_picture_and_a_zip_that_are_not_there_are_told(dense_release, ask):
+    plan = plan_of(ask(dense_release, "data.splits=[train]"))
+    assert plan.bytes_per_second is None  # a folder has no rate
+    with serve(dense_release) as server:
+        path = f"{release.ANNOTATIONS_DIR}/{release.mask_zip('train', '0').path}"
+        absent = f"{release.IMAGES_DIR}/train/"
+        server.faults = lambda request, chance: (
+            Fault(404) if request.path == path or request.path.startswith(absent) else None
+        )
+        plan = plan_of(ask(server.url, "data.splits=[train]"))
+    (images,) = plan.images
+    assert images.num_absent == images.num_asked == images.num_files
+    by_digit = {need.digit: need for need in plan.zips}
+    assert (by_digit["0"].plan, by_digit["0"].why) == (None, "it is not there")
+    assert by_digit["1"].plan is not None
+
+
+def test_a_rate_is_given_or_measured_or_kept_from_an_earlier_plan(dense_release, ask):
+    with serve(dense_release) as server:
+        first = plan_of(ask(server.url, "data.splits=[train]"))
+        again = plan_of(ask(server.url, "data.splits=[train]"))
+        given = plan_of(ask(server.url, "data.splits=[train]", "rate=1000"))
+    assert first.rate_is.startswith("measured now")
+    assert again.rate_is.startswith("measured by an earlier plan")
+    assert again.bytes_per_second == first.bytes_per_second > 0
+    assert (given.rate_is, given.bytes_per_second) == ("given", 1000)
+    assert given.seconds == (given.image_bytes + given.mask_bytes) / 1000
+    with serve(dense_release) as other:  # another server's rate is no measure of this one's
+        plan = plan_of(ask(other.url, "data.splits=[train]"))
+    assert (plan.bytes_per_second, plan.seconds, plan.rate_is) == (None, None, "")
+
+
+def test_many_pictures_are_asked_about_in_a_sample(dense_release, ask, monkeypatch):
+    monkeypatch.setattr("oiv5_d2.dataset.plan.SAMPLE", 20)
+    with serve(dense_release) as server:
+        sampled = plan_of(ask(server.url, "data.splits=[train]"))
+        num_asked = sum(line.path.endswith(".jpg") for line in server.log)
+    (images,) = sampled.images
+    assert num_asked == images.num_asked <= 20 < images.num_files
+    (exact,) = plan_of(ask(dense_release, "data.splits=[train]")).images
+    assert images.num_bytes == pytest.approx(exact.num_bytes, rel=0.3)
+
+
+def test_disk_counts_what_lies_there_twice_on_the_way():
+    by_range = ZipPlan(True, 5, 0, 600, 2, 9_000, "")
+    whole = ZipPlan(False, 9, 0, 0, 0, 9_000, "")
+    zips = (
+        ZipNeed("train", "0", 5, by_range, "", 0, 500),
+        ZipNeed("train", "1", 9, whole, "", 0, 8_000),
+    )
+    plan = Plan((), images=(ImageNeed("train", 2, 70, 2, 0),), zips=zips)
+    assert plan.image_bytes + plan.mask_bytes == 70 + 600 + 9_000
+    assert plan.disk_bytes == 70 + 8_500 + (8_000 + 9_000)
+    assert replace(plan, keeps_zips=True).disk_bytes == 70 + 8_500 + 9_000 + 8_000
+
+
+def test_a_release_that_is_still_to_be_drawn_has_no_needs(tmp_path):
+    words = ["data=mini", f"data.dir={tmp_path / 'mini'}"]
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        run = compose("prepare", words)
+    plan = plan_of(OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Request), run)))
+    assert not plan.needs and not any(done for _, done in plan.stages)
+    assert not (tmp_path / "mini").exists()

@@ -1,0 +1,58 @@
+"""What a plan says to people."""
+
+import pytest
+
+from oiv5_d2.dataset import summary
+from oiv5_d2.dataset.mask_zips.ranges import ZipPlan
+from oiv5_d2.dataset.plan import ImageNeed, Need, Plan, ZipNeed
+
+BY_RANGE = ZipPlan(True, 1_500, 3, 600_000, 20, 9_000_000, "600 of 9,000 bytes are wanted")
+ONE_RANGE = BY_RANGE._replace(num_requests=1)
+WHOLE = ZipPlan(False, 9, 0, 0, 0, 9_000, "nearly all is wanted")
+PLAN = Plan(
+    (),
+    needs=(Need("train", 2_000, 1_509, {"Car": 1_200}, {"Car": 1_509}, 7),),
+    images=(ImageNeed("test", 10, 1_000, 10, 0), ImageNeed("train", 2_000, 70_000_000, 200, 4)),
+    zips=(
+        ZipNeed("train", "0", 1_500, BY_RANGE, BY_RANGE.why),
+        ZipNeed("train", "1", 9, WHOLE, WHOLE.why),
+        ZipNeed("train", "2", 1_500, ONE_RANGE, ONE_RANGE.why),
+        ZipNeed("train", "3", 5, None, "it is not there"),
+    ),
+    locations=("https://masks", "s3://pictures"),
+)
+
+
+def test_every_zip_is_told_with_how_and_why():
+    wanted, pictures, zips = summary.plan_tables(PLAN)
+    assert wanted.rows == [("train", "2,000", "1,509", "1,509 on 1,200", "7")]
+    assert pictures.rows == [
+        ("test", "10", "1.0 kB", "all", "0"),
+        ("train", "2,000", "about 70.0 MB", "200", "4"),
+    ]
+    assert zips.columns[-2:] == ("how", "why")
+    assert [row[-2:] for row in zips.rows] == [
+        ("20 ranges", BY_RANGE.why),
+        ("whole", WHOLE.why),
+        ("1 range", ONE_RANGE.why),
+        ("-", "it is not there"),
+    ]
+    assert all(len(row) == len(zips.columns) for row in zips.rows)
+
+
+def test_files_and_bytes_are_told_by_store():
+    pictures, masks = summary.to_fetch(PLAN)
+    assert pictures == "2,010 pictures, about 70.0 MB, from s3://pictures"
+    assert masks == (
+        "3,009 masks out of 4 zips, 1.2 MB with the zips' directories, in 22 requests,"
+        " from https://masks"
+    )
+    assert summary.to_fetch(Plan(())) == []
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "said"),
+    [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (2_340_000, "2.3 MB"), (5e12, "5000.0 GB")],
+)
+def test_sizes_are_told_in_the_unit_that_people_read(num_bytes, said):
+    assert summary.size(num_bytes) == said
