@@ -37,6 +37,8 @@ class Fault(NamedTuple):
     is_unframed: bool = False
     """No length is announced: the body ends with the connection."""
     ignores_range: bool = False
+    part_status: int = 206
+    """Of a part of the file."""
     shift: int = 0
     """By how many bytes the part that is sent lies behind the one that was asked for."""
     etag: str = ""

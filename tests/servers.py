@@ -227,7 +227,7 @@ class _Reply:
             self._say(416)
             self.headers["Content-Range"] = f"bytes */{told.st_size}"
             return
-        self.status, self.start, self.num_bytes = 206, start, stop - start
+        self.status, self.start, self.num_bytes = self.fault.part_status, start, stop - start
         self.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{told.st_size}"
         self.is_right = not self.fault.shift
 

@@ -9,6 +9,7 @@ import pycurl
 
 from oiv5_d2.dataset.stores.lanes import Lane
 from oiv5_d2.dataset.stores.replies import Reply, judge
+from oiv5_d2.dataset.stores.signature import Signature
 from oiv5_d2.dataset.stores.store import Check, DamagedError, Head, StoreError
 from oiv5_d2.dataset.stores.tasks import Refusal, Task
 from oiv5_d2.dataset.stores.transfer import Transfer
@@ -27,10 +28,13 @@ class Exchange:
     Args:
         transfer: the settings.
         chance: draws the pauses before another try.
+        signature: signs every request; None for none.
     """
 
-    def __init__(self, transfer: Transfer, chance: random.Random) -> None:
-        self._transfer, self._chance = transfer, chance
+    def __init__(
+        self, transfer: Transfer, chance: random.Random, signature: Signature | None = None
+    ) -> None:
+        self._transfer, self._chance, self._signature = transfer, chance, signature
         cap = transfer.pace.max_bytes_per_second
         self._is_capped = cap is not None
         self._max_lanes = transfer.connections
@@ -137,7 +141,7 @@ class Exchange:
     def _begin(self, task: Task) -> Lane:
         if not task.num_tries:
             task.num_replies = self._num_replies
-        lane = self._idle.pop() if self._idle else Lane(self._transfer)
+        lane = self._idle.pop() if self._idle else Lane(self._transfer, self._signature)
         lane.begin(task)
         self._busy[lane.curl] = lane
         self._num_under_way += task.num_wanted or 0

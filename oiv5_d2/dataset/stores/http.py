@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from urllib.parse import quote, urlsplit
 
 from oiv5_d2.dataset.stores.exchange import Exchange
+from oiv5_d2.dataset.stores.signature import Signature
 from oiv5_d2.dataset.stores.store import Answer, Check, Get, Head, StoreError
 from oiv5_d2.dataset.stores.tasks import Task
 from oiv5_d2.dataset.stores.transfer import Transfer
@@ -21,21 +22,30 @@ class HttpStore:
 
     What may pass is tried again, after pauses: time-outs, connections that are cut, too few bytes,
     the statuses 408, 425, 429 and most from 500 on. Connections are kept and used again. No
-    credentials, cookies or proxies are taken from the environment or from files, none are sent.
+    cookies or proxies are taken from the environment or from files, and no credentials but those
+    given here.
 
     Args:
         base_url: the bucket's address, ``http://`` or ``https://``.
         transfer: the settings; stores that share one share its cap and its deadline.
         seed: of the pauses.
+        signature: signs every request; None for none.
 
     Raises:
         ValueError: `base_url` is no such address, or holds a password.
     """
 
-    def __init__(self, base_url: str, transfer: Transfer, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        transfer: Transfer,
+        seed: int | None = None,
+        signature: Signature | None = None,
+    ) -> None:
         self.location = _checked(base_url)
         self._transfer = transfer
         self._chance = random.Random(seed)
+        self._signature = signature
         self._exchanges: list[Exchange] = []  # those not in use
         _ = transfer.deadline  # from now on
 
@@ -102,9 +112,10 @@ class HttpStore:
     @contextmanager
     def _exchange(self) -> Iterator[Exchange]:
         """Lend an exchange: two iterators may be under way, but not over the same one."""
-        exchange = (
-            self._exchanges.pop() if self._exchanges else Exchange(self._transfer, self._chance)
-        )
+        if self._exchanges:
+            exchange = self._exchanges.pop()
+        else:
+            exchange = Exchange(self._transfer, self._chance, self._signature)
         try:
             yield exchange
         finally:
@@ -121,7 +132,7 @@ def _checked(url: str) -> str:
         raise ValueError(f"'{url}' is no address of a bucket: give http(s)://host[:port]/path")
     if "@" in parts.netloc:
         raise ValueError(
-            f"the address of {parts.hostname} holds a user's name or password: credentials are"
-            " never sent, give it without"
+            f"the address of {parts.hostname} holds a user's name or password, which is never"
+            " sent: give it without"
         )
     return url.rstrip("/")

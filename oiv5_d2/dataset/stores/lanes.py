@@ -8,6 +8,7 @@ from typing import Any
 import pycurl
 
 from oiv5_d2.dataset.stores.replies import Reply
+from oiv5_d2.dataset.stores.signature import Signature
 from oiv5_d2.dataset.stores.tasks import Task
 from oiv5_d2.dataset.stores.transfer import Transfer
 
@@ -23,7 +24,7 @@ class Lane:
     call, and a wait for Python's lock where there are other threads.
     """
 
-    def __init__(self, transfer: Transfer) -> None:
+    def __init__(self, transfer: Transfer, signature: Signature | None) -> None:
         self.task: Task
         self.curl = pycurl.Curl()
         self.chunks: list[bytes] = []
@@ -31,7 +32,9 @@ class Lane:
         self._transfer = transfer
         self._is_shaped = True
         self._num_weighed = 0
-        for option, value in _options(transfer).items():
+        self._headers = signature.headers() if signature else []
+        options = _options(transfer) | (signature.options() if signature else {})
+        for option, value in options.items():
             self.curl.setopt(option, value)
         self.curl.setopt(pycurl.WRITEFUNCTION, self.chunks.append)
 
@@ -84,7 +87,7 @@ class Lane:
 
     def _shape(self, task: Task) -> None:
         """Set what differs from the request for a whole file, which most tasks are."""
-        get, headers = task.get, []
+        get, headers = task.get, list(self._headers)
         if get.start or get.stop is not None:
             headers.append(f"Range: bytes={get.start}-{'' if get.stop is None else get.stop - 1}")
         if get.etag and not get.etag.startswith("W/"):  # HTTP lets a weak one match nothing
@@ -116,7 +119,7 @@ def _last_headers(lines: list[bytes]) -> dict[str, str]:
 
 
 def _options(transfer: Transfer) -> dict[int, Any]:
-    """Return what holds for all requests. Nothing comes from the environment or from ~/.netrc."""
+    """Return what holds for all requests. Nothing comes from ~/.netrc or ~/.curlrc."""
     cap = transfer.pace.max_bytes_per_second
     return {
         pycurl.NOSIGNAL: True,  # there are other threads

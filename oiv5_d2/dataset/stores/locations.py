@@ -5,6 +5,7 @@ from urllib.parse import unquote
 
 from oiv5_d2.dataset.stores.folder import FolderStore
 from oiv5_d2.dataset.stores.http import HttpStore
+from oiv5_d2.dataset.stores.signature import read_signature
 from oiv5_d2.dataset.stores.store import Source, Store
 from oiv5_d2.dataset.stores.transfer import Transfer
 
@@ -22,12 +23,14 @@ def open_store(location: str, transfer: Transfer) -> Store:
 
     Args:
         location: a folder, ``file:///folder``, ``http(s)://host/path`` or ``s3://bucket/prefix``.
-            A bucket of S3 is read as anybody may read it, unsigned, from `transfer.s3_endpoint`.
+            A bucket of S3 is read from `transfer.s3_endpoint`, as everybody may read it, unless
+            `transfer.sign_s3` is set.
         transfer: the settings of remote stores.
 
     Raises:
         FileNotFoundError: the folder is not there.
-        ValueError: the location is of no such kind, or holds a password.
+        ValueError: the location is of no such kind, or holds a password; or a request is to be
+            signed and there is no key.
     """
     if "://" not in location:
         return FolderStore(Path(location))
@@ -35,7 +38,9 @@ def open_store(location: str, transfer: Transfer) -> Store:
     if scheme.lower() == "s3":
         if not rest.strip("/"):
             raise ValueError(f"'{location}' names no bucket: give s3://bucket/prefix")
-        return HttpStore(f"{transfer.s3_endpoint.rstrip('/')}/{rest}", transfer)
+        signature = read_signature(transfer.s3_region) if transfer.sign_s3 else None
+        url = f"{transfer.s3_endpoint.rstrip('/')}/{rest}"
+        return HttpStore(url, transfer, signature=signature)
     if scheme.lower() == "file":
         return FolderStore(Path(unquote(rest.removeprefix("localhost"))))
     if scheme.lower() not in _REMOTE:

@@ -62,7 +62,8 @@ def judge(task: Task, reply: Reply, transfer: Transfer) -> Refusal | None:
 def _judge_success(task: Task, reply: Reply) -> Refusal | None:
     if task.get.start == 0 and task.get.stop is None:
         return _judge_whole(task, reply)
-    if reply.status == 206:
+    # Some servers send the part and say 200 (rclone's S3); one that ignores ranges tells no place.
+    if reply.status == 206 or (reply.status == 200 and "content-range" in reply.headers):
         return _judge_part(task, reply)
     return _judge_whole_for_part(task, reply)
 

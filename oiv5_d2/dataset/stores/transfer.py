@@ -40,6 +40,11 @@ class Transfer:
     """To other hosts and from https to http too."""
     s3_endpoint: str = "https://s3.amazonaws.com"
     """What ``s3://`` stands for."""
+    sign_s3: bool = False
+    """Sign requests to ``s3://`` with the environment's ``AWS_ACCESS_KEY_ID`` and
+    ``AWS_SECRET_ACCESS_KEY``; otherwise buckets are read as everybody may read them."""
+    s3_region: str = "us-east-1"
+    """Of a signed bucket."""
     proxy: str = ""
     """The URL of a proxy; "" for none, whatever the environment says."""
     ca_file: str = ""
@@ -52,6 +57,11 @@ class Transfer:
         if self.connections > _MOST_CONNECTIONS:
             raise ValueError(
                 f"transfer.connections={self.connections}: {_MOST_CONNECTIONS} at most"
+            )
+        if self.sign_s3 and self.follow_redirects:
+            raise ValueError(
+                "transfer.follow_redirects=true: not with transfer.sign_s3, another host is not to"
+                " get what is signed for yours. Set one of them"
             )
         for name in ("pause_seconds", "connect_seconds", "request_seconds", "stalled_seconds"):
             if getattr(self, name) <= 0:

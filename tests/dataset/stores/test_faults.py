@@ -99,6 +99,25 @@ def test_a_server_without_ranges_gives_the_beginning_of_a_file_that_is_not_much_
             store.read("small/1", 0, 6000)
 
 
+def test_a_part_that_is_sent_as_if_it_were_all_will_do_if_its_place_is_told(bucket, connect):
+    data = (bucket / "big.bin").read_bytes()
+    chance = random.Random(0)
+
+    def cut_at_first(request, _):
+        return Fault(
+            part_status=200, num_bytes=chance.randrange(900_000) if chance.random() < 0.5 else None
+        )
+
+    with serve(bucket, always(Fault(part_status=200))) as server:
+        store = connect(server.url)
+        assert store.read("big.bin", 2_000_000, 2_000_010) == data[2_000_000:2_000_010]
+        server.faults = cut_at_first
+        assert b"".join(store.stream("big.bin", 7)) == data[7:]
+    with serve(bucket, always(WRONG_PART._replace(part_status=200))) as server:
+        with pytest.raises(StoreError, match="not the wanted ones"):
+            connect(server.url).read("big.bin", 5, 9)
+
+
 def test_a_long_file_is_not_fetched_because_a_range_was_ignored(tmp_path, connect):
     """It is refused at its headers: little more than what fits into the network's buffers comes."""
     with (tmp_path / "long").open("wb") as file:

@@ -42,7 +42,7 @@ def test_what_is_asked_over_a_network_is_known():
         ("s3://", ValueError, "'s3://' names no bucket: give s3://bucket/prefix"),
         ("http://", ValueError, "'http://' is no address of a bucket"),
         ("http://[", ValueError, r"'http://\[' is no address of a bucket"),
-        ("http://me:secret@a/b", ValueError, "credentials are never sent"),
+        ("http://me:secret@a/b", ValueError, "never sent: give it without"),
     ],
 )
 def test_a_location_that_is_none_is_refused_in_one_line(location, error, message):
