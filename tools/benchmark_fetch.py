@@ -9,6 +9,7 @@ memory never used take twice as long. A server or a command that is not installe
 """
 
 import argparse
+import asyncio
 import hashlib
 import itertools
 import os
@@ -174,6 +175,7 @@ def show_rates(
         ours: (fetch, len(keys)),
         bare: (read, len(keys)),
         alone: (check_and_write, len(keys)),
+        "obstore, writing nothing": (read_with_obstore, len(keys)),
         f"boto3, {NUM_THREADS} threads": (fetch_with_boto3, arguments.boto3_files),
     }
     if shutil.which("wrk"):
@@ -305,6 +307,31 @@ def load(keys: list[str], to_dir: Path) -> int:
     command = ["wrk", "-t1", "-c32", "-d3s", "-s", script_path, ENDPOINT]
     said = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
     return int(said.split(" requests in ")[0].split()[-1])
+
+
+def read_with_obstore(keys: list[str], to_dir: Path) -> int:
+    """Read and forget, as `read` does, by obstore (Rust) under asyncio."""
+    from obstore.store import S3Store
+
+    store = S3Store(
+        BUCKET,
+        endpoint=ENDPOINT,
+        region="us-east-1",
+        skip_signature=True,
+        client_options={"allow_http": True},
+    )
+
+    async def read_some(own_keys: list[str]) -> None:
+        for key in own_keys:
+            answer = await store.get_async(key)
+            await answer.bytes_async()
+
+    async def read_all() -> None:
+        number = Transfer().connections
+        await asyncio.gather(*(read_some(keys[first::number]) for first in range(number)))
+
+    asyncio.run(read_all())
+    return len(keys)
 
 
 def fetch_with_boto3(keys: list[str], to_dir: Path) -> int:
