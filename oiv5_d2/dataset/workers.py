@@ -2,12 +2,14 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection
+from contextlib import contextmanager
+from multiprocessing import connection, forkserver
 from typing import TypeVar
 
 Task = TypeVar("Task")
@@ -29,6 +31,8 @@ def map_tasks(
     Raises:
         ValueError: there is less than one worker.
         OSError: a process was killed from outside, mostly for want of memory.
+        KeyboardInterrupt: Ctrl-C, once the tasks under way are finished. The processes do not hear
+            it themselves.
     """
     if num_workers < 1:
         raise ValueError(f"workers must be at least 1, not {num_workers}")
@@ -39,6 +43,7 @@ def map_tasks(
     # server imports once for all workers, and none inherits the lock of the data folder.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", function.__module__])
+    _start_server()
     pool = ProcessPoolExecutor(num_workers, context, initializer=_end_with_parent)
     try:
         yield from _in_order(pool, function, tasks, num_workers * TASKS_AHEAD)
@@ -59,11 +64,33 @@ def _in_order(
 ) -> Iterator[Result]:
     waiting: deque[Future[Result]] = deque()
     for task in tasks:
-        waiting.append(pool.submit(function, task))
+        with _ctrl_c_held_back():  # a process that is being started would find its parent gone
+            waiting.append(pool.submit(function, task))
         if len(waiting) >= num_ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+def _start_server() -> None:
+    """Start the server that forks, deaf to Ctrl-C as all that it forks will be."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:

@@ -158,6 +158,7 @@ def test_disk_counts_what_lies_there_twice_on_the_way():
     zips = (
         ZipNeed("train", "0", 5, by_range, "", 0, 500),
         ZipNeed("train", "1", 9, whole, "", 0, 8_000),
+        ZipNeed("train", "2", 9, None, "it is not there"),
     )
     plan = Plan((), images=(ImageNeed("train", 2, 70, 2, 0),), zips=zips)
     assert plan.image_bytes + plan.mask_bytes == 70 + 600 + 9_000

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
+import os
 import re
 import shutil
 import signal
@@ -15,14 +16,12 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from servers import NO_RANGES, Fault, always, serve
+from servers import Fault, serve
 
 from oiv5_d2.dataset import coco_file, masks
 from oiv5_d2.dataset.coco import coco_path, read_converted, verify
 from oiv5_d2.dataset.manifest import read_manifest
-from oiv5_d2.dataset.mask_zips.ranges import ZipPlan
 from oiv5_d2.dataset.mask_zips.shards import read_mask_file
-from oiv5_d2.dataset.plan import ImageNeed, Plan, ZipNeed
 from oiv5_d2.dataset.stages import locked
 from oiv5_d2.dataset.subset import load
 from oiv5_d2.openimages import readers, release
@@ -287,31 +286,6 @@ def test_after_a_run_that_was_cut_short_the_plan_is_what_is_left_and_the_run_doe
     assert not tool.make_plan(request, lambda *_: None).zips
 
 
-def test_the_plan_knows_a_server_that_has_only_whole_files_to_give(tool, tiny_release, tmp_path):
-    with serve(tiny_release, always(NO_RANGES)) as server:
-        request = ask_for_folder(tool, tmp_path / "tiny", server.url, "transfer.pause_seconds=0.01")
-        plan = tool.make_plan(request, lambda *_: None)
-        num_before = len(server.log)
-        prepare(tool, request)
-        asked = [line for line in server.log[num_before:] if line.method == "GET"]
-    assert {need.why for need in plan.zips} == {"the server has only whole files to give"}
-    whole = [line for line in asked if line.path.endswith(".zip") and not line.range]
-    assert sum(line.num_bytes for line in whole) == plan.mask_bytes
-
-
-def test_the_disk_that_a_plan_asks_for_has_room_for_what_lies_there_for_a_while():
-    by_range = ZipPlan(True, 5, 0, 600, 2, 9000, "")
-    zips = (
-        ZipNeed("train", "0", 5, by_range, "", 50, 500),
-        ZipNeed("train", "1", 9, by_range._replace(by_range=False), "", 50, 8000),
-        ZipNeed("train", "2", 9, None, "it is not there"),
-    )
-    images = (ImageNeed("train", 7, 70_000, 7, 0),)
-    assert Plan((), (), images, zips).disk_bytes == 70_000 + 8500 + (8000 + 9000)
-    assert Plan((), (), images, zips, keeps_zips=True).disk_bytes == 70_000 + 8500 + 9000 + 8000
-    assert Plan((), (), images).disk_bytes == 70_000
-
-
 def test_an_unknown_class_gets_near_matches_and_nothing_is_left_behind(
     tool, tiny_release, tmp_path
 ):
@@ -467,6 +441,32 @@ def test_a_run_killed_in_its_stages_ends_with_the_same_bytes(prepared, tiny_rele
     ]
     assert count_kills(tmp_path, tiny_release, moments) >= 1
     assert digests(data_dir) == digests(prepared.data.dir)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.5])
+def test_ctrl_c_while_several_processes_work_is_one_line(tmp_path, seconds):
+    """A terminal sends it to all of them."""
+    words = ["data=mini", "data.dir=mini", "workers=2", "data.synthetic.num_images.train=3000"]
+    process = subprocess.Popen(
+        [sys.executable, str(TOOL), *words],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests in the background has Ctrl-C switched off, and so would the tool.
+        preexec_fn=lambda: (os.setsid(), signal.signal(signal.SIGINT, signal.SIG_DFL)),
+    )
+    while not (tmp_path / "mini").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert (process.returncode, said) == (130, "stopped: the same command goes on from here\n")
+    with pytest.raises(ProcessLookupError):  # nobody is left
+        for _ in range(100):
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
 
 
 def after(seconds):

@@ -12,9 +12,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +22,7 @@ import numpy as np
 from oiv5_d2.dataset.synthetic.annotations import MIDS, SEGMENTED, Annotated, Plan, annotate
 from oiv5_d2.dataset.synthetic.scenery.cast import BILLBOARD, CROWD
 from oiv5_d2.dataset.synthetic.scenes import SMALLEST, draw_scene
+from oiv5_d2.dataset.workers import map_tasks
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.release import ReleaseFile
 
@@ -34,6 +33,7 @@ ENTITY = "/m/0bl9f"  # the root of the tree; it has no display name
 SEGMENTED_TXT = "v5/classes-segmentation.txt"
 ZIP_DATE = (2019, 5, 1, 0, 0, 0)  # not the clock's: same input, same bytes
 FEW = 24  # pictures: below it, starting processes takes longer than drawing
+PLANS_A_TASK = 8
 
 
 class Oddity(NamedTuple):
@@ -173,9 +173,14 @@ def _draw_all(plans: Sequence[Plan], workers: int | None) -> Iterator[Annotated]
     if workers == 1:
         yield from map(draw, plans)
         return
-    # Spawned, not forked: the caller may have started threads.
-    with ProcessPoolExecutor(workers, get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
-        yield from pool.map(draw, plans, chunksize=8)
+    tasks = [plans[first : first + PLANS_A_TASK] for first in range(0, len(plans), PLANS_A_TASK)]
+    for drawn in map_tasks(_draw_some, tasks, workers):
+        yield from drawn
+
+
+def _draw_some(plans: Sequence[Plan]) -> list[Annotated]:
+    cv2.setNumThreads(1)  # there is a process for every core
+    return [draw(plan) for plan in plans]
 
 
 def _counted(drawn: Iterable[Annotated], advance: Callable[[int], object]) -> Iterator[Annotated]:
