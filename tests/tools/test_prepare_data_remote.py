@@ -1,6 +1,7 @@
 """The tool on a release that is served, by servers that keep to the rules and by others."""
 
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from nginx import serve_by_nginx
 from servers import Fault, serve, sometimes
 
 from oiv5_d2.dataset.manifest import read_manifest
@@ -189,6 +191,23 @@ def test_an_s3_bucket_serves_as_well(clean, tiny_release, tmp_path, monkeypatch)
     finally:
         server.stop()
     assert made(tmp_path / "data") == made(clean)
+
+
+def test_real_pictures_come_from_nginx_with_the_same_bytes_as_from_a_folder(
+    street_mirror, tmp_path
+):
+    for name in ("near", "far", "nginx"):
+        (tmp_path / name).mkdir()
+    assert run_tool(tmp_path / "near", street_mirror).returncode == 0
+    with serve_by_nginx(street_mirror, tmp_path / "nginx") as url:
+        done = run_tool(tmp_path / "far", url)
+        assert done.returncode == 0, done.stderr
+    assert made(tmp_path / "far" / "data") == made(tmp_path / "near" / "data")
+    asked = (tmp_path / "nginx" / "access").read_text()
+    rows = read_manifest(tmp_path / "far" / "data" / "manifest.csv").query("Kind == 'image'")
+    wanted = {f"/{release.IMAGES_DIR}/{row.Split}/{row.Path}" for row in rows.itertuples()}
+    pictures = re.findall('"GET ([^ ]*jpg) HTTP/1.1" 200', asked)
+    assert sorted(pictures) == sorted(wanted)
 
 
 @pytest.mark.slow

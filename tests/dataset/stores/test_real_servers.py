@@ -1,44 +1,15 @@
 """Servers that other people wrote: nginx, and moto's S3."""
 
-import socket
-import subprocess
-import time
-from pathlib import Path
-
 import pytest
+from nginx import serve_by_nginx
 
 from oiv5_d2.dataset.stores import ChangedError, Get, StoreError, Transfer, open_store
-
-NGINX = Path("/usr/sbin/nginx")
-NGINX_CONFIG = """
-daemon off; master_process off; pid {folder}/pid; error_log {folder}/errors;
-events {{ }}
-http {{
-  access_log {folder}/access; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi; keepalive_requests 10;
-  server {{ listen 127.0.0.1:{port}; root {root}; }}
-}}
-"""
 
 
 @pytest.fixture
 def nginx(bucket, tmp_path):
-    if not NGINX.exists():
-        pytest.skip("there is no nginx")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    config = tmp_path / "nginx.conf"
-    config.write_text(NGINX_CONFIG.format(folder=tmp_path, port=port, root=bucket))
-    process = subprocess.Popen([NGINX, "-c", config, "-e", tmp_path / "errors"])
-    for _ in range(100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait()
+    with serve_by_nginx(bucket, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture
