@@ -217,7 +217,7 @@ class _Reply:
         self.status, self.num_bytes = 200, told.st_size
         match = _RANGE.fullmatch(self.request.headers.get("range", ""))
         if match is None or self.fault.ignores_range:
-            self.is_right = match is None
+            self.is_right &= match is None
             return
         begin, last = match.groups()
         start = int(begin) if begin else max(0, told.st_size - int(last))
@@ -229,7 +229,7 @@ class _Reply:
             return
         self.status, self.start, self.num_bytes = self.fault.part_status, start, stop - start
         self.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{told.st_size}"
-        self.is_right = not self.fault.shift
+        self.is_right &= not self.fault.shift
 
     def send(self, connection: socket.socket, over: threading.Event) -> None:
         if self.fault.garbage is not None:

@@ -10,13 +10,14 @@ same, as long as it answers.
 import hashlib
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
-from oiv5_d2.dataset.stores import ChangedError, Head, Store, StoreError
+from oiv5_d2.dataset.stores import ChangedError, DamagedError, Get, Head, Store, StoreError
 from oiv5_d2.dataset.stores.downloads import ARRIVING_PREFIX, Download
 from oiv5_d2.dataset.tables.cached_rows import (
     Filter,
@@ -38,6 +39,8 @@ Reader = Callable[..., Iterator[pd.DataFrame]]
 """One of `openimages.readers`."""
 Advance = Callable[[int], object]
 T = TypeVar("T")
+
+_TRIES = 3  # at a small file that is not as long as was told
 
 
 class _Rows(NamedTuple):
@@ -156,14 +159,30 @@ class ArrivingTables:
 
     def _fetch(self, file: ReleaseFile, original: Original) -> Origin:
         """Fetch a small file whole."""
-        url, head = self._url(file), self._head(file)
+        url = self._url(file)
         with _named(url):
-            data = self._store.read(file.path)
+            head, data = self._read(file)
         if _is_released(file, head):
             _check_md5(url, hashlib.md5(data, usedforsecurity=False).hexdigest(), file)
         origin = Origin(url, head.etag, len(data), hashlib.sha256(data).hexdigest())
         original.write(data, origin)
         return origin
+
+    def _read(self, file: ReleaseFile) -> tuple[Head, bytes]:
+        """Read a small file; where it is not as long as was told, either may have been wrong."""
+        for _ in range(_TRIES - 1):
+            with suppress(DamagedError):
+                return self._read_once(file)
+            del self._heads[file.path]
+        return self._read_once(file)
+
+    def _read_once(self, file: ReleaseFile) -> tuple[Head, bytes]:
+        head = self._head(file)
+        check = partial(_check_length, num_bytes=head.num_bytes)
+        [answer] = self._store.read_many([Get(file.path)], check)
+        if answer.error:
+            raise answer.error
+        return head, answer.data
 
     def _filter(self, rows: _Rows, advance: Advance) -> Origin:
         """Write a table's rows, out of the whole one if it is here."""
@@ -257,6 +276,11 @@ def _named(url: str, remedy: str = "") -> Iterator[None]:
 def _is_released(file: ReleaseFile, head: Head) -> bool:
     """Tell whether a file seems to be the real release's, not a mirror of a part of it."""
     return file.md5 is not None and file.num_bytes == head.num_bytes
+
+
+def _check_length(data: bytes, num_bytes: int) -> None:
+    if len(data) != num_bytes:
+        raise ValueError(f"{len(data)} bytes came of {num_bytes}")
 
 
 def _check_md5(url: str, md5: str, file: ReleaseFile) -> None:

@@ -5,13 +5,14 @@ import sys
 
 import pandas as pd
 import pytest
-from servers import serve
+from servers import SHORTER, serve
 
-from oiv5_d2.dataset.stores import ChangedError, FolderStore
+from oiv5_d2.dataset.stores import ChangedError, FolderStore, HttpStore, Transfer
 from oiv5_d2.dataset.tables.arrivals import ArrivingTables
 from oiv5_d2.dataset.tables.sources import FolderTables
 from oiv5_d2.openimages import readers, release
 from oiv5_d2.openimages.classes import read_classes, read_hierarchy
+from oiv5_d2.openimages.files import sha256
 
 # A bucket in a folder, taken for one far away: what a server does with it is tested further below.
 
@@ -37,9 +38,9 @@ class CountingStore(FolderStore):
         self.asked.append(key)
         yield from super().stream(key, start, etag)
 
-    def read(self, key):
+    def read(self, key, *part):
         self.asked.append(key)
-        return super().read(key)
+        return super().read(key, *part)
 
 
 def open_arriving(bucket_dir, tables_dir, keep_originals=False):
@@ -257,6 +258,24 @@ def test_a_small_file_that_was_changed_here_is_fetched_again(bucket_dir, tables_
     kept = tables_dir / "original" / release.CLASS_CSV.path
     kept.write_bytes(kept.read_bytes().replace(b"Car", b"Cat"))
     assert open_arriving(bucket_dir, tables_dir).parse(release.CLASS_CSV, read_classes) == first
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_small_file_whose_length_is_told_wrong_once_comes_whole(bucket_dir, tables_dir, method):
+    told = []
+
+    def faults(request, chance):
+        told.append(request.method)
+        return SHORTER if request.method == method and told.count(method) == 1 else None
+
+    with serve(bucket_dir, faults) as server:
+        store = HttpStore(server.url, Transfer(pause_seconds=0.01))
+        source = ArrivingTables(store, tables_dir, False)
+        found, fingerprint = source.parse(release.CLASS_CSV, read_classes)
+        store.close()
+    path = bucket_dir / release.CLASS_CSV.path
+    assert found == read_classes(path)
+    assert fingerprint == {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 @pytest.mark.parametrize("file", [release.CLASS_CSV, release.HIERARCHY_JSON])
