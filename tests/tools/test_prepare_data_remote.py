@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from nginx import serve_by_nginx
+from real_servers import serve_by_nginx
 from servers import Fault, serve, sometimes
 
 from oiv5_d2.dataset.manifest import read_manifest

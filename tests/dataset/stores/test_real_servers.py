@@ -1,7 +1,7 @@
 """Servers that other people wrote: nginx, and moto's S3."""
 
 import pytest
-from nginx import serve_by_nginx
+from real_servers import serve_by_nginx
 
 from oiv5_d2.dataset.stores import ChangedError, Get, StoreError, Transfer, open_store
 

@@ -3,13 +3,9 @@
 import hashlib
 import hmac
 import re
-import shutil
-import socket
-import subprocess
-import time
-from urllib.parse import urlsplit
 
 import pytest
+from real_servers import serve_by_rclone
 from servers import Fault, first, serve
 
 from oiv5_d2.dataset.stores import Get, StoreError, Transfer, open_store
@@ -112,22 +108,7 @@ def test_a_secret_is_not_shown():
 
 @pytest.mark.usefixtures("key")
 def test_a_server_that_checks_signatures_gives_its_files(bucket, monkeypatch):
-    rclone = shutil.which("rclone")
-    if rclone is None:
-        pytest.skip("there is no rclone")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    command = [rclone, "--config=", "serve", "s3", bucket, f"--addr={urlsplit(url).netloc}"]
-    process = subprocess.Popen(
-        [*command, f"--auth-key={KEY_ID},{SECRET}"], stderr=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
+    with serve_by_rclone(bucket, KEY_ID, SECRET) as url:
         store = open_signed(url)
         data = (bucket / "small" / "1").read_bytes()
         assert store.read("1") == data
@@ -137,6 +118,3 @@ def test_a_server_that_checks_signatures_gives_its_files(bucket, monkeypatch):
             open_signed(url).read("1")
         with pytest.raises(StoreError, match="the server says 400"):
             open_store("s3://small", Transfer(s3_endpoint=url)).read("1")
-    finally:
-        process.terminate()
-        process.wait()
