@@ -172,16 +172,17 @@ def make_plan(request: Request, advance: Advance) -> Plan:
         zips = tuple(_zip_needs(masks, source.annotations, masks_dir, request.keep_zips))
         seconds = time.monotonic() - begin
         images = tuple(_image_needs(files[files["Kind"] == IMAGE], source, data.dir))
-    measured = sum(need.directory_bytes for need in zips) / seconds
+    rate, rate_is = _rate(request, sum(need.directory_bytes for need in zips) / seconds)
     return Plan(
-        steps,
-        needs,
-        images,
-        zips,
-        data.buckets,
-        _free_bytes(data.dir),
-        *_rate(request, measured),
-        request.keep_zips,
+        stages=steps,
+        needs=needs,
+        images=images,
+        zips=zips,
+        locations=data.buckets,
+        free_bytes=_free_bytes(data.dir),
+        bytes_per_second=rate,
+        rate_is=rate_is,
+        keeps_zips=request.keep_zips,
     )
 
 

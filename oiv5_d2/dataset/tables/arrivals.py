@@ -29,6 +29,7 @@ from oiv5_d2.dataset.tables.cached_rows import (
 )
 from oiv5_d2.dataset.tables.originals import Original
 from oiv5_d2.dataset.tables.piece_stream import PieceStream
+from oiv5_d2.openimages import release
 from oiv5_d2.openimages.files import TalliedFile
 from oiv5_d2.openimages.readers import ByteStream
 from oiv5_d2.openimages.release import ReleaseFile
@@ -162,7 +163,7 @@ class ArrivingTables:
         url = self._url(file)
         with _named(url):
             head, data = self._read(file)
-        if _is_released(file, head):
+        if self._is_released(file, head):
             _check_md5(url, hashlib.md5(data, usedforsecurity=False).hexdigest(), file)
         origin = Origin(url, head.etag, len(data), hashlib.sha256(data).hexdigest())
         original.write(data, origin)
@@ -221,7 +222,7 @@ class ArrivingTables:
                 download.finish()
             return origin
 
-        is_released = _is_released(file, head)
+        is_released = self._is_released(file, head)
         with closing(_named_pieces(download, url)) as pieces:
             stream = PieceStream(pieces, url, advance, with_md5=is_released)
             try:
@@ -232,6 +233,19 @@ class ArrivingTables:
         if not self._keep_originals:
             download.discard()
         return origin
+
+    def _is_released(self, file: ReleaseFile, head: Head) -> bool:
+        """Tell whether a file seems to be the real release's, not a mirror of a part of it."""
+        is_as_long = file.num_bytes == head.num_bytes
+        if self._url(file) == f"{release.ANNOTATIONS_URL}{file.path}" and not is_as_long:
+            logger.warning(
+                "%s has %d bytes, and the release's had %d: its MD5 can not be checked. What a"
+                " subset was made of stands in its recipe",
+                self._url(file),
+                head.num_bytes,
+                file.num_bytes,
+            )
+        return file.md5 is not None and is_as_long
 
     def _sweep(self, file: ReleaseFile, origin: Origin) -> None:
         """Remove a whole table that a run left behind which was killed right after its rows."""
@@ -271,11 +285,6 @@ def _named(url: str, remedy: str = "") -> Iterator[None]:
         raise ChangedError(f"{url}: {error}") from error
     except StoreError as error:
         raise StoreError(f"{url}: {error}{remedy}") from error
-
-
-def _is_released(file: ReleaseFile, head: Head) -> bool:
-    """Tell whether a file seems to be the real release's, not a mirror of a part of it."""
-    return file.md5 is not None and file.num_bytes == head.num_bytes
 
 
 def _check_length(data: bytes, num_bytes: int) -> None:

@@ -350,6 +350,16 @@ def test_a_small_file_as_long_as_the_releases_has_its_md5_too(bucket_dir, tables
     assert names(tables_dir) == []
 
 
+def test_the_releases_own_server_is_not_expected_to_have_another_file(
+    bucket_dir, tables_dir, monkeypatch, caplog
+):
+    monkeypatch.setattr(release, "ANNOTATIONS_URL", f"{bucket_dir}/")
+    num_bytes = (bucket_dir / BOXES.path).stat().st_size
+    take(open_arriving(bucket_dir, tables_dir), num_bytes=num_bytes + 1, md5="0" * 32)
+    (line,) = caplog.messages
+    assert f"has {num_bytes} bytes, and the release's had {num_bytes + 1}" in line
+
+
 # --- Memory --------------------------------------------------------------------------------------
 
 MEASURE = """
