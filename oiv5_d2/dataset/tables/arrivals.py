@@ -236,6 +236,8 @@ class ArrivingTables:
 
     def _is_released(self, file: ReleaseFile, head: Head) -> bool:
         """Tell whether a file seems to be the real release's, not a mirror of a part of it."""
+        if file.num_bytes is None or file.md5 is None:
+            return False
         is_as_long = file.num_bytes == head.num_bytes
         if self._url(file) == f"{release.ANNOTATIONS_URL}{file.path}" and not is_as_long:
             logger.warning(
@@ -245,7 +247,7 @@ class ArrivingTables:
                 head.num_bytes,
                 file.num_bytes,
             )
-        return file.md5 is not None and is_as_long
+        return is_as_long
 
     def _sweep(self, file: ReleaseFile, origin: Origin) -> None:
         """Remove a whole table that a run left behind which was killed right after its rows."""
