@@ -141,7 +141,7 @@ class MaskZip:
             advance(max(0, len(piece) - num_resumed))
             num_resumed = max(0, num_resumed - len(piece))
         # A mirror of a part of the release has other zips of the same names.
-        is_real = download.num_bytes == self.file.num_bytes
+        is_real = download.head.num_bytes == self.file.num_bytes
         download.finish(self.file.md5 if is_real else None)
 
 

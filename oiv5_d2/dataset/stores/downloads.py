@@ -30,15 +30,15 @@ class Download:
     """
 
     def __init__(self, store: Store, key: str, path: Path) -> None:
-        head = store.head(key)
-        self.num_bytes, self._etag = head
+        self.head = store.head(key)
+        """The file's length, mended where it turns out to have been told wrong, and ETag."""
         self._store, self._key, self._path = store, key, path
-        about = "\n".join([store.location, key, head.etag, str(head.num_bytes)])
+        about = "\n".join([store.location, key, self.head.etag or str(self.head.num_bytes)])
         fingerprint = hashlib.sha256(about.encode()).hexdigest()[:12]
         self._part = path.with_name(f"{ARRIVING_PREFIX}{fingerprint}-{path.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         for other in _arrivals(path):
-            if other != self._part or other.stat().st_size > self.num_bytes:
+            if other != self._part or not self._can_have(other.stat().st_size):
                 other.unlink()
         self.num_resumed = self._part.stat().st_size if self._part.exists() else 0
         """How many bytes came in earlier runs."""
@@ -86,9 +86,9 @@ class Download:
             os.fsync(file.fileno())
             # Read again rather than hashed on its way: most files have no MD5 to be compared with.
             found = None if md5 is None else hashlib.file_digest(file, _md5).hexdigest()
-        if num_bytes != self.num_bytes:
+        if num_bytes != self.head.num_bytes:
             self.discard()
-            raise ValueError(f"it was cut short at {num_bytes} of {self.num_bytes} bytes")
+            raise ValueError(f"it was cut short at {num_bytes} of {self.head.num_bytes} bytes")
         if found != md5:
             self.discard()
             raise ValueError(f"its MD5 is {found}, and the release's is {md5}")
@@ -101,13 +101,30 @@ class Download:
     def _arriving(self, start: int) -> Iterator[bytes]:
         """Yield what has not come, and never more than was said."""
         before = -1
-        while before < start < self.num_bytes:  # an answer may announce fewer bytes than there are
+        while before < start < self.head.num_bytes:  # an answer may announce too few bytes
             before = start
-            for piece in self._store.stream(self._key, start, self._etag):
+            for piece in self._store.stream(self._key, start, self.head.etag):
                 start += len(piece)
-                if start > self.num_bytes:
-                    raise ChangedError(f"it has more than the {self.num_bytes} bytes it had before")
+                if not self._can_have(start):
+                    num_bytes = self.head.num_bytes
+                    raise ChangedError(f"it has more than the {num_bytes} bytes it had before")
                 yield piece
+        if start < self.head.num_bytes:
+            self._look_again()
+
+    def _can_have(self, num_bytes: int) -> bool:
+        """Tell whether the file is so long; if need be, ask again how long it is."""
+        if num_bytes > self.head.num_bytes:
+            self._look_again()
+        return num_bytes <= self.head.num_bytes
+
+    def _look_again(self) -> None:
+        """Ask anew how long the file is, if it can be told that it is the same one."""
+        head = self._store.head(self._key)
+        if head.etag != self.head.etag:
+            raise ChangedError("the file is another one than before")
+        if head.etag:
+            self.head = head
 
 
 def _md5() -> "hashlib._Hash":

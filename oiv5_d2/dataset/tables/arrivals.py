@@ -156,7 +156,7 @@ class ArrivingTables:
             if was_reachable:
                 logger.warning("%s. The tables that arrived earlier are used", error)
             return origin
-        return origin if head == (origin.num_bytes, origin.etag) else None
+        return origin if _is_same(head, origin) else None
 
     def _fetch(self, file: ReleaseFile, original: Original) -> Origin:
         """Fetch a small file whole."""
@@ -195,7 +195,7 @@ class ArrivingTables:
             return self._filter_arriving(rows, original, advance)
         except ChangedError as error:
             logger.warning("%s. It is fetched anew", error)
-            del self._heads[rows.file.path]
+            self._heads.pop(rows.file.path, None)
             return self._filter_arriving(rows, original, _ignore)
 
     def _filter_arriving(self, rows: _Rows, original: Original, advance: Advance) -> Origin:
@@ -204,16 +204,17 @@ class ArrivingTables:
         Killed at any moment, the next run finds what had arrived under one name or the other, or
         the rows themselves.
         """
-        file, url, head = rows.file, self._url(rows.file), self._head(rows.file)
+        file, url = rows.file, self._url(rows.file)
         with _named(url):
             download = Download(self._store, file.path, original.path)
 
         def arrived() -> Origin:
+            head = self._heads[file.path] = download.head
             if stream.num_bytes != head.num_bytes:
                 download.discard()
                 came = f"{stream.num_bytes} bytes came of {head.num_bytes}"
                 raise ChangedError(f"{url}: {came}")
-            if is_released:
+            if self._is_released(file, head):
                 _check_md5(url, stream.md5(), file)
             origin = Origin(url, head.etag, stream.num_bytes, stream.sha256())
             if self._keep_originals:
@@ -222,9 +223,8 @@ class ArrivingTables:
                 download.finish()
             return origin
 
-        is_released = self._is_released(file, head)
         with closing(_named_pieces(download, url)) as pieces:
-            stream = PieceStream(pieces, url, advance, with_md5=is_released)
+            stream = PieceStream(pieces, url, advance, with_md5=file.md5 is not None)
             try:
                 origin = rows.write(stream, arrived)
             except ValueError:
@@ -287,6 +287,11 @@ def _named(url: str, remedy: str = "") -> Iterator[None]:
         raise ChangedError(f"{url}: {error}") from error
     except StoreError as error:
         raise StoreError(f"{url}: {error}{remedy}") from error
+
+
+def _is_same(head: Head, origin: Origin) -> bool:
+    """Tell whether a file is still the one that came; a length alone may be told wrong."""
+    return head.etag == origin.etag and bool(head.etag or head.num_bytes == origin.num_bytes)
 
 
 def _check_length(data: bytes, num_bytes: int) -> None:

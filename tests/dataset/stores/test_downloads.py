@@ -2,7 +2,7 @@ import hashlib
 import random
 
 import pytest
-from servers import SHORTER, serve
+from servers import LONGER, SHORTER, serve
 from zip_files import FarStore
 
 from oiv5_d2.dataset.stores import ChangedError, StoreError
@@ -69,6 +69,26 @@ def test_an_answer_that_announces_too_little_is_no_end(store, path, connect):
     with serve(store.root, faults) as server:
         assert bring(connect(server.url), path, MD5) == CONTENT
     assert [line.range for line in server.log if line.method == "GET"] == ["", "bytes=5493-"]
+
+
+@pytest.mark.parametrize("fault", [LONGER, SHORTER])
+@pytest.mark.parametrize("num_came", [0, 1000, 5497, 5500])
+def test_a_length_that_was_told_wrong_costs_nothing_that_came(
+    store, path, connect, fault, num_came
+):
+    with serve(store.root) as server:
+        served = connect(server.url)
+        download = Download(served, "a.zip", path)
+        next(download.pieces())
+        [part] = path.parent.iterdir()
+        part.write_bytes(CONTENT[:num_came])
+        server.log.clear()
+        server.faults = lambda request, chance: (
+            fault if request.method == "HEAD" and len(server.log) == 0 else None
+        )
+        assert bring(served, path, MD5) == CONTENT
+    asked = [line for line in server.log if line.method == "GET" and line.status != 416]
+    assert sum(line.num_bytes for line in asked) == len(CONTENT) - num_came
 
 
 def test_an_error_keeps_what_came(store, path):

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from servers import Fault, serve, sometimes
+from servers import LONGER, SHORTER, Fault, serve, sometimes
 
 from oiv5_d2.dataset.stores import FolderStore, HttpStore, StoreError, Transfer
 from oiv5_d2.dataset.subset import num_bytes_to_read, save, select
@@ -88,6 +88,18 @@ def test_what_is_here_is_not_fetched_again_whatever_is_chosen_of_it(bucket_dir, 
         assert chosen == select_saved(bucket_dir, tmp_path, **options)
         assert fetched(server) == []
         assert len(server.log) > 0  # it was asked whether all is still the same
+
+
+@pytest.mark.parametrize("fault", [LONGER, SHORTER])
+def test_what_is_here_is_not_fetched_again_because_a_length_is_told_wrong(
+    bucket_dir, tmp_path, fault
+):
+    with serve(bucket_dir) as server:
+        plain = select_saved(open_http(server), tmp_path)
+        server.log.clear()
+        server.faults = lambda request, chance: fault if request.method == "HEAD" else None
+        assert select_saved(open_http(server), tmp_path) == plain
+        assert fetched(server) == []
 
 
 def test_tables_that_are_kept_serve_other_classes_without_a_server(bucket_dir, tmp_path):
