@@ -49,6 +49,8 @@ class Exchange:
         self._num_waited = self._num_replies = self._num_under_way = 0
         self._hopeless: StoreError | None = None
         self._check: Check | None = None
+        self.has_ranges = False
+        """Whether the server gave a part of a file."""
 
     def run(self, tasks: Iterator[Task], check: Check | None = None) -> Iterator[Task]:
         """Carry out tasks; yield each when it is done, with its data, or head, or error.
@@ -217,7 +219,9 @@ class Exchange:
 
     def _look(self, task: Task, reply: Reply) -> Refusal | None:
         self._num_replies += reply.status > 0
-        return judge(task, reply, self._transfer)
+        refusal = judge(task, reply, self._transfer)
+        self.has_ranges |= reply.status == 206 and refusal is None
+        return refusal
 
     def _look_early(self, task: Task, lane: Lane) -> tuple[Refusal | None, bool]:
         """Judge the beginning of a stream; return why it will not do, and whether it will."""
@@ -230,7 +234,7 @@ class Exchange:
 
     def _refuse(self, task: Task, refusal: Refusal, is_answered: bool = True) -> bool:
         """Note that a try failed; return whether it was the last."""
-        pause = task.refuse(refusal, self._transfer, self._chance)
+        pause = task.refuse(refusal, self._transfer, self._chance, self.has_ranges)
         if pause is not None:
             self._num_waited += 1
             due = time.monotonic() + pause

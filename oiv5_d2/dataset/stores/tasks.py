@@ -76,8 +76,17 @@ class Task:
             return 0.0
         return transfer.request_seconds * max(1.0, (self.num_wanted or 0) / _MIB)
 
-    def refuse(self, refusal: Refusal, transfer: Transfer, chance: random.Random) -> float | None:
+    def refuse(
+        self, refusal: Refusal, transfer: Transfer, chance: random.Random, has_ranges: bool
+    ) -> float | None:
         """Note that a try failed.
+
+        Args:
+            refusal: why.
+            transfer: says how often to try.
+            chance: draws the pause.
+            has_ranges: the server gave parts of files before. If it ignores a range now, that may
+                pass.
 
         Returns:
             The seconds to wait before the next try; None where there is to be none, and `error`
@@ -88,7 +97,7 @@ class Task:
             self.num_hops += 1
             return 0.0
         self.num_tries += 1
-        self.num_ignored += isinstance(refusal.error, NoRangesError)
+        self.num_ignored += isinstance(refusal.error, NoRangesError) and not has_ranges
         self.num_damaged += isinstance(refusal.error, DamagedError)
         self.target, self.num_hops = self.url, 0
         is_last = (

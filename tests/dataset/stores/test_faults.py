@@ -23,7 +23,7 @@ from servers import (
     sometimes,
 )
 
-from oiv5_d2.dataset.stores import ChangedError, DamagedError, Get, StoreError
+from oiv5_d2.dataset.stores import ChangedError, DamagedError, Get, NoRangesError, StoreError
 
 SMALL = [f"small/{number}" for number in range(40)]
 SLOW = Fault(pause_seconds=0.05)
@@ -116,6 +116,20 @@ def test_a_part_that_is_sent_as_if_it_were_all_will_do_if_its_place_is_told(buck
     with serve(bucket, always(WRONG_PART._replace(part_status=200))) as server:
         with pytest.raises(StoreError, match="not the wanted ones"):
             connect(server.url).read("big.bin", 5, 9)
+
+
+def test_a_server_that_gave_parts_before_may_ignore_ranges_for_a_while(bucket, connect):
+    data = (bucket / "small/1").read_bytes()
+    with serve(bucket, first(5, NO_RANGES)) as server:
+        with pytest.raises(NoRangesError, match="ignores ranges, 3 tries"):
+            connect(server.url, tries=9).read("small/1", 5, 9)
+    with serve(bucket) as server:
+        store = connect(server.url, tries=9)
+        store.read("small/2", 5, 9)
+        server.faults = first(5, NO_RANGES)
+        assert store.read("small/1", 5, 9) == data[5:9]
+        server.faults = first(14, NO_RANGES)
+        assert b"".join(store.stream("small/1", 9)) == data[9:]
 
 
 def test_a_long_file_is_not_fetched_because_a_range_was_ignored(tmp_path, connect):
