@@ -82,6 +82,8 @@ class Exchange:
         Returns:
             Why it ended early; None where it came to the file's end.
         """
+        if time.monotonic() > self._transfer.deadline:
+            return Refusal(self._late())
         lane, is_good = self._begin(task), False
         try:
             while True:
