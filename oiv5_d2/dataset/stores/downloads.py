@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from oiv5_d2.dataset.stores.store import ChangedError, NoRangesError, Store
+from oiv5_d2.dataset.stores.store import ChangedError, Head, NoRangesError, Store
 
 ARRIVING_PREFIX = ".arriving-"
 _PIECE_BYTES = 1 << 20
@@ -22,6 +22,7 @@ class Download:
         store: where the file is.
         key: the file.
         path: its name when it is whole. The folder is made.
+        head: what the store said of the file; None to ask it.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -29,8 +30,8 @@ class Download:
         OSError: the folder can not be written.
     """
 
-    def __init__(self, store: Store, key: str, path: Path) -> None:
-        self.head = store.head(key)
+    def __init__(self, store: Store, key: str, path: Path, head: Head | None = None) -> None:
+        self.head = head or store.head(key)
         """The file's length, mended where it turns out to have been told wrong, and ETag."""
         self._store, self._key, self._path = store, key, path
         about = "\n".join([store.location, key, self.head.etag or str(self.head.num_bytes)])

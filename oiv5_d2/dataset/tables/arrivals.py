@@ -204,9 +204,9 @@ class ArrivingTables:
         Killed at any moment, the next run finds what had arrived under one name or the other, or
         the rows themselves.
         """
-        file, url = rows.file, self._url(rows.file)
+        file, url, head = rows.file, self._url(rows.file), self._head(rows.file)
         with _named(url):
-            download = Download(self._store, file.path, original.path)
+            download = Download(self._store, file.path, original.path, head)
 
         def arrived() -> Origin:
             head = self._heads[file.path] = download.head

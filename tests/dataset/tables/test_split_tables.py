@@ -195,6 +195,26 @@ def test_without_the_server_what_is_here_is_used_with_a_warning(bucket_dir, tmp_
     )
 
 
+def test_each_table_is_asked_about_once(bucket_dir, tmp_path):
+    with serve(bucket_dir) as server:
+        select_saved(open_http(server), tmp_path)
+        heads = [access.path for access in server.log if access.method == "HEAD"]
+    assert len(heads) == len(set(heads)) == 2 + 3 * 4
+
+
+def test_a_server_that_gave_no_answer_is_left_alone_by_what_is_not_here(bucket_dir, tmp_path):
+    """The class table is here; it is asked about in vain, and the table of masks not at all."""
+    with serve(bucket_dir) as server:
+        select_saved(open_http(server), tmp_path, splits="train")
+        for path in (tmp_path / "tables").glob("*.parquet"):
+            path.unlink()
+        server.faults = lambda request, chance: Fault(503)
+        server.log.clear()
+        with pytest.raises(StoreError):
+            select_saved(open_http(server, tries=2), tmp_path, splits="train")
+        assert len(server.log) == 2
+
+
 def test_without_the_server_and_without_the_table_it_is_named(bucket_dir, tmp_path):
     with serve(bucket_dir) as server:
         select_saved(open_http(server), tmp_path, splits="test")
