@@ -113,8 +113,7 @@ class Plan:
     @property
     def num_zip_requests(self) -> int:
         """Requests that bring masks: one a range, and one a zip that comes whole."""
-        plans = [need.plan for need in self.zips if need.plan]
-        return sum(plan.num_requests if plan.by_range else 1 for plan in plans)
+        return sum(need.plan.requests_to_make for need in self.zips if need.plan)
 
     @property
     def image_bytes(self) -> int:
@@ -124,8 +123,7 @@ class Plan:
     @property
     def mask_bytes(self) -> int:
         """Bytes to fetch for the masks, the zips' directories included."""
-        plans = [need.plan for need in self.zips if need.plan]
-        return sum(plan.range_bytes if plan.by_range else plan.zip_bytes for plan in plans)
+        return sum(need.plan.bytes_to_fetch for need in self.zips if need.plan)
 
     @property
     def disk_bytes(self) -> int:

@@ -100,8 +100,7 @@ def _zip_needs(plan: Plan) -> Table:
             continue
         each = need.plan
         figures = (f"{each.num_wanted:,}", f"{each.num_absent:,}", size(each.zip_bytes))
-        num_bytes = each.range_bytes if each.by_range else each.zip_bytes
-        rows.append((name, *figures, size(num_bytes), _way(each), each.why))
+        rows.append((name, *figures, size(each.bytes_to_fetch), _way(each), each.why))
     columns = ("mask zip", "wanted", "not in it", "its bytes", "to fetch", "how", "why")
     return Table(f"Mask zips at {plan.locations[0]}", columns, rows, words_at=len(columns) - 1)
 

@@ -160,10 +160,12 @@ def test_disk_counts_what_lies_there_twice_on_the_way():
         ZipNeed("train", "1", 9, whole, "", 0, 8_000),
         ZipNeed("train", "2", 9, None, "it is not there"),
     )
-    plan = Plan((), images=(ImageNeed("train", 2, 70, 2, 0),), zips=zips)
+    images = (ImageNeed("train", 2, 70, 2, 0),)
+    plan = Plan((), images=images, zips=zips)
     assert plan.image_bytes + plan.mask_bytes == 70 + 600 + 9_000
     assert plan.disk_bytes == 70 + 8_500 + (8_000 + 9_000)
     assert replace(plan, keeps_zips=True).disk_bytes == 70 + 8_500 + 9_000 + 8_000
+    assert Plan((), images=images).disk_bytes == 70
 
 
 def test_a_release_that_is_still_to_be_drawn_has_no_needs(tmp_path):

@@ -37,6 +37,16 @@ class ZipPlan(NamedTuple):
     zip_bytes: int
     why: str
 
+    @property
+    def bytes_to_fetch(self) -> int:
+        """Of the spans and the central directory, or of the whole zip."""
+        return self.range_bytes if self.by_range else self.zip_bytes
+
+    @property
+    def requests_to_make(self) -> int:
+        """One a span, or one for the whole zip."""
+        return self.num_requests if self.by_range else 1
+
 
 def coalesce(
     entries: Iterable[Entry],
