@@ -83,7 +83,7 @@ class Task:
 
         Args:
             refusal: why.
-            transfer: says how often to try.
+            transfer: says how often to try, and is told of what is tried again.
             chance: draws the pause.
             has_ranges: the server gave parts of files before. If it ignores a range now, that may
                 pass.
@@ -110,4 +110,5 @@ class Task:
             if self.num_tries > 1 and refusal.may_pass:
                 self.error = type(refusal.error)(f"{refusal.error}, {self.num_tries} tries")
             return None
+        transfer.trouble.note(str(refusal.error))
         return transfer.pause(self.num_tries, refusal.wish, chance)

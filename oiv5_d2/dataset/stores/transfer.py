@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from oiv5_d2.dataset.stores.pace import Pace
+from oiv5_d2.dataset.stores.trouble import Trouble
 
 _MOST_CONNECTIONS = 500  # select(2), on which they are waited for, ends at 1024 files
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -77,6 +78,11 @@ class Transfer:
         return Pace(self.max_bytes_per_second)
 
     @cached_property
+    def trouble(self) -> Trouble:
+        """What all stores had to try again."""
+        return Trouble()
+
+    @cached_property
     def deadline(self) -> float:
         """When all has to be over, by `time.monotonic`; fixed when it is first asked for."""
         return time.monotonic() + (self.deadline_seconds or float("inf"))
@@ -93,6 +99,6 @@ class Transfer:
                 None where it does not.
             chance: draws the pause.
         """
-        longest = min(self.pause_seconds * 2 ** (num_tries - 1), _LONGEST_PAUSE_SECONDS)
+        longest = min(self.pause_seconds * 2.0 ** min(num_tries - 1, 30), _LONGEST_PAUSE_SECONDS)
         pause = chance.uniform(0, longest)
         return pause if wish is None else min(wish, _LONGEST_WISH_SECONDS) + pause

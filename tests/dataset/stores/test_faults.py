@@ -23,7 +23,15 @@ from servers import (
     sometimes,
 )
 
-from oiv5_d2.dataset.stores import ChangedError, DamagedError, Get, NoRangesError, StoreError
+from oiv5_d2.dataset.stores import (
+    ChangedError,
+    DamagedError,
+    Get,
+    HttpStore,
+    NoRangesError,
+    StoreError,
+    Transfer,
+)
 
 SMALL = [f"small/{number}" for number in range(40)]
 SLOW = Fault(pause_seconds=0.05)
@@ -236,6 +244,23 @@ def test_a_server_is_asked_again_when_it_says_so_and_others_go_on_meanwhile(buck
     assert len(arrivals) == len(SMALL)
     assert arrivals[-1][1] == "small/0"
     assert 0.9 < arrivals[-1][0]
+
+
+def test_what_is_tried_again_is_told_to_whoever_watches(bucket):
+    transfer = Transfer(pause_seconds=0.01)
+    with serve(bucket, first(2, OVERLOADED)) as server:
+        store = HttpStore(server.url, transfer, seed=0)
+        assert str(transfer.trouble) == ""
+        store.read("small/0")
+        assert (
+            str(transfer.trouble)
+            == "2 tries again, the last: the server says 503 Service Unavailable"
+        )
+        server.faults = always(Fault(404))
+        with pytest.raises(FileNotFoundError):
+            store.read("small/1")
+        assert transfer.trouble.num_retries == 2  # what is final is none
+        store.close()
 
 
 def test_a_stream_goes_on_where_it_was_cut(bucket, connect):
