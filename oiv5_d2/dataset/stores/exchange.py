@@ -82,11 +82,11 @@ class Exchange:
         Returns:
             Why it ended early; None where it came to the file's end.
         """
-        if time.monotonic() > self._transfer.deadline:
-            return Refusal(self._late())
         lane, is_good = self._begin(task), False
         try:
             while True:
+                if time.monotonic() > self._transfer.deadline:
+                    return Refusal(self._late())
                 self._perform()
                 if lane.chunks and not is_good:
                     refusal, is_good = self._look_early(task, lane)
@@ -98,8 +98,6 @@ class Exchange:
                     yield piece
                 elif ends := self._ends():
                     return self._look(task, lane.reply(*ends[0][1:]))
-                elif time.monotonic() > self._transfer.deadline:
-                    return Refusal(self._late())
                 else:
                     self._wait()
         finally:
@@ -161,7 +159,8 @@ class Exchange:
     def _perform(self) -> None:
         self._multi.perform()
         if self._is_capped:
-            self._transfer.pace.take(sum(lane.num_unweighed() for lane in self._busy.values()))
+            num_bytes = sum(lane.num_unweighed() for lane in self._busy.values())
+            self._transfer.pace.take(num_bytes, self._transfer.deadline)
 
     def _wait(self) -> None:
         """Wait until something arrives, or a pause is over, or libcurl has something to do."""
@@ -242,10 +241,14 @@ class Exchange:
             due = time.monotonic() + pause
             heapq.heappush(self._waiting, (due, self._num_waited, task))
             return False
-        if not is_answered and task.num_replies == self._num_replies:
-            # In all its tries nobody else was answered either: the server is gone.
-            self._hopeless = StoreError(str(task.error))
+        if not (is_answered or self._is_served_since(task)):
+            self._hopeless = StoreError(str(task.error))  # the server is gone
         return True
+
+    def _is_served_since(self, task: Task) -> bool:
+        """Tell whether anybody was answered, or is just being, since a task was first asked."""
+        is_answered = task.num_replies < self._num_replies
+        return is_answered or any(lane.is_answered() for lane in self._busy.values())
 
     def _drop(self) -> list[Task]:
         """End what is under way or waits, and return it; connections in use are lost."""

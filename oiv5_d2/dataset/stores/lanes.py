@@ -56,6 +56,10 @@ class Lane:
             length == int(info(pycurl.SIZE_DOWNLOAD_T)) and int(info(pycurl.RESPONSE_CODE)) == 200
         )
 
+    def is_answered(self) -> bool:
+        """Return whether the server has begun to answer."""
+        return int(self.curl.getinfo(pycurl.RESPONSE_CODE)) > 0
+
     def take_piece(self) -> bytes:
         """Return what arrived of the body since it was last taken."""
         piece = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)

@@ -16,11 +16,14 @@ class Pace:
         self._free_at = 0.0  # when what was taken so far is paid, by time.monotonic
         self._lock = threading.Lock()
 
-    def take(self, num_bytes: int) -> None:
-        """Wait until what was taken before is paid, then take `num_bytes`."""
+    def take(self, num_bytes: int, deadline: float = float("inf")) -> None:
+        """Wait until what was taken before is paid, then take `num_bytes`.
+
+        No longer than to `deadline`, by `time.monotonic`.
+        """
         if self.max_bytes_per_second is None:
             return
         with self._lock:
             begin = max(self._free_at, time.monotonic())
             self._free_at = begin + num_bytes / self.max_bytes_per_second
-        time.sleep(max(0.0, begin - time.monotonic()))
+        time.sleep(max(0.0, min(begin, deadline) - time.monotonic()))

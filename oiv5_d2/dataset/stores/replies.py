@@ -50,7 +50,7 @@ def judge(task: Task, reply: Reply, transfer: Transfer) -> Refusal | None:
     """Return why a reply will not do; None where it is what the task asks for."""
     if 300 <= reply.status < 400 and reply.redirect:
         return _judge_redirect(task, reply, transfer)
-    if reply.status and not 200 <= reply.status < 300:
+    if reply.status >= 300:  # below 200 it is no answer yet
         return _judge_status(task, reply)
     if reply.errno == pycurl.E_FILESIZE_EXCEEDED:
         return _judge_excess(task, reply)
@@ -154,8 +154,7 @@ def _late(reply: Reply, max_seconds: float) -> str:
 def _judge_whole(task: Task, reply: Reply) -> Refusal | None:
     if reply.status != 200:
         return Refusal(StoreError(f"the server says {reply.status}, not 200"), may_pass=True)
-    is_chunked = "chunked" in reply.headers.get("transfer-encoding", "")
-    if reply.length >= 0 or (task.kind != "head" and (reply.is_kept or is_chunked)):
+    if reply.length >= 0 or (task.kind != "head" and _is_framed(reply)):
         return None
     may_pass, task.is_plain = task.is_plain, False  # the next reply is to come with its headers
     return Refusal(StoreError("the server does not say how long the file is"), may_pass)
@@ -184,9 +183,17 @@ def _judge_part(task: Task, reply: Reply) -> Refusal | None:
 def _judge_whole_for_part(task: Task, reply: Reply) -> Refusal | None:
     if task.get.start or reply.status != 200:
         return _ignored_range()
-    if 0 <= reply.length < (task.num_wanted or 0):
-        return Refusal(_too_short(task, reply.length))
-    return None
+    num_bytes = reply.num_bytes if reply.length < 0 else reply.length
+    if num_bytes >= (task.num_wanted or 0):
+        return None
+    if reply.length < 0 and not _is_framed(reply):
+        return Refusal(StoreError(f"cut short at {num_bytes} bytes"), may_pass=True)
+    return Refusal(_too_short(task, num_bytes))
+
+
+def _is_framed(reply: Reply) -> bool:
+    """Tell whether a body of no announced length came to an end that the server gave it."""
+    return reply.is_kept or "chunked" in reply.headers.get("transfer-encoding", "")
 
 
 def _too_short(task: Task, num_bytes: int | None) -> ChangedError:

@@ -161,6 +161,23 @@ def test_a_body_that_is_too_long_is_refused_while_it_arrives(tmp_path, connect, 
     assert [line.num_bytes < 50_000_000 for line in server.log] == [True]
 
 
+@pytest.mark.parametrize(
+    ("fault", "stop", "message"),
+    [
+        (Fault(ignores_range=True, is_chunked=True), 6000,
+         "the file ends at byte 5001, before 6000"),
+        (Fault(ignores_range=True, is_unframed=True, num_bytes=1000), 3000,
+         "cut short at 1000 bytes, 3 tries"),
+    ],
+)  # fmt: skip
+def test_a_beginning_without_a_length_is_never_too_short(bucket, connect, fault, stop, message):
+    with serve(bucket, always(fault)) as server:
+        with pytest.raises(StoreError, match=f"^{message}$"):
+            connect(server.url).read("small/1", 0, stop)
+        data = (bucket / "small/1").read_bytes()
+        assert connect(server.url).read("small/1", 0, 900) == data[:900]
+
+
 def test_bytes_past_the_end_are_told(bucket, connect):
     with serve(bucket) as server:
         store = connect(server.url)
@@ -369,6 +386,28 @@ def test_a_server_that_is_gone_fails_what_is_left_at_once(connect):
         list(store.stream("a"))
 
 
+def test_a_server_that_is_serving_one_request_is_not_gone_for_the_others(bucket, connect):
+    slow = Fault(pause_seconds=0.0002)  # after each byte
+
+    def only_one(request, chance):
+        return slow if request.path == "small/0" else NO_ANSWER
+
+    with serve(bucket, only_one) as server:
+        store = connect(server.url, tries=2, connections=4, request_seconds=60.0)
+        errors = {answer.get.key: answer.error for answer in store.read_many(map(Get, SMALL))}
+        assert errors.pop("small/0") is None
+        assert {str(error) for error in errors.values()} == {
+            "the connection was cut before an answer, 2 tries"
+        }
+        assert len(server.log) == 1 + 2 * len(errors)
+
+
+def test_an_interim_reply_before_a_cut_is_no_answer(bucket, connect):
+    interim = Fault(garbage=b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+    with serve(bucket, first(1, interim)) as server:
+        assert len(connect(server.url).read("small/1")) == 5001
+
+
 def test_a_host_that_is_not_known_is_told(connect):
     with pytest.raises(StoreError, match=r"^the server's name is not known, 2 tries$"):
         connect("http://nowhere.invalid/bucket", tries=2).read("a")
@@ -386,6 +425,16 @@ def test_after_the_deadline_everything_fails_at_once(bucket, connect):
         assert time.monotonic() - begin < 10.0
     assert {str(answer.error) for answer in answers} == {"the deadline of 0.3 s passed"}
     assert sorted(answer.get.key for answer in answers) == sorted(SMALL)
+
+
+def test_a_stream_that_flows_ends_at_the_deadline_too(bucket, connect):
+    with serve(bucket) as server:
+        store = connect(server.url, deadline_seconds=0.3, max_bytes_per_second=1_000_000)
+        arrived = 0
+        with pytest.raises(StoreError, match=r"^the deadline of 0\.3 s passed$"):
+            for piece in store.stream("big.bin"):
+                arrived += len(piece)
+        assert 0 < arrived < 3_000_000
 
 
 def test_the_deadline_ends_the_pauses_too(bucket, connect):
