@@ -16,7 +16,8 @@ class Download:
     """A file of a store on its way to `path`.
 
     It arrives under a temporary name beside `path`, which tells what file of which store it is: an
-    arrival of another one, or of a changed one, is dropped and it begins anew.
+    arrival of another one, or of a changed one, is dropped and it begins anew. So does that of a
+    file of which the store can not tell whether it changed.
 
     Args:
         store: where the file is.
@@ -39,7 +40,8 @@ class Download:
         self._part = path.with_name(f"{ARRIVING_PREFIX}{fingerprint}-{path.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         for other in _arrivals(path):
-            if other != self._part or not self._can_have(other.stat().st_size):
+            is_same = other == self._part and bool(self.head.etag)
+            if not is_same or not self._can_have(other.stat().st_size):
                 other.unlink()
         self.num_resumed = self._part.stat().st_size if self._part.exists() else 0
         """How many bytes came in earlier runs."""

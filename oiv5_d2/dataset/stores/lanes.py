@@ -7,7 +7,7 @@ from typing import Any
 
 import pycurl
 
-from oiv5_d2.dataset.stores.replies import Reply
+from oiv5_d2.dataset.stores.replies import Reply, is_date
 from oiv5_d2.dataset.stores.signature import Signature
 from oiv5_d2.dataset.stores.tasks import Task
 from oiv5_d2.dataset.stores.transfer import Transfer
@@ -94,7 +94,9 @@ class Lane:
         get, headers = task.get, list(self._headers)
         if get.start or get.stop is not None:
             headers.append(f"Range: bytes={get.start}-{'' if get.stop is None else get.stop - 1}")
-        if get.etag and not get.etag.startswith("W/"):  # HTTP lets a weak one match nothing
+        if is_date(get.etag):
+            headers.append(f"If-Unmodified-Since: {get.etag}")
+        elif get.etag and not get.etag.startswith("W/"):  # HTTP lets a weak one match nothing
             headers.append(f"If-Match: {get.etag}")
         self.curl.unsetopt(pycurl.HTTPHEADER)  # an empty list would leave those of before
         if headers:

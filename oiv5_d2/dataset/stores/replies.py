@@ -70,8 +70,9 @@ def _judge_success(task: Task, reply: Reply) -> Refusal | None:
 
 def _note(task: Task, reply: Reply) -> Refusal | None:
     """Note which file it is; refuse another one than the one that was asked for."""
-    task.etag = reply.headers.get("etag", "")
-    if task.get.etag and task.etag and task.etag != task.get.etag:
+    task.etag = reply.headers.get("etag") or reply.headers.get("last-modified", "")
+    told = reply.headers.get("last-modified" if is_date(task.get.etag) else "etag")
+    if told and task.get.etag and told != task.get.etag:
         return _changed()
     match = _PLACE.fullmatch(reply.headers.get("content-range", ""))
     total = match[3] if match else str(reply.length)
@@ -80,6 +81,11 @@ def _note(task: Task, reply: Reply) -> Refusal | None:
             return _changed()
         task.num_file_bytes = int(total)
     return None
+
+
+def is_date(etag: str) -> bool:
+    """Tell whether a file's version is its Last-Modified, for want of an ETag."""
+    return etag.endswith(" GMT")
 
 
 def _judge_redirect(task: Task, reply: Reply, transfer: Transfer) -> Refusal:

@@ -32,7 +32,7 @@ class Get(NamedTuple):
     stop: int | None = None
     """The byte after the last wanted one; None for the end of the file."""
     etag: str = ""
-    """The file must still be the one with this ETag; "" for any."""
+    """The file must still be the one with this ETag (see `Head`); "" for any."""
 
 
 class Head(NamedTuple):
@@ -40,7 +40,7 @@ class Head(NamedTuple):
 
     num_bytes: int
     etag: str
-    """Names the file's content; "" where the store has no such name."""
+    """Names the file's content: HTTP's ETag, or else its Last-Modified; "" for neither."""
 
 
 class Answer(NamedTuple):

@@ -5,7 +5,7 @@ import pytest
 from servers import LONGER, SHORTER, serve
 from zip_files import FarStore
 
-from oiv5_d2.dataset.stores import ChangedError, StoreError
+from oiv5_d2.dataset.stores import ChangedError, Head, StoreError
 from oiv5_d2.dataset.stores.downloads import Download, remove_arrivals
 
 CONTENT = random.Random(0).randbytes(5500)
@@ -108,6 +108,14 @@ def test_another_file_begins_anew(store, path, change):
         store.location = "elsewhere"
     store.gets.clear()
     bring(store, path)
+    assert [get.start for get in store.gets] == [0]
+
+
+def test_what_can_not_be_told_from_another_file_begins_anew(store, path):
+    store.head = lambda key: Head(len(CONTENT), "")
+    interrupt(store, path)
+    store.gets.clear()
+    assert bring(store, path) == CONTENT
     assert [get.start for get in store.gets] == [0]
 
 

@@ -190,8 +190,8 @@ def test_bytes_past_the_end_are_told(bucket, connect):
 
 
 def test_a_body_that_goes_on_after_its_end_harms_no_other_file(bucket, connect):
-    with serve(bucket, always(Fault(extra_body=100))) as server:
-        store = connect(server.url, connections=2, tries=6)
+    with serve(bucket, first(1, Fault(extra_body=100))) as server:
+        store = connect(server.url, connections=2, tries=30)
         for answer in store.read_many(map(Get, SMALL)):
             assert answer.data == (bucket / answer.get.key).read_bytes()
 
@@ -280,6 +280,15 @@ def test_what_is_tried_again_is_told_to_whoever_watches(bucket):
         store.close()
 
 
+def test_a_stream_without_etags_does_not_go_on_in_another_file(bucket, connect):
+    def changes(request, chance):
+        return dated(MAY) if request.num_before else dated(JANUARY, num_bytes=300_000)
+
+    with serve(bucket, changes) as server:
+        with pytest.raises(ChangedError, match=r"^the file is another one than before$"):
+            list(connect(server.url).stream("big.bin"))
+
+
 def test_a_stream_goes_on_where_it_was_cut(bucket, connect):
     chance = random.Random(1)
 
@@ -359,6 +368,43 @@ def test_an_etag_is_compared_where_the_server_does_not(bucket, connect):
         assert store.read("small/1", 0, 9, 'W/"2"')
         with pytest.raises(ChangedError):
             store.read("small/1", 0, 9, 'W/"1"')
+
+
+JANUARY, MAY = "Mon, 01 Jan 2024 00:00:00 GMT", "Wed, 01 May 2024 00:00:00 GMT"
+
+
+def dated(date, **others):
+    """Return how a server answers that gives no ETags."""
+    return Fault(headers=(("ETag", ""), ("Last-Modified", date)), **others)
+
+
+def test_without_etags_the_time_of_change_tells_another_file(bucket, connect):
+    with serve(bucket, always(dated(JANUARY))) as server:
+        store = connect(server.url)
+        assert store.head("small/1").etag == JANUARY
+        data = store.read("small/1", 7, 900, JANUARY)
+        assert data == (bucket / "small/1").read_bytes()[7:900]
+        server.faults = always(dated(MAY))
+        for ask in (
+            lambda: store.read("small/1", 7, 900, JANUARY),
+            lambda: list(store.stream("small/1", 7, JANUARY)),
+        ):
+            with pytest.raises(ChangedError, match=r"^the file is another one than before$"):
+                ask()
+
+
+def test_the_time_of_change_is_asked_for_where_there_is_no_etag(bucket, connect):
+    asked = []
+
+    def note(request, chance):
+        asked.append((request.headers.get("if-unmodified-since"), request.headers.get("if-match")))
+        return dated(JANUARY)
+
+    with serve(bucket, note) as server:
+        connect(server.url).read("small/1", 7, 900, JANUARY)
+        with pytest.raises(ChangedError):
+            connect(server.url).read("small/1", 7, 900, '"an etag"')
+    assert asked == [(JANUARY, None), (None, '"an etag"')]
 
 
 def test_a_stalled_file_is_given_up(bucket, connect):
