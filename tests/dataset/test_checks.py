@@ -58,6 +58,17 @@ def test_damage_inside_is_found_by_a_full_decode():
         check_jpeg(gutted, full_decode=True)
 
 
+@pytest.mark.parametrize("middle", [bytes(300), b""])
+def test_a_hole_in_the_middle_is_found_by_a_full_decode(middle):
+    """Pillow shows the rest of such a picture in grey and says nothing."""
+    whole = picture("JPEG", (240, 160))
+    start = len(whole) // 2
+    holed = whole[:start] + middle + whole[start + 300 :]
+    check_jpeg(holed)
+    with pytest.raises(ValueError, match=r"^a damaged JPEG: Corrupt JPEG data: "):
+        check_jpeg(holed, full_decode=True)
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [

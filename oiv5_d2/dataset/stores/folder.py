@@ -25,16 +25,18 @@ class FolderStore:
 
     Args:
         root: the folder.
+        max_file_bytes: the most that a file which is read whole may have; None for any length.
 
     Raises:
         FileNotFoundError: `root` is not there.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, max_file_bytes: int | None = None) -> None:
         if not root.is_dir():
             raise FileNotFoundError(f"{root}: there is no such folder of release files")
         self.root = root
         self.location = str(root)
+        self._max_file_bytes = max_file_bytes
 
     def head(self, key: str) -> Head:
         """Return a file's length and ETag; see `Store.head`."""
@@ -47,6 +49,7 @@ class FolderStore:
             _refuse_another(file, etag)
             file.seek(start)
             if stop is None:
+                self._refuse_excess(file)
                 return file.read()
             data = file.read(stop - start)
         if len(data) < stop - start:
@@ -85,6 +88,11 @@ class FolderStore:
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _refuse_excess(self, file: BinaryIO) -> None:
+        most = self._max_file_bytes
+        if most is not None and _head(file).num_bytes > most:
+            raise StoreError("the file is longer than transfer.max_file_bytes allows")
 
     def _open(self, key: str) -> BinaryIO:
         path = self.root / key

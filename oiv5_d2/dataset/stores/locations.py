@@ -33,7 +33,7 @@ def open_store(location: str, transfer: Transfer) -> Store:
             signed and there is no key.
     """
     if "://" not in location:
-        return FolderStore(Path(location))
+        return FolderStore(Path(location), transfer.max_file_bytes)
     scheme, _, rest = location.partition("://")
     if scheme.lower() == "s3":
         if not rest.strip("/"):
@@ -42,7 +42,8 @@ def open_store(location: str, transfer: Transfer) -> Store:
         url = f"{transfer.s3_endpoint.rstrip('/')}/{rest}"
         return HttpStore(url, transfer, signature=signature)
     if scheme.lower() == "file":
-        return FolderStore(Path(unquote(rest.removeprefix("localhost"))))
+        folder = Path(unquote(rest.removeprefix("localhost")))
+        return FolderStore(folder, transfer.max_file_bytes)
     if scheme.lower() not in _REMOTE:
         raise ValueError(
             f"'{location}': there is no way to read {scheme}://, give a folder, http(s):// or s3://"

@@ -439,7 +439,7 @@ def test_a_server_that_is_serving_one_request_is_not_gone_for_the_others(bucket,
         return slow if request.path == "small/0" else NO_ANSWER
 
     with serve(bucket, only_one) as server:
-        store = connect(server.url, tries=2, connections=4, request_seconds=60.0)
+        store = connect(server.url, tries=2, connections=4, stalled_seconds=30.0)
         errors = {answer.get.key: answer.error for answer in store.read_many(map(Get, SMALL))}
         assert errors.pop("small/0") is None
         assert {str(error) for error in errors.values()} == {

@@ -49,6 +49,14 @@ def test_a_key_that_is_a_folder_is_told(store):
         store.read("v5")
 
 
+def test_a_file_that_is_too_long_to_be_read_whole_is_refused(store):
+    small = FolderStore(store.root, max_file_bytes=len(DATA) - 1)
+    with pytest.raises(StoreError, match=r"longer than transfer.max_file_bytes allows$"):
+        small.read("v5/a.zip")
+    assert small.read("v5/a.zip", 3, 7) == DATA[3:7]
+    assert b"".join(small.stream("v5/a.zip")) == DATA
+
+
 def test_bytes_past_the_end_are_told(store):
     with pytest.raises(StoreError, match="the file ends at byte 768, before 900"):
         store.read("v5/a.zip", 700, 900)
