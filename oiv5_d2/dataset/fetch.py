@@ -21,11 +21,10 @@ from oiv5_d2.dataset.manifest import (
     ManifestWriter,
     refuse_too_many,
     write_manifest,
-    written_at,
 )
 from oiv5_d2.dataset.mask_zips.extraction import extract_masks
 from oiv5_d2.dataset.mask_zips.shards import shard_path
-from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Outcome
+from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Outcome, moment
 from oiv5_d2.dataset.stores import Source, Store
 from oiv5_d2.dataset.subset import Subset
 from oiv5_d2.openimages import release
@@ -85,9 +84,10 @@ def fetch(
 ) -> Fetched:
     """Bring what subsets need to disk, and write ``manifest.csv``.
 
-    A picture or mask that is already there and whole is not asked for again. Nothing damaged is
-    kept: a picture has to have a readable header and an end, a mask has to agree with its zip's
-    and its own checksums.
+    A picture or mask that is already there and whole is not asked for again, whichever mirror it
+    came from; a picture is if it has changed here since it was checked, or in the folder it came
+    from. Nothing damaged is kept: a picture has to have a readable header and an end, a mask has to
+    agree with its zip's and its own checksums.
 
     Args:
         subsets: all parts that share `data_dir`.
@@ -95,7 +95,7 @@ def fetch(
         data_dir: pictures go to ``images/{split}/{ImageID}.jpg``, masks to
             ``masks/{split}-masks-{digit}.zip``.
         max_missing: the share of all files that may be missing, corrupt or failed, in [0, 1].
-        full_decode: decode every picture to its last pixel, those already there too.
+        full_decode: read every picture that is there again, and decode all to the last pixel.
         keep_zips: keep mask zips that are fetched whole, in ``masks/original/``.
         advance: called with the numbers of newly finished files, of `list_files` in all, of bytes
             that came, and of files that could not be had.
@@ -135,13 +135,11 @@ def _fetch_images(
     rows = files[files["Kind"] == IMAGE]
     keys = (rows["Split"] + "/" + rows["Path"]).tolist()
     known = KnownImages(data_dir / MANIFEST_CSV)
-    images_dir = data_dir / "images"
 
     def note(key: str, outcome: Outcome) -> None:
-        when = written_at(images_dir / key) if outcome.state == PRESENT else ""
-        manifest.add(IMAGE, key.partition("/")[0], outcome, f"{store.location}/{key}", when)
+        manifest.add(IMAGE, key.partition("/")[0], outcome)
 
-    fetch_images(keys, store, images_dir, known.look_up, full_decode, advance, note)
+    fetch_images(keys, store, data_dir / "images", known.look_up, full_decode, advance, note)
 
 
 def _fetch_masks(
@@ -160,10 +158,10 @@ def _fetch_masks(
             store, str(split), str(digit), names, path, advance, keep_zip_dir=keep_zip_dir
         )
         zip_url = f"{store.location}/{release.mask_zip(str(split), str(digit)).path}"
-        zip_when = written_at(path) if path.exists() else ""
+        zip_when = moment(path.stat().st_mtime) if path.exists() else ""
         for outcome in outcomes:
             when = zip_when if outcome.state == PRESENT else ""
-            manifest.add(MASK, str(split), outcome, zip_url, when)
+            manifest.add(MASK, str(split), outcome._replace(source=zip_url, fetched=when))
 
 
 def kept_zips_dir(masks_dir: Path, keep_zips: bool) -> Path | None:

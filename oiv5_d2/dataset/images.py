@@ -6,7 +6,16 @@ from functools import partial
 from pathlib import Path
 
 from oiv5_d2.dataset.checks import check_jpeg
-from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Known, Outcome, checksum
+from oiv5_d2.dataset.outcomes import (
+    CORRUPT,
+    FAILED,
+    MISSING,
+    PRESENT,
+    Known,
+    Outcome,
+    checksum,
+    moment,
+)
 from oiv5_d2.dataset.stores import Answer, DamagedError, Get, Store
 from oiv5_d2.openimages.files import write_whole
 
@@ -27,8 +36,9 @@ def fetch_images(
         store: the images bucket.
         images_dir: where they go.
         known: called with the keys in order, returns what an earlier run found of a picture that it
-            checked: of those the size is enough.
-        full_decode: decode every picture to its last pixel, those already there too.
+            checked. If size and time are still the same, that is enough; else its checksum has to
+            be.
+        full_decode: read every picture that is there again, and decode all to the last pixel.
         advance: called with the numbers of newly finished pictures, of bytes that came for them,
             and of those among them that could not be had.
         note: called with each key and its outcome, in the order of `keys`, as soon as those before
@@ -42,8 +52,9 @@ def fetch_images(
 
     def wanted() -> Iterator[Get]:
         for key in keys:
-            path = f"{images_dir}/{key}"
-            found = _look(path, known(key), full_decode) if key in there else None
+            found = None
+            if key in there:
+                found = _look(f"{images_dir}/{key}", known(key), store, key, full_decode)
             if found is None:
                 yield Get(key)
             else:
@@ -52,7 +63,7 @@ def fetch_images(
 
     # Not in threads: they would wait for Python's lock longer than it takes to hash and write.
     for answer in store.read_many(wanted(), partial(check_jpeg, full_decode=full_decode)):
-        outcome = _keep(images_dir, answer)
+        outcome = _keep(images_dir, store, answer)
         outcomes.put(answer.get.key, outcome)
         advance(1, outcome.num_bytes, outcome.state != PRESENT)
 
@@ -82,35 +93,50 @@ def _names_there(images_dir: Path, folders: Iterable[str]) -> set[str]:
     return {f"{folder}/{name}" for folder in folders for name in os.listdir(images_dir / folder)}
 
 
-def _look(path: str, known: Known | None, full_decode: bool) -> Outcome | None:
+def _look(
+    path: str, known: Known | None, store: Store, key: str, full_decode: bool
+) -> Outcome | None:
     """Return a picture that is there and whole; None for one that has to be asked for."""
-    num_bytes = os.stat(path).st_size
-    if known and known.num_bytes == num_bytes and not full_decode:
-        return Outcome(os.path.basename(path), PRESENT, "", num_bytes, known.checksum)
+    status = os.stat(path)
+    if store.has_changed(key, status.st_size, status.st_mtime_ns):
+        return None
+    if known and not full_decode and _is_untouched(status, known):
+        return Outcome(os.path.basename(path), PRESENT, "", *known)
     data = Path(path).read_bytes()
+    if known and known.checksum != checksum(data):
+        return None  # it changed since it was checked
     try:
         check_jpeg(data, full_decode)
     except ValueError:
         return None
-    return _present(path, data)
+    return _present(path, data, known.source if known else _url(store, key))
 
 
-def _keep(images_dir: Path, answer: Answer) -> Outcome:
-    path = f"{images_dir}/{answer.get.key}"
+def _is_untouched(status: os.stat_result, known: Known) -> bool:
+    return (status.st_size, moment(status.st_mtime)) == (known.num_bytes, known.fetched)
+
+
+def _keep(images_dir: Path, store: Store, answer: Answer) -> Outcome:
+    path, source = f"{images_dir}/{answer.get.key}", _url(store, answer.get.key)
     if isinstance(answer.error, FileNotFoundError):
-        return _refused(path, MISSING, "it is not in the release")
+        return _refused(path, MISSING, "it is not in the release", source)
     if answer.error is not None:
         state = CORRUPT if isinstance(answer.error, DamagedError) else FAILED
-        return _refused(path, state, str(answer.error))
+        return _refused(path, state, str(answer.error), source)
     write_whole(path, answer.data)
-    return _present(path, answer.data)
+    return _present(path, answer.data, source)
 
 
-def _present(path: str, data: bytes) -> Outcome:
-    return Outcome(os.path.basename(path), PRESENT, "", len(data), checksum(data))
+def _present(path: str, data: bytes, source: str) -> Outcome:
+    name, fetched = os.path.basename(path), moment(os.stat(path).st_mtime)
+    return Outcome(name, PRESENT, "", len(data), checksum(data), source, fetched)
 
 
-def _refused(path: str, state: str, reason: str) -> Outcome:
+def _refused(path: str, state: str, reason: str, source: str) -> Outcome:
     """Leave nothing under a picture's name: what was there was damaged, or it was not asked for."""
     Path(path).unlink(missing_ok=True)
-    return Outcome(os.path.basename(path), state, reason)
+    return Outcome(os.path.basename(path), state, reason, source=source)
+
+
+def _url(store: Store, key: str) -> str:
+    return f"{store.location}/{key}"

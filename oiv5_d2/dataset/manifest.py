@@ -4,7 +4,6 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
@@ -50,9 +49,9 @@ class ManifestWriter:
         self.some_absent: list[str] = []
         """What became of the first that are not there, for people."""
 
-    def add(self, kind: str, split: str, outcome: Outcome, source: str, fetched: str) -> None:
-        """Write a row; `fetched` is when the file was written, "" if it is not there."""
-        self._rows.writerow((kind, split, *outcome, source, fetched))
+    def add(self, kind: str, split: str, outcome: Outcome) -> None:
+        """Write a row."""
+        self._rows.writerow((kind, split, *outcome))
         self.num_of[kind, outcome.state] += 1
         self.num_bytes += outcome.num_bytes
         if outcome.state != PRESENT and len(self.some_absent) < _NUM_SHOWN:
@@ -88,7 +87,7 @@ class KnownImages:
         return self._known if self._key == key else None
 
 
-_NO_MORE = ("\U0010ffff", Known(0, ""))  # after all keys
+_NO_MORE = ("\U0010ffff", Known(0, "", "", ""))  # after all keys
 
 
 def _present_images(path: Path) -> Iterator[tuple[str, Known]]:
@@ -101,12 +100,8 @@ def _present_images(path: Path) -> Iterator[tuple[str, Known]]:
         for row in rows:
             # Rows that somebody's editor spoilt are left out: those pictures are checked anew.
             if row["Kind"] == IMAGE and row["State"] == PRESENT and row["Bytes"].isdecimal():
-                yield f"{row['Split']}/{row['Path']}", Known(int(row["Bytes"]), row["BLAKE3"])
-
-
-def written_at(path: Path) -> str:
-    """Return when a file was written, in UTC to the second, as ISO 8601 has it."""
-    return datetime.fromtimestamp(int(path.stat().st_mtime), UTC).isoformat()
+                known = Known(int(row["Bytes"]), row["BLAKE3"], row["Source"], row["Fetched"])
+                yield f"{row['Split']}/{row['Path']}", known
 
 
 def num_to_retry(rows: pd.DataFrame) -> int:

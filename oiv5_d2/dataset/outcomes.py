@@ -1,5 +1,6 @@
 """What became of each wanted file."""
 
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from blake3 import blake3
@@ -18,6 +19,10 @@ class Outcome(NamedTuple):
     num_bytes: int = 0
     checksum: str = ""
     """See `checksum`; "" where it is not there."""
+    source: str = ""
+    """Where it came from, or was to come from."""
+    fetched: str = ""
+    """When it was written, see `moment`; "" where it is not there."""
 
 
 class Known(NamedTuple):
@@ -25,6 +30,13 @@ class Known(NamedTuple):
 
     num_bytes: int
     checksum: str
+    source: str
+    fetched: str
+
+
+def moment(seconds: float) -> str:
+    """Return a time since the epoch in UTC, to the second, as ISO 8601 has it."""
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
 
 def checksum(content: bytes) -> str:

@@ -1,10 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 from servers import CUT, SHORTER, Fault, always, first, serve
 
 from oiv5_d2.dataset.images import fetch_images
-from oiv5_d2.dataset.outcomes import Known, checksum
+from oiv5_d2.dataset.outcomes import Known, checksum, moment
 from oiv5_d2.dataset.stores import FolderStore, HttpStore, Transfer
 from oiv5_d2.openimages import release
 
@@ -58,11 +59,81 @@ def test_what_is_there_and_whole_is_not_asked_for(pictures, tmp_path):
     (tmp_path / keys[0]).write_bytes((folder / keys[0]).read_bytes())
     (tmp_path / keys[1]).write_bytes((folder / keys[1]).read_bytes()[:-100])
     (tmp_path / keys[2]).write_bytes(b"known")
+    when = moment((tmp_path / keys[2]).stat().st_mtime)
+    known = {keys[2]: Known(5, "its checksum", "another mirror", when)}
     with serve(folder) as server:
-        outcomes = bring(server, keys, tmp_path, known={keys[2]: Known(5, "its checksum")})
+        outcomes = bring(server, keys, tmp_path, known)
         assert sorted(line.path for line in server.log) == sorted({*keys} - {keys[0], keys[2]})
-    assert outcomes[keys[2]].checksum == "its checksum"
+    assert outcomes[keys[2]][3:] == known[keys[2]]
     assert (tmp_path / keys[1]).read_bytes() == (folder / keys[1]).read_bytes()
+
+
+def known_from(outcomes):
+    return {key: Known(*outcome[3:]) for key, outcome in outcomes.items()}
+
+
+def test_what_was_only_touched_since_it_was_checked_is_kept(pictures, tmp_path):
+    folder, keys = pictures
+    with serve(folder) as server:
+        known = known_from(bring(server, keys, tmp_path))
+        server.log.clear()
+        os.utime(tmp_path / keys[0], (1, 1))
+        outcomes = bring(server, keys, tmp_path, known)
+        assert not server.log
+    assert outcomes[keys[0]].fetched == "1970-01-01T00:00:01+00:00"
+    assert outcomes[keys[0]].checksum == known[keys[0]].checksum
+
+
+@pytest.mark.parametrize("full_decode", [False, True])
+def test_what_changed_since_it_was_checked_is_asked_for_again(pictures, tmp_path, full_decode):
+    """Even where it is a whole picture. With its time as it was, only a full reading tells."""
+    folder, keys = pictures
+    with serve(folder) as server:
+        known = known_from(bring(server, keys[:2], tmp_path))
+        server.log.clear()
+        path = tmp_path / keys[0]
+        times = path.stat().st_atime_ns, path.stat().st_mtime_ns + (not full_decode) * 10**10
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        os.utime(path, ns=times)
+        outcomes = bring(server, keys[:2], tmp_path, known, full_decode)
+        assert [line.path for line in server.log] == keys[:1]
+    assert known_from(outcomes)[keys[0]].checksum == known[keys[0]].checksum
+    assert path.read_bytes() == (folder / keys[0]).read_bytes()
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_what_changed_in_its_folder_is_copied_again(pictures, tmp_path, is_moved):
+    folder, keys = pictures
+    ours, theirs = tmp_path / "ours" / keys[0], tmp_path / "theirs" / keys[0]
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes((folder / keys[0]).read_bytes())
+    told = {}
+
+    def bring_it():
+        known = known_from(told).get
+        store = FolderStore(tmp_path / "theirs")
+        fetch_images(
+            keys[:1], store, tmp_path / "ours", known, False, lambda *n: None, told.__setitem__
+        )
+
+    bring_it()
+    written = ours.stat()
+    bring_it()
+    assert (ours.stat().st_ino, ours.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    better = tmp_path / "better.jpg"
+    better.write_bytes((folder / keys[1]).read_bytes())
+    os.utime(better, (1, 1))
+    if is_moved:
+        better.rename(theirs)
+    else:
+        theirs.write_bytes(better.read_bytes())
+    bring_it()
+    assert ours.read_bytes() == (folder / keys[1]).read_bytes()
+    theirs.unlink()
+    bring_it()
+    assert told[keys[0]].state == "present"  # what was brought stays
 
 
 @pytest.mark.parametrize(

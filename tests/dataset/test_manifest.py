@@ -11,12 +11,12 @@ from oiv5_d2.dataset.outcomes import Known, Outcome
 
 WHEN = "2019-05-08T10:00:00+00:00"
 ROWS = [
-    ("image", "train", Outcome("a.jpg", "present", "", 7, "a0"), "bucket/train/a.jpg", WHEN),
-    ("image", "train", Outcome("b.jpg", "missing", "it is not there"), "bucket/train/b.jpg", ""),
-    ("image", "train", Outcome("d.jpg", "failed", 'said "no", twice'), "bucket/train/d.jpg", ""),
-    ("image", "validation", Outcome("c.jpg", "present", "", 9, "c0"), "ürl/c.jpg", WHEN),
-    ("mask", "train", Outcome("a_1.png", "present", "", 5, "a1"), "bucket/a.zip", WHEN),
-    ("mask", "train", Outcome("b_1.png", "corrupt", "damaged"), "bucket/b.zip", ""),
+    ("image", "train", Outcome("a.jpg", "present", "", 7, "a0", "bucket/train/a.jpg", WHEN)),
+    ("image", "train", Outcome("b.jpg", "missing", "it is not there", source="bucket/train/b.jpg")),
+    ("image", "train", Outcome("d.jpg", "failed", 'said "no", twice', source="bucket/train/d.jpg")),
+    ("image", "validation", Outcome("c.jpg", "present", "", 9, "c0", "ürl/c.jpg", WHEN)),
+    ("mask", "train", Outcome("a_1.png", "present", "", 5, "a1", "bucket/a.zip", WHEN)),
+    ("mask", "train", Outcome("b_1.png", "corrupt", "damaged", source="bucket/b.zip")),
 ]
 
 
@@ -32,7 +32,7 @@ def test_what_is_written_is_read(tmp_path):
     rows = read_manifest(tmp_path / "manifest.csv")
     assert rows.columns.tolist() == MANIFEST_COLUMNS
     found = list(rows.itertuples(index=False, name=None))
-    assert found == [(kind, split, *outcome, *rest) for kind, split, outcome, *rest in ROWS]
+    assert found == [(kind, split, *outcome) for kind, split, outcome in ROWS]
     assert manifest.num_bytes == rows["Bytes"].sum() == 21
     states = rows["State"].value_counts().to_dict()
     assert {state: manifest.num_in(state) for state in states} == states
@@ -55,8 +55,8 @@ def test_pictures_that_were_checked_are_known(tmp_path):
     known = KnownImages(tmp_path / "manifest.csv")
     found = {key: known.look_up(key) for key in keys}
     assert {key: one for key, one in found.items() if one} == {
-        "train/a.jpg": Known(7, "a0"),
-        "validation/c.jpg": Known(9, "c0"),
+        "train/a.jpg": Known(7, "a0", "bucket/train/a.jpg", WHEN),
+        "validation/c.jpg": Known(9, "c0", "ürl/c.jpg", WHEN),
     }
 
 

@@ -112,6 +112,19 @@ class Store(Protocol):
         """
         ...
 
+    def has_changed(self, key: str, num_bytes: int, since_ns: int) -> bool:
+        """Tell whether a file is another one than its copy, if it costs nothing to know.
+
+        A folder is looked at. A server is not asked, which would cost a request a file: a release's
+        files keep their content, on every mirror.
+
+        Args:
+            key: the file; one that is not there any more has not changed.
+            num_bytes: the copy's.
+            since_ns: when the copy was written, in nanoseconds since the epoch.
+        """
+        ...
+
     def close(self) -> None:
         """End all connections; the store is not to be used afterwards."""
         ...
