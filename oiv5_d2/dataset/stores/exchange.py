@@ -10,7 +10,13 @@ import pycurl
 from oiv5_d2.dataset.stores.lanes import Lane
 from oiv5_d2.dataset.stores.replies import Reply, judge
 from oiv5_d2.dataset.stores.signature import Signature
-from oiv5_d2.dataset.stores.store import Check, DamagedError, Head, StoreError
+from oiv5_d2.dataset.stores.store import (
+    Check,
+    DamagedError,
+    Head,
+    NoRangesError,
+    StoreError,
+)
 from oiv5_d2.dataset.stores.tasks import Refusal, Task
 from oiv5_d2.dataset.stores.transfer import Transfer
 
@@ -49,8 +55,7 @@ class Exchange:
         self._num_waited = self._num_replies = self._num_under_way = 0
         self._hopeless: StoreError | None = None
         self._check: Check | None = None
-        self.has_ranges = False
-        """Whether the server gave a part of a file."""
+        self._has_ranges: bool | None = None  # whether the server gives parts; None: not known yet
 
     def run(self, tasks: Iterator[Task], check: Check | None = None) -> Iterator[Task]:
         """Carry out tasks; yield each when it is done, with its data, or head, or error.
@@ -102,6 +107,13 @@ class Exchange:
                     self._wait()
         finally:
             self._drop()
+
+    def refuse(self, task: Task, refusal: Refusal) -> float | None:
+        """Note that a try failed; return the pause before the next, or None; see `Task.refuse`."""
+        pause = task.refuse(refusal, self._transfer, self._chance, self._has_ranges)
+        if isinstance(task.error, NoRangesError):
+            self._has_ranges = False
+        return pause
 
     def close(self) -> None:
         """End all connections."""
@@ -221,7 +233,8 @@ class Exchange:
     def _look(self, task: Task, reply: Reply) -> Refusal | None:
         self._num_replies += reply.status > 0
         refusal = judge(task, reply, self._transfer)
-        self.has_ranges |= reply.status == 206 and refusal is None
+        if reply.status == 206 and refusal is None:
+            self._has_ranges = True
         return refusal
 
     def _look_early(self, task: Task, lane: Lane) -> tuple[Refusal | None, bool]:
@@ -235,7 +248,7 @@ class Exchange:
 
     def _refuse(self, task: Task, refusal: Refusal, is_answered: bool = True) -> bool:
         """Note that a try failed; return whether it was the last."""
-        pause = task.refuse(refusal, self._transfer, self._chance, self.has_ranges)
+        pause = self.refuse(task, refusal)
         if pause is not None:
             self._num_waited += 1
             due = time.monotonic() + pause

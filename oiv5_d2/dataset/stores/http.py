@@ -86,7 +86,7 @@ class HttpStore:
                     return
                 if task.place - task.get.start >= _PROGRESS_BYTES:
                     task.num_tries = 0
-                pause = task.refuse(refusal, self._transfer, self._chance, exchange.has_ranges)
+                pause = exchange.refuse(task, refusal)
                 if pause is None:
                     raise task.error or refusal.error
                 time.sleep(max(0.0, min(pause, self._transfer.deadline - time.monotonic())))

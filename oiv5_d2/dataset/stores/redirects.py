@@ -5,7 +5,9 @@ from urllib.parse import SplitResult, urlsplit
 _MAX_HOPS = 5
 
 
-def refused_redirect(url: str, target: str, num_hops: int, follow: bool) -> str:
+def refused_redirect(
+    url: str, target: str, num_hops: int, follow: bool, is_signed: bool = False
+) -> str:
     """Return why a redirect is not followed; "" where it is.
 
     Args:
@@ -13,6 +15,8 @@ def refused_redirect(url: str, target: str, num_hops: int, follow: bool) -> str:
         target: where the server points to, as a whole URL.
         num_hops: how many redirects were followed already.
         follow: other hosts and plain HTTP will do.
+        is_signed: the request was, so that `follow` can't be set; S3 redirects what belongs to
+            another region.
     """
     if num_hops >= _MAX_HOPS:
         return f"redirects more than {_MAX_HOPS} times"
@@ -27,10 +31,12 @@ def refused_redirect(url: str, target: str, num_hops: int, follow: bool) -> str:
         return "redirects to an address with a user's name: refused"
     if follow:
         return ""
+    remedy = "set transfer.s3_endpoint" if is_signed else "set transfer.follow_redirects"
     if (here.scheme, there.scheme) == ("https", "http"):
-        return "redirects from https to plain http: refused, set transfer.follow_redirects"
+        return f"redirects from https to plain http: refused, {remedy}"
     if there.hostname != here.hostname or not is_same_port:
-        return f"redirects to another host ({there.netloc}): refused, set transfer.follow_redirects"
+        remedy += " and s3_region" if is_signed else ""
+        return f"redirects to another host ({there.netloc}): refused, {remedy}"
     return ""
 
 

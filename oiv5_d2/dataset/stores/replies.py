@@ -89,8 +89,9 @@ def is_date(etag: str) -> bool:
 
 
 def _judge_redirect(task: Task, reply: Reply, transfer: Transfer) -> Refusal:
-    follow = transfer.follow_redirects
-    why = refused_redirect(task.target, reply.redirect, task.num_hops, follow)
+    why = refused_redirect(
+        task.target, reply.redirect, task.num_hops, transfer.follow_redirects, transfer.sign_s3
+    )
     return Refusal(StoreError(why), redirect="" if why else reply.redirect)
 
 

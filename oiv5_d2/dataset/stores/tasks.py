@@ -77,7 +77,7 @@ class Task:
         return transfer.request_seconds * max(1.0, (self.num_wanted or 0) / _MIB)
 
     def refuse(
-        self, refusal: Refusal, transfer: Transfer, chance: random.Random, has_ranges: bool
+        self, refusal: Refusal, transfer: Transfer, chance: random.Random, has_ranges: bool | None
     ) -> float | None:
         """Note that a try failed.
 
@@ -85,8 +85,9 @@ class Task:
             refusal: why.
             transfer: says how often to try, and is told of what is tried again.
             chance: draws the pause.
-            has_ranges: the server gave parts of files before. If it ignores a range now, that may
-                pass.
+            has_ranges: the server gave parts of files before: if it ignores a range now, that may
+                pass. False if it was found to give none: once more is enough. None if neither is
+                known.
 
         Returns:
             The seconds to wait before the next try; None where there is to be none, and `error`
@@ -102,7 +103,7 @@ class Task:
         self.target, self.num_hops = self.url, 0
         is_last = (
             self.num_tries >= transfer.tries
-            or self.num_ignored >= _MAX_IGNORED
+            or self.num_ignored >= (1 if has_ranges is False else _MAX_IGNORED)
             or self.num_damaged >= _MAX_DAMAGED
         )
         if not refusal.may_pass or is_last:

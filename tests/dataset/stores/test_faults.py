@@ -140,6 +140,20 @@ def test_a_server_that_gave_parts_before_may_ignore_ranges_for_a_while(bucket, c
         assert b"".join(store.stream("small/1", 9)) == data[9:]
 
 
+def test_a_server_without_ranges_is_found_out_once(bucket, connect):
+    with serve(bucket, always(NO_RANGES)) as server:
+        store = connect(server.url)
+        with pytest.raises(NoRangesError, match=r"ignores ranges, 3 tries$"):
+            store.read("small/1", 5, 9)
+        with pytest.raises(NoRangesError, match=r"ignores ranges$"):
+            store.read("small/2", 5, 9)
+        assert len(server.log) == 3 + 1
+        server.faults = None
+        store.read("small/3", 5, 9)  # it has ranges after all
+        server.faults = first(2, NO_RANGES)
+        assert len(store.read("small/4", 5, 9)) == 4
+
+
 def test_a_long_file_is_not_fetched_because_a_range_was_ignored(tmp_path, connect):
     """It is refused at its headers: little more than what fits into the network's buffers comes."""
     with (tmp_path / "long").open("wb") as file:

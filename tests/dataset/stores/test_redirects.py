@@ -42,6 +42,13 @@ def test_where_it_is_set_other_hosts_and_plain_http_will_do_but_no_other_protoco
     assert "more than 5 times" in refused_redirect("https://a/x", "https://a/x", 5, follow=True)
 
 
+def test_who_signs_is_told_what_to_set_instead():
+    told = refused_redirect("https://a/x", "https://b/x", 0, follow=False, is_signed=True)
+    assert told.endswith("refused, set transfer.s3_endpoint and s3_region")
+    told = refused_redirect("https://a/x", "http://a/x", 0, follow=False, is_signed=True)
+    assert told.endswith("refused, set transfer.s3_endpoint")
+
+
 def test_a_redirect_on_the_same_host_is_followed_by_all_verbs(bucket, connect):
     data = (bucket / "small" / "1").read_bytes()
 
