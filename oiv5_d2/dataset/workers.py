@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from typing import TypeVar
 
 Task = TypeVar("Task")
@@ -73,12 +73,16 @@ def _in_order(
 
 
 def _start_server() -> None:
-    """Start the server that forks, deaf to Ctrl-C as all that it forks will be."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Start the server that forks, deaf to Ctrl-C as all that it forks will be.
+
+    It inherits what is blocked. One that comes meanwhile is heard here afterwards.
+    """
+    resource_tracker.ensure_running()  # before: it unblocks what is blocked
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

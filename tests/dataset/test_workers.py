@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from oiv5_d2.dataset import workers
 from oiv5_d2.dataset.workers import map_tasks
 
 
@@ -49,6 +50,15 @@ def test_an_error_in_a_task_comes_through(num_workers):
 def test_a_killed_worker_is_one_clear_line_with_the_remedy():
     with pytest.raises(OSError, match="fewer workers"):
         list(map_tasks(die, range(8), 2))
+
+
+def test_ctrl_c_that_comes_while_the_server_is_started_is_heard(monkeypatch):
+    def start_slowly():
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(workers.forkserver, "ensure_running", start_slowly)
+    with pytest.raises(KeyboardInterrupt):
+        list(map_tasks(square, range(3), 2))
 
 
 def test_no_workers_at_all_are_refused():
