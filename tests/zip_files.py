@@ -57,6 +57,23 @@ class FarStore:
         return sum(get.stop - get.start for get in self.gets)
 
 
+class FlippingStore(FarStore):
+    """The first answer that has a certain byte of the file comes with another one there."""
+
+    def __init__(self, root, place):
+        super().__init__(root)
+        self.place, self.has_erred = place, False
+
+    def read_many(self, gets, check=None):
+        for answer in super().read_many(gets, check):
+            at = self.place - answer.get.start
+            if not self.has_erred and 0 <= at < len(answer.data):
+                self.has_erred = True
+                data = answer.data[:at] + bytes([answer.data[at] ^ 1]) + answer.data[at + 1 :]
+                answer = answer._replace(data=data)
+            yield answer
+
+
 class Pipe(io.RawIOBase):
     """A file that can not go back: zips written to it have data descriptors."""
 

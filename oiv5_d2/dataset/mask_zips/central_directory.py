@@ -98,6 +98,8 @@ def read_directory(
         # A server may have told a wrong length, and what lies there is no directory then.
         with suppress(ChangedError, ValueError):
             return _read_directory(store, key, wanted, kept_path)
+        if kept_path:
+            kept_path.unlink(missing_ok=True)  # or the next try would read the same bytes
     return _read_directory(store, key, wanted, kept_path)
 
 
@@ -109,9 +111,9 @@ def _read_directory(
     tail = Tail(store, key, head, kept)
     end = find_end(tail)
     data = tail.since(end.start)
+    entries, refused = _parse(data[: end.stop - end.start], end, wanted)
     if kept_path and not kept:
         _keep(kept_path, head, tail.data)
-    entries, refused = _parse(data[: end.stop - end.start], end, wanted)
     return Directory(head.num_bytes, head.etag, len(data), end.comment, entries, refused)
 
 

@@ -139,7 +139,9 @@ def _bring(work: _Work) -> dict[str, Outcome]:
             bad = _take(work)
             if not any(outcome.state == CORRUPT for outcome in bad.values()):
                 return bad
-        # Once more: with what the zip has now, or what may have been damaged on its way alone.
+        # Once more: with what the zip has now, or what may have been damaged on its way alone. The
+        # directory may have been as well, and then says what no mask can be.
+        work.zip.directory_path.unlink(missing_ok=True)
         return _take(work)
     except FileNotFoundError:
         state, reason = MISSING, f"{key} is not in the release"

@@ -10,8 +10,10 @@ from servers import LONGER, SHORTER, serve
 from zip_files import (
     FOUR,
     FarFolder,
+    FlippingStore,
     Pipe,
     end_of,
+    header_of,
     in_end,
     in_header,
     parse,
@@ -136,6 +138,27 @@ def test_a_kept_directory_of_another_zip_or_a_damaged_one_is_not_believed(tmp_pa
         store.gets.clear()
         assert list(read_directory(store, "a.zip", kept_path=kept).entries) == names
         assert not store.gets
+
+
+def test_a_directory_damaged_on_its_way_is_read_again_and_not_kept(tmp_path):
+    data = zipped(FOUR)
+    (tmp_path / "a.zip").write_bytes(data)
+    store = FlippingStore(tmp_path, header_of(data, "2.png"))
+    directory = read_directory(store, "a.zip", kept_path=tmp_path / "kept")
+    assert store.has_erred
+    assert list(directory.entries) == list(FOUR)
+    store.gets.clear()
+    assert read_directory(store, "a.zip", kept_path=tmp_path / "kept") == directory
+    assert not store.gets
+
+
+def test_a_directory_that_stays_damaged_is_not_kept(tmp_path):
+    kept = tmp_path / "kept"
+    with FarFolder(in_header("2.png", 20, "<L", 0xFFFF_FFFF)(zipped(FOUR))) as store:
+        read_directory(store, "a.zip", ["1.png"], kept)  # the damaged entry is not looked into
+        with pytest.raises(ValueError, match="a ZIP64 entry"):
+            read_directory(store, "a.zip", ["2.png"], kept)
+        assert not kept.exists()
 
 
 def test_a_zip_that_is_not_there_is_no_damaged_zip(tmp_path):

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from servers import CUT, NO_RANGES, always, serve, sometimes
-from zip_files import FarStore, header_of, in_header, parse, zipped
+from zip_files import FarStore, FlippingStore, header_of, in_header, parse, zipped
 
 from oiv5_d2.dataset.mask_zips import ranges
 from oiv5_d2.dataset.mask_zips.extraction import extract_masks
@@ -333,6 +333,23 @@ def test_a_mask_that_was_damaged_on_its_way_is_asked_for_again_and_no_other(near
     assert read_all(shard_path) == {name: MASKS[name] for name in wanted}
     last, entry = store.gets[-1], parse(STORED).entries[NAMES[2]]
     assert (last.start, last.stop) == (entry.start, entry.stop)
+
+
+@pytest.mark.parametrize("offset", [0, 16])  # of the signature and the CRC-32
+def test_a_directory_that_was_damaged_on_its_way_is_asked_for_again(near, shard_path, offset):
+    store = FlippingStore(near.root, header_of(STORED, NAMES[5]) + offset)
+    assert states(extract(store, NAMES[4:7], shard_path, mode="range")) == ["present"] * 3
+    assert store.has_erred
+    assert not files_beside(shard_path)
+
+
+def test_no_damaged_directory_is_kept_for_what_failed(near, shard_path):
+    store = FlippingStore(near.root, header_of(STORED, NAMES[5]) + 16)
+    store.fail = lambda get: StoreError("no answer") if get.start == 0 else None
+    wanted = [NAMES[0], NAMES[5]]
+    assert states(extract(store, wanted, shard_path, mode="range")) == ["failed", "present"]
+    store.fail = lambda get: None
+    assert states(extract(store, wanted, shard_path, mode="range")) == ["present"] * 2
 
 
 def test_two_entries_of_one_name_are_refused(far, shard_path):
