@@ -13,7 +13,7 @@ from pathlib import Path
 
 from oiv5_d2.dataset.checks import check_png
 from oiv5_d2.dataset.mask_zips.entries import unpack
-from oiv5_d2.dataset.mask_zips.mask_zip import MaskZip, lacking
+from oiv5_d2.dataset.mask_zips.mask_zip import MaskZip, Origin, lacking
 from oiv5_d2.dataset.mask_zips.ranges import Mode, Span, coalesce
 from oiv5_d2.dataset.mask_zips.shards import Shard, open_shard, write_shard
 from oiv5_d2.dataset.mask_zips.spool import Held, Spool, read_held
@@ -139,9 +139,9 @@ def _bring(work: _Work) -> dict[str, Outcome]:
             bad = _take(work)
             if not any(outcome.state == CORRUPT for outcome in bad.values()):
                 return bad
-        # Once more: with what the zip has now, or what may have been damaged on its way alone. The
-        # directory may have been as well, and then says what no mask can be.
-        work.zip.directory_path.unlink(missing_ok=True)
+        # Once more: with what the zip has now, or what may have been damaged alone, on its way or
+        # here. The directory may have been as well, and then says what no mask can be.
+        work.zip.drop()
         return _take(work)
     except FileNotFoundError:
         state, reason = MISSING, f"{key} is not in the release"
@@ -160,7 +160,7 @@ def _take(work: _Work) -> dict[str, Outcome]:
     )
     entries, etag = origin.directory.entries, origin.directory.etag
     bad = {
-        name: _unreadable(name, origin.directory.refused)
+        name: _unreadable(name, origin)
         for name in work.wanted
         if name not in entries and name not in work.held
     }
@@ -176,9 +176,13 @@ def _take(work: _Work) -> dict[str, Outcome]:
     return bad
 
 
-def _unreadable(name: str, refused: Mapping[str, str]) -> Outcome:
-    if name in refused:
-        return Outcome(name, CORRUPT, refused[name])
+def _unreadable(name: str, origin: Origin) -> Outcome:
+    if name in origin.directory.refused:
+        return Outcome(name, CORRUPT, origin.directory.refused[name])
+    if origin.doubt:
+        zip_path = f"{origin.store.location}/{origin.key}"
+        reason = f"{zip_path} has no such entry, and the server can not be asked: "
+        return Outcome(name, FAILED, reason + origin.doubt)
     return Outcome(name, MISSING, "the zip has no such entry")
 
 

@@ -1,6 +1,7 @@
 """One of the release's mask zips, and where it lies while masks are taken from it."""
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from typing import NamedTuple
 from oiv5_d2.dataset.mask_zips.central_directory import Directory, Entry, read_directory
 from oiv5_d2.dataset.mask_zips.ranges import Mode, ZipPlan, how
 from oiv5_d2.dataset.mask_zips.spool import Held
-from oiv5_d2.dataset.stores import FolderStore, NoRangesError, Store
+from oiv5_d2.dataset.stores import FolderStore, NoRangesError, Store, StoreError
 from oiv5_d2.dataset.stores.downloads import Download, remove_arrivals
 from oiv5_d2.openimages.release import ReleaseFile
 
@@ -19,6 +20,8 @@ class Origin(NamedTuple):
     store: Store
     key: str
     directory: Directory
+    doubt: str = ""
+    """Why this zip may lack what the release's has by now; "" where it can not."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class MaskZip:
         """
         if near := self.near(wanted):
             return near
+        self._drop_near()  # it is damaged, or another one than the server's
         is_known = self.directory_path.exists()
         directory = None if self.mode == "whole" else self.read_directory(wanted)
         if directory and not is_known:
@@ -81,12 +85,15 @@ class MaskZip:
     def near(self, wanted: Collection[str]) -> Origin | None:
         """Return where to read the zip from if it is on a disk here; None if it is not.
 
+        What is damaged, or seems to be another zip than the server's by now, counts for nothing.
+
         Raises:
             FileNotFoundError, StoreError, ValueError: as `open`.
         """
-        for path in (self.kept_path, self.whole_path):
-            if path and path.exists():
-                return _local(path, wanted)
+        for path in self._near_paths():
+            with suppress(ValueError):
+                if near := self._compared(_local(path, wanted), wanted):
+                    return near
         if isinstance(self.store, FolderStore):
             directory = read_directory(self.store, self.file.path, wanted)
             return Origin(self.store, self.file.path, directory)
@@ -133,6 +140,34 @@ class MaskZip:
             path.unlink(missing_ok=True)
         remove_arrivals(self.whole_path)
 
+    def drop(self) -> None:
+        """Remove what came of the zip itself: it may have been damaged, or be another one by now.
+
+        Masks that were taken from it stay.
+        """
+        self._drop_near()
+        self.directory_path.unlink(missing_ok=True)
+
+    def _near_paths(self) -> list[Path]:
+        """Return where the whole zip lies that came, if it did."""
+        return [path for path in (self.kept_path, self.whole_path) if path and path.exists()]
+
+    def _drop_near(self) -> None:
+        for path in self._near_paths():
+            path.unlink()
+
+    def _compared(self, near: Origin, wanted: Collection[str]) -> Origin | None:
+        """Return a zip that is here; None where it lacks something and the server has another."""
+        if near.directory.entries.keys() | near.directory.refused.keys() >= set(wanted):
+            return near
+        try:
+            head = self.store.head(self.file.path)
+        except FileNotFoundError:
+            return near
+        except StoreError as error:
+            return near._replace(doubt=str(error))
+        return near if head.num_bytes == near.directory.num_bytes else None
+
     def _download(self, advance: Callable[[int], object]) -> None:
         """Fetch the whole zip; the real release's has to have the MD5 of the file table."""
         download = Download(self.store, self.file.path, self.whole_path)
@@ -156,4 +191,7 @@ def lacking(entries: Collection[Entry], held: Mapping[str, Held]) -> dict[str, E
 
 def _local(path: Path, wanted: Collection[str]) -> Origin:
     store = FolderStore(path.parent)
-    return Origin(store, path.name, read_directory(store, path.name, wanted))
+    try:
+        return Origin(store, path.name, read_directory(store, path.name, wanted))
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}. Remove it") from error

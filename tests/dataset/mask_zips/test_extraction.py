@@ -218,6 +218,66 @@ def test_a_zip_that_is_nearly_all_wanted_is_fetched_whole(far, shard_path, tmp_p
     assert kept.read_bytes() == STORED
 
 
+@pytest.fixture
+def kept(tmp_path, far, shard_path):
+    """A whole zip that an earlier run kept; what it took from it is gone."""
+    extract(far, NAMES, shard_path, mode="whole", keep_zip_dir=tmp_path / "kept")
+    shard_path.unlink()
+    far.gets.clear(), far.heads.clear()
+    return tmp_path / "kept" / "train-masks-0.zip"
+
+
+def test_a_kept_zip_that_is_damaged_as_a_whole_is_fetched_anew(far, shard_path, kept):
+    kept.write_bytes(STORED[:-40])
+    assert states(extract(far, NAMES, shard_path, keep_zip_dir=kept.parent)) == ["present"] * 12
+    assert kept.read_bytes() == STORED
+
+
+def test_of_a_kept_zip_that_is_damaged_in_a_mask_that_one_is_asked_for(far, shard_path, kept):
+    kept.write_bytes(flipped(NAMES[5])(STORED))
+    assert states(extract(far, NAMES, shard_path, keep_zip_dir=kept.parent)) == ["present"] * 12
+    assert far.num_bytes < 0.3 * len(STORED)
+    assert not kept.exists()
+
+
+def test_a_kept_zip_is_dropped_where_the_server_has_a_fuller_one(far, shard_path, kept):
+    new = "0f.png"
+    data = zipped(MASKS | {new: png((9, 9))})
+    put(far.root, data)
+    wanted = sorted([*NAMES, new])
+    assert states(extract(far, wanted, shard_path, keep_zip_dir=kept.parent)) == ["present"] * 13
+    assert kept.read_bytes() == data
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_kept_zip_stays_where_the_server_has_no_other(far, shard_path, kept, is_there):
+    if not is_there:
+        (far.root / KEY).unlink()
+    outcomes = extract(far, [NAMES[0], "absent.png"], shard_path, keep_zip_dir=kept.parent)
+    assert states(outcomes) == ["present", "missing"]
+    assert kept.read_bytes() == STORED
+    assert (far.gets, far.heads) == ([], [KEY])
+
+
+def test_a_kept_zip_serves_where_no_server_answers(far, shard_path, kept, monkeypatch):
+    def fail(key):
+        raise StoreError("no answer, 5 tries")
+
+    monkeypatch.setattr(far, "head", fail)
+    outcomes = extract(far, [NAMES[0], "absent.png"], shard_path, keep_zip_dir=kept.parent)
+    reason = f"{kept} has no such entry, and the server can not be asked: no answer, 5 tries"
+    assert states(outcomes) == ["present", "failed"]
+    assert outcomes[1].reason == reason
+
+
+def test_a_kept_zip_that_can_not_be_opened_is_named(far, shard_path, kept):
+    kept.unlink()
+    kept.mkdir()
+    outcomes = extract(far, NAMES[:1], shard_path, keep_zip_dir=kept.parent)
+    assert states(outcomes) == ["failed"]
+    assert f"{kept}: it can not be read: Is a directory. Remove it" in outcomes[0].reason
+
+
 def test_many_requests_are_too_many(far, shard_path, tmp_path, monkeypatch):
     monkeypatch.setattr(ranges, "FEW_REQUESTS", 1)
     extract(far, NAMES[::2], shard_path, keep_zip_dir=tmp_path / "kept")
