@@ -5,6 +5,7 @@ less work. What has come lies in a spool until all is there, so that a run which
 nothing twice.
 """
 
+import logging
 from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,8 @@ from oiv5_d2.dataset.mask_zips.spool import Held, Spool, read_held
 from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Outcome
 from oiv5_d2.dataset.stores import Answer, ChangedError, Get, Store, StoreError
 from oiv5_d2.openimages import release
+
+logger = logging.getLogger(__name__)
 
 _BATCH_BYTES = 8 << 20  # unpacked masks in memory
 
@@ -91,7 +94,7 @@ def extract_masks(
     with Spool(_spool_path(shard_path)) as spool:
         held = ChainMap(spool.held, shard.held if shard else {})
         work = _Work(mask_zip, wanted, spool, held, progress)
-        bad = _bring(work) if any(name not in held for name in wanted) else {}
+        bad = _unless_here(work, _bring(work)) if any(name not in held for name in wanted) else {}
         present = [name for name in wanted if name not in bad]
         if shard is None or shard.names != present or not spool.held.keys().isdisjoint(present):
             write_shard(shard_path, present, _reader(spool, shard))
@@ -150,6 +153,19 @@ def _bring(work: _Work) -> dict[str, Outcome]:
     except ValueError as error:
         state, reason = CORRUPT, f"{key}: {error}"
     return {name: Outcome(name, state, reason) for name in work.wanted if name not in work.held}
+
+
+def _unless_here(work: _Work, bad: Mapping[str, Outcome]) -> dict[str, Outcome]:
+    """Leave out the masks that are there, though what the zip has now could not be had."""
+    stale = [name for name in work.held if name in bad and bad[name].state == FAILED]
+    if stale:
+        logger.warning(
+            "%s: %d masks are other ones by now and could not be had; the earlier ones stay (%s)",
+            work.zip.shard_path,
+            len(stale),
+            bad[stale[0]].reason,
+        )
+    return {name: outcome for name, outcome in bad.items() if name not in stale}
 
 
 def _take(work: _Work) -> dict[str, Outcome]:

@@ -503,6 +503,23 @@ def test_masks_of_a_former_zip_are_not_mixed_with_those_of_another(far, shard_pa
     assert shard_path.read_bytes() == (tmp_path / "clean.zip").read_bytes()
 
 
+def test_masks_that_are_here_stay_while_those_of_another_zip_can_not_be_had(
+    far, shard_path, caplog
+):
+    first = extract(far, NAMES[:5], shard_path)
+    changed = {name: png((100 + number, 99), 90) for number, name in enumerate(NAMES)}
+    put(far.root, zipped(changed))
+    far.fail = lambda get: StoreError("no answer") if get.start == 0 else None
+    outcomes = extract(far, NAMES[:6], shard_path)
+    assert outcomes[:5] == first
+    assert states(outcomes[5:]) == ["failed"]
+    assert read_all(shard_path) == {name: MASKS[name] for name in NAMES[:5]}
+    assert "5 masks are other ones by now" in caplog.text
+    far.fail = lambda get: None
+    extract(far, NAMES[:6], shard_path)
+    assert read_all(shard_path) == {name: changed[name] for name in NAMES[:6]}
+
+
 # --- Killed ---------------------------------------------------------------------------------------
 
 
