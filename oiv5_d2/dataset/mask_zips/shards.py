@@ -15,7 +15,7 @@ from pathlib import Path
 from oiv5_d2.dataset.mask_zips.central_directory import Directory, read_directory
 from oiv5_d2.dataset.mask_zips.entries import unpack
 from oiv5_d2.dataset.mask_zips.spool import Held
-from oiv5_d2.dataset.stores import FolderStore
+from oiv5_d2.dataset.stores import FolderStore, StoreError
 from oiv5_d2.openimages.files import whole_file
 
 # A zip of the same name may be the release's own, put there by hand: it is told by its comment.
@@ -88,6 +88,8 @@ def open_shard(path: Path, wanted: Collection[str]) -> Shard | None:
         directory = read_directory(FolderStore(path.parent), path.name)
     except ValueError:
         return None
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}. Move it away, and run again") from error
     if directory.comment != _OURS:
         raise ValueError(
             f"{path}: this zip was not made here and would be overwritten. Move it away, or lay it"

@@ -160,6 +160,12 @@ def test_a_mask_damaged_in_the_zip_that_was_made_is_brought_again(far, shard_pat
     assert far.num_bytes < 0.3 * len(STORED)
 
 
+def test_what_lies_where_the_zip_is_to_be_and_can_not_be_read_is_named(far, shard_path):
+    shard_path.mkdir(parents=True)
+    with pytest.raises(OSError, match=f"^{shard_path}: it can not be read: .*Move it away"):
+        extract(far, NAMES, shard_path)
+
+
 def test_masks_that_the_zip_does_not_have_are_missing(far, shard_path):
     outcomes = extract(far, [NAMES[0], "absent.png"], shard_path)
     assert outcomes[1][1:3] == ("missing", "the zip has no such entry")
