@@ -107,8 +107,8 @@ class Plan:
 
     @property
     def num_masks(self) -> int:
-        """Masks to fetch, of zips that can be read."""
-        return sum(need.num_wanted for need in self.zips if need.plan)
+        """Masks to fetch, of zips that can be read and did not come yet."""
+        return sum(need.num_wanted for need in self.zips if need.plan and not need.plan.is_here)
 
     @property
     def num_zip_requests(self) -> int:
@@ -282,7 +282,9 @@ def _look(
         return ZipPlan(False, len(wanted), 0, 0, 0, num_bytes, why), why, 0, num_bytes
     plan = mask_zip.choose(directory, wanted, held, is_begun)
     if near:
-        plan = plan._replace(by_range=True, why="it is here: what is wanted is read out of it")
+        why = "it is here: what is wanted is read out of it"
+        is_here = near.store is not mask_zip.store
+        plan = plan._replace(by_range=True, why=why, is_here=is_here)
     entries = lacking(directory.entries.values(), held).values()
     num_came = 0 if near or is_known else directory.directory_bytes
     return plan, plan.why, num_came, sum(entry.num_bytes for entry in entries)

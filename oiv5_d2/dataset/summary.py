@@ -106,6 +106,8 @@ def _zip_needs(plan: Plan) -> Table:
 
 
 def _way(plan: ZipPlan) -> str:
+    if plan.is_here:
+        return "from here"
     if not plan.by_range:
         return "whole"
     return "1 range" if plan.num_requests == 1 else f"{plan.num_requests:,} ranges"
@@ -118,8 +120,9 @@ def to_fetch(plan: Plan) -> list[str]:
         about = "" if all(need.num_asked == need.num_files for need in plan.images) else "about "
         num_bytes = about + size(plan.image_bytes)
         lines.append(f"{plan.num_images:,} pictures, {num_bytes}, from {plan.locations[1]}")
-    if plan.zips:
-        masks = f"{plan.num_masks:,} masks out of {len(plan.zips):,} zips"
+    num_zips = sum(need.plan is None or not need.plan.is_here for need in plan.zips)
+    if num_zips:
+        masks = f"{plan.num_masks:,} masks out of {num_zips:,} zips"
         num_bytes = f"{size(plan.mask_bytes)} with the zips' directories"
         how = f"in {plan.num_zip_requests:,} requests"
         lines.append(f"{masks}, {num_bytes}, {how}, from {plan.locations[0]}")

@@ -1,5 +1,6 @@
 """A plan, and whether what follows keeps to it."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -107,6 +108,24 @@ def test_what_is_here_is_not_planned_again(dense_release, ask):
     (images,) = again.images
     assert (images.num_files, images.num_asked) == (7 + first.images[0].num_absent,) * 2
     assert [need.digit for need in again.zips] == ["0"]
+
+
+@pytest.mark.parametrize("place", ["masks/.whole-{}", "masks/original/{}"])
+def test_a_zip_that_came_whole_already_is_not_fetched(dense_release, ask, tmp_path, place):
+    name = "train-masks-0.zip"
+    path = tmp_path / "data" / place.format(name)
+    path.parent.mkdir(parents=True)
+    whole = dense_release / release.ANNOTATIONS_DIR / release.mask_zip("train", "0").path
+    shutil.copy(whole, path)
+    with serve(dense_release) as server:
+        prefix = "data.id_prefixes=['0']"
+        request = ask(server.url, "data.splits=[train]", prefix, "keep_zips=true", "rate=1000")
+        plan = plan_of(request)
+        prepare(request, "select", "fetch")
+        assert num_bytes_of(server.log, ".zip") == 0
+    assert plan.zips[0].plan.is_here
+    assert (plan.num_masks, plan.mask_bytes, plan.num_zip_requests) == (0, 0, 0)
+    assert plan.seconds == plan.image_bytes / 1000
 
 
 def test_a_picture_and_a_zip_that_are_not_there_are_told(dense_release, ask):

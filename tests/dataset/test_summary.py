@@ -1,5 +1,7 @@
 """What a plan says to people."""
 
+from dataclasses import replace
+
 import pytest
 
 from oiv5_d2.dataset import summary
@@ -38,6 +40,14 @@ def test_every_zip_is_told_with_how_and_why():
         ("-", "it is not there"),
     ]
     assert all(len(row) == len(zips.columns) for row in zips.rows)
+
+
+def test_a_zip_that_is_here_is_not_fetched():
+    here = ZipNeed("train", "4", 1_500, BY_RANGE._replace(is_here=True), "it is here")
+    (zips,) = summary.plan_tables(Plan((), zips=(here,)))
+    assert zips.rows[0][-3:] == ("0 B", "from here", BY_RANGE.why)
+    assert summary.to_fetch(Plan((), zips=(here,))) == []
+    assert summary.to_fetch(replace(PLAN, zips=(*PLAN.zips, here))) == summary.to_fetch(PLAN)
 
 
 def test_files_and_bytes_are_told_by_store():

@@ -36,15 +36,21 @@ class ZipPlan(NamedTuple):
     """One a span."""
     zip_bytes: int
     why: str
+    is_here: bool = False
+    """It came whole before: nothing is asked for."""
 
     @property
     def bytes_to_fetch(self) -> int:
         """Of the spans and the central directory, or of the whole zip."""
+        if self.is_here:
+            return 0
         return self.range_bytes if self.by_range else self.zip_bytes
 
     @property
     def requests_to_make(self) -> int:
         """One a span, or one for the whole zip."""
+        if self.is_here:
+            return 0
         return self.num_requests if self.by_range else 1
 
 
