@@ -22,10 +22,11 @@ from oiv5_d2.dataset.manifest import (
     refuse_too_many,
     write_manifest,
 )
-from oiv5_d2.dataset.mask_zips.extraction import extract_masks
+from oiv5_d2.dataset.mask_zips.extraction import extract_masks, remove_unfinished
 from oiv5_d2.dataset.mask_zips.shards import shard_path
 from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Outcome, moment
 from oiv5_d2.dataset.stores import Source, Store
+from oiv5_d2.dataset.stores.downloads import ARRIVING_PREFIX
 from oiv5_d2.dataset.subset import Subset
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.files import PART_PREFIX
@@ -107,7 +108,7 @@ def fetch(
     """
     files = list_files(subsets)
     manifest_path = data_dir / MANIFEST_CSV
-    _remove_strays(data_dir)
+    _remove_strays(files, data_dir)
     with write_manifest(manifest_path) as manifest:
         _fetch_images(files, source.images, data_dir, full_decode, advance, manifest)
         masks_dir = data_dir / "masks"
@@ -117,11 +118,18 @@ def fetch(
     return _summarise(manifest, manifest_path)
 
 
-def _remove_strays(data_dir: Path) -> None:
-    """Remove what a killed run had not finished; the files may not be wanted any more."""
-    for pattern in (f"images/*/{PART_PREFIX}*", f"masks/{PART_PREFIX}*"):
+def _remove_strays(files: pd.DataFrame, data_dir: Path) -> None:
+    """Remove what a killed run had not finished and nobody wants any more.
+
+    Tables have all come by now, so what began to come and is none of them is of another choice.
+    """
+    patterns = [f"{folder}/{PART_PREFIX}*" for folder in ("images/*", "masks", "tables/**")]
+    for pattern in (*patterns, f"tables/**/{ARRIVING_PREFIX}*"):
         for stray in data_dir.glob(pattern):
             stray.unlink()
+    zips = files.loc[files["Kind"] == MASK, ["Split", "Digit"]].drop_duplicates()
+    wanted = [shard_path(data_dir / "masks", *row) for row in zips.itertuples(index=False)]
+    remove_unfinished(data_dir / "masks", wanted)
 
 
 def _fetch_images(

@@ -378,12 +378,34 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(subsets, our_release, t
     assert snapshot(tmp_path / "killed") == snapshot(tmp_path / "clean")
 
 
-def test_strays_of_a_killed_run_are_removed(subsets, our_release, data_dir):
-    for stray in ("images/train/.part-0123456789abcdef.jpg", "masks/.part-train-masks-0.zip"):
-        (data_dir / stray).parent.mkdir(parents=True)
-        (data_dir / stray).write_text("half")
+@pytest.mark.parametrize(
+    "stray",
+    [
+        "images/train/.part-0123456789abcdef.jpg",
+        "masks/.part-train-masks-0.zip",
+        "masks/.spool-other-masks-0",
+        "masks/.directory-other-masks-0",
+        "masks/.whole-other-masks-0.zip",
+        "masks/.arriving-0123456789ab-.whole-other-masks-0.zip",
+        "tables/.part-other-boxes.parquet",
+        "tables/original/v5/.arriving-0123456789ab-other-boxes.csv",
+    ],
+)
+def test_strays_of_a_killed_run_are_removed(subsets, our_release, data_dir, stray):
+    (data_dir / stray).parent.mkdir(parents=True)
+    (data_dir / stray).write_text("half")
     bring(subsets, our_release, data_dir)
-    assert not list(data_dir.rglob(".part-*"))
+    assert not (data_dir / stray).exists()
+
+
+def test_what_came_of_a_zip_that_is_still_wanted_is_no_stray(subsets, our_release, data_dir):
+    split, name = first(subsets, "mask")
+    original = zip_of(our_release, split, name)
+    whole = data_dir / "masks" / f".whole-{original.name}"
+    whole.parent.mkdir(parents=True)
+    original.rename(whole)
+    bring(subsets, our_release, data_dir)
+    assert row_of(data_dir, name)[0] == "present"
 
 
 def test_the_manifest_tells_checksum_source_and_time_of_what_is_there(

@@ -119,6 +119,15 @@ def held_masks(shard_path: Path, wanted: Sequence[str]) -> tuple[Mapping[str, He
     return ChainMap(spooled, shard.held if shard else {}), bool(spooled)
 
 
+def remove_unfinished(masks_dir: Path, wanted: Iterable[Path]) -> None:
+    """Remove what lies there of zips that were begun, but for those of the wanted `shard_path`."""
+    endings = tuple(f"-{path.stem}" for path in wanted)
+    for kind in ("spool", "directory", "whole", "arriving"):
+        for path in masks_dir.glob(f".{kind}-*"):
+            if not path.name.removesuffix(".zip").endswith(endings):
+                path.unlink()
+
+
 def _spool_path(shard_path: Path) -> Path:
     return shard_path.with_name(f".spool-{shard_path.stem}")
 
