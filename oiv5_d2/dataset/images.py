@@ -98,7 +98,7 @@ def _look(
 ) -> Outcome | None:
     """Return a picture that is there and whole; None for one that has to be asked for."""
     status = os.stat(path)
-    if store.has_changed(key, status.st_size, status.st_mtime_ns):
+    if store.has_changed(key, status.st_mtime_ns, status.st_size):
         return None
     if known and not full_decode and _is_untouched(status, known):
         return Outcome(os.path.basename(path), PRESENT, "", *known)

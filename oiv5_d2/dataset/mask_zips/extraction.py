@@ -94,7 +94,8 @@ def extract_masks(
     with Spool(_spool_path(shard_path)) as spool:
         held = ChainMap(spool.held, shard.held if shard else {})
         work = _Work(mask_zip, wanted, spool, held, progress)
-        bad = _unless_here(work, _bring(work)) if any(name not in held for name in wanted) else {}
+        is_all_here = all(name in held for name in wanted) and not mask_zip.has_changed()
+        bad = {} if is_all_here else _unless_here(work, _bring(work))
         present = [name for name in wanted if name not in bad]
         if shard is None or shard.names != present or not spool.held.keys().isdisjoint(present):
             write_shard(shard_path, present, _reader(spool, shard))

@@ -127,6 +127,11 @@ class MaskZip:
             plan = how(directory, names, "range")._replace(why="it was begun so")
         return plan
 
+    def has_changed(self) -> bool:
+        """Tell whether the zip changed after masks were taken from it, see `Store.has_changed`."""
+        path = self.shard_path
+        return path.exists() and self.store.has_changed(self.file.path, path.stat().st_mtime_ns)
+
     def tidy(self, is_sound: bool) -> None:
         """Remove what only an unfinished shard needs, and keep a whole zip that shall be kept.
 

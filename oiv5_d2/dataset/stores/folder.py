@@ -86,14 +86,14 @@ class FolderStore:
             while piece := file.read(_PIECE_BYTES):
                 yield piece
 
-    def has_changed(self, key: str, num_bytes: int, since_ns: int) -> bool:
+    def has_changed(self, key: str, since_ns: int, num_bytes: int | None = None) -> bool:
         """Tell whether a file is another one than its copy; see `Store.has_changed`."""
         try:
             status = (self.root / key).stat()
         except OSError:
             return False
         # Not the time of writing: a file that is moved to another's place keeps that.
-        return status.st_size != num_bytes or status.st_ctime_ns > since_ns
+        return status.st_ctime_ns > since_ns or num_bytes not in (None, status.st_size)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -93,7 +93,7 @@ class HttpStore:
                 etag = task.get.etag or task.etag
                 task.get = task.get._replace(start=task.place, etag=etag)
 
-    def has_changed(self, key: str, num_bytes: int, since_ns: int) -> bool:
+    def has_changed(self, key: str, since_ns: int, num_bytes: int | None = None) -> bool:
         """Return False: a server is not asked; see `Store.has_changed`."""
         return False
 

@@ -112,7 +112,7 @@ class Store(Protocol):
         """
         ...
 
-    def has_changed(self, key: str, num_bytes: int, since_ns: int) -> bool:
+    def has_changed(self, key: str, since_ns: int, num_bytes: int | None = None) -> bool:
         """Tell whether a file is another one than its copy, if it costs nothing to know.
 
         A folder is looked at. A server is not asked, which would cost a request a file: a release's
@@ -120,8 +120,8 @@ class Store(Protocol):
 
         Args:
             key: the file; one that is not there any more has not changed.
-            num_bytes: the copy's.
             since_ns: when the copy was written, in nanoseconds since the epoch.
+            num_bytes: the copy's length; None where it is of a part.
         """
         ...
 

@@ -130,6 +130,17 @@ def test_what_is_there_is_kept_when_more_is_wanted(near, shard_path):
     assert list(read_all(shard_path)) == NAMES[:2]
 
 
+def test_masks_that_changed_in_their_folder_are_copied_again(near, shard_path):
+    before = extract(near, NAMES[:3], shard_path)
+    changed = {**MASKS, NAMES[1]: MASKS[NAMES[2]]}
+    del changed[NAMES[0]]
+    put(near.root, zipped(changed))
+    outcomes = extract(near, NAMES[:3], shard_path)
+    assert states(outcomes) == ["present"] * 3  # what was brought stays
+    assert outcomes[1].checksum == before[2].checksum
+    assert read_all(shard_path)[NAMES[1]] == MASKS[NAMES[2]]
+
+
 def test_what_is_not_wanted_any_more_is_dropped(far, shard_path):
     extract(far, NAMES[:4], shard_path)
     (far.root / KEY).unlink()
