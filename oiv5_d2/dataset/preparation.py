@@ -20,7 +20,7 @@ from oiv5_d2.dataset.listings import (
 from oiv5_d2.dataset.manifest import MANIFEST_CSV
 from oiv5_d2.dataset.request import Data, Request
 from oiv5_d2.dataset.stages import Advance, Stage
-from oiv5_d2.dataset.stores import Source, is_remote, open_source
+from oiv5_d2.dataset.stores import Source, folder_of, open_source
 from oiv5_d2.dataset.subset import Subset, load, num_bytes_to_read, save, select
 from oiv5_d2.dataset.synthetic import write_release
 from oiv5_d2.openimages import release
@@ -286,7 +286,8 @@ def _selection(data: Data) -> dict[str, Any]:
 
 def _on_disk(bucket: str, *names: str) -> list[Path]:
     """Return where a bucket's files lie; of a remote one none: its changes are not looked for."""
-    return [] if is_remote(bucket) else [Path(bucket) / name for name in names]
+    folder = folder_of(bucket)
+    return [folder / name for name in names] if folder else []
 
 
 def _subset_files(data: Data, *parts: str) -> list[Path]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oiv5_d2.dataset.stores import Transfer, is_remote
+from oiv5_d2.dataset.stores import Transfer, folder_of, is_remote
 from oiv5_d2.openimages import release
 
 
@@ -139,7 +139,8 @@ def check(request: Request) -> None:
 
 def _check_source(data: Data) -> None:
     for location in data.buckets:
-        if not is_remote(location) and not Path(location).is_dir():
+        folder = folder_of(location)
+        if not is_remote(location) and not (folder and folder.is_dir()):
             raise FileNotFoundError(
                 f"{location}: there is no such folder. data.source is a folder or URL laid out as"
                 f" the release's buckets: {release.ANNOTATIONS_DIR}/v5/"

@@ -163,6 +163,22 @@ def test_other_choices_are_made_anew_and_old_parts_do_not_stay(
     assert names == ["Car"]
 
 
+def test_a_folder_may_be_told_as_a_url_and_its_changes_are_seen_too(
+    tool, prepared, tiny_release, tmp_path
+):
+    request = ask_for_folder(tool, tmp_path / "tiny", f"file://{tiny_release}")
+    prepare(tool, request)
+    assert digests(request.data.dir) == digests(prepared.data.dir)
+    read = [
+        {path for path in stage.inputs() if path.is_relative_to(tiny_release)}
+        for asked in (request, prepared)
+        for stage in tool.stages(asked)[:2]
+    ]
+    assert read[:2] == read[2:] and all(read)
+    with pytest.raises(FileNotFoundError, match="file:///gone/openimages: there is no such folder"):
+        tool.check(ask_for_folder(tool, tmp_path / "tiny", "file:///gone"))
+
+
 def test_one_split_can_be_cut_into_parts(tool, tiny_release, tmp_path):
     words = ["data.splits=[train]", "data.shares={train: 0.5, validation: 0.5}"]
     request = ask_for_folder(tool, tmp_path / "cut", tiny_release, *words)

@@ -2,7 +2,7 @@
 
 from oiv5_d2.dataset.stores.folder import FolderStore
 from oiv5_d2.dataset.stores.http import HttpStore
-from oiv5_d2.dataset.stores.locations import is_remote, open_source, open_store
+from oiv5_d2.dataset.stores.locations import folder_of, is_remote, open_source, open_store
 from oiv5_d2.dataset.stores.store import (
     Answer,
     ChangedError,
@@ -31,6 +31,7 @@ __all__ = [
     "Store",
     "StoreError",
     "Transfer",
+    "folder_of",
     "is_remote",
     "open_source",
     "open_store",

@@ -18,6 +18,16 @@ def is_remote(location: str) -> bool:
     return bool(separator) and scheme.lower() in _REMOTE
 
 
+def folder_of(location: str) -> Path | None:
+    """Return the folder that a location is, plainly or as ``file:///folder``; None for another."""
+    scheme, separator, rest = location.partition("://")
+    if not separator:
+        return Path(location)
+    if scheme.lower() == "file":
+        return Path(unquote(rest.removeprefix("localhost")))
+    return None
+
+
 def open_store(location: str, transfer: Transfer) -> Store:
     """Open a bucket.
 
@@ -32,8 +42,8 @@ def open_store(location: str, transfer: Transfer) -> Store:
         ValueError: the location is of no such kind, or holds a password; or a request is to be
             signed and there is no key.
     """
-    if "://" not in location:
-        return FolderStore(Path(location), transfer.max_file_bytes)
+    if folder := folder_of(location):
+        return FolderStore(folder, transfer.max_file_bytes)
     scheme, _, rest = location.partition("://")
     if scheme.lower() == "s3":
         if not rest.strip("/"):
@@ -41,9 +51,6 @@ def open_store(location: str, transfer: Transfer) -> Store:
         signature = read_signature(transfer.s3_region) if transfer.sign_s3 else None
         url = f"{transfer.s3_endpoint.rstrip('/')}/{rest}"
         return HttpStore(url, transfer, signature=signature)
-    if scheme.lower() == "file":
-        folder = Path(unquote(rest.removeprefix("localhost")))
-        return FolderStore(folder, transfer.max_file_bytes)
     if scheme.lower() not in _REMOTE:
         raise ValueError(
             f"'{location}': there is no way to read {scheme}://, give a folder, http(s):// or s3://"
