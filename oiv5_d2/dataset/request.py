@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oiv5_d2.dataset.stores import Transfer, folder_of, is_remote
+from oiv5_d2.dataset.stores import Transfer, check_address, folder_of
 from oiv5_d2.openimages import release
 
 
@@ -121,7 +121,7 @@ def check(request: Request) -> None:
     """Refuse what can't be done before anything is.
 
     Raises:
-        ValueError: a setting without meaning; the message names it.
+        ValueError: a setting without meaning, or an address; the message names it.
         FileNotFoundError: the source is not there; the message says what has to be.
     """
     if request.num_workers < 1:
@@ -140,7 +140,9 @@ def check(request: Request) -> None:
 def _check_source(data: Data) -> None:
     for location in data.buckets:
         folder = folder_of(location)
-        if not is_remote(location) and not (folder and folder.is_dir()):
+        if folder is None:
+            check_address(location)
+        elif not folder.is_dir():
             raise FileNotFoundError(
                 f"{location}: there is no such folder. data.source is a folder or URL laid out as"
                 f" the release's buckets: {release.ANNOTATIONS_DIR}/v5/"

@@ -237,6 +237,7 @@ def test_a_value_of_another_type_is_one_line_that_names_the_key(tool, words, mes
         (["verify_sample=-1"], "verify_sample=-1"),
         (["data.synthetic.size=[3]"], r"data.synthetic.size=\[3\]"),
         (["data=folder", "data.source=data/gone"], "data/gone/openimages: .*no such.*data=mini"),
+        (["data=folder", "data.source='gs://me:secret@b'"], "^the address of gs://b holds"),
         (["transfer.tries=0"], "transfer.tries=0"),
     ],
 )

@@ -1,5 +1,6 @@
 """Where a release's files are read from: a folder, or a server over HTTP."""
 
+from oiv5_d2.dataset.stores.addresses import check_address
 from oiv5_d2.dataset.stores.folder import FolderStore
 from oiv5_d2.dataset.stores.http import HttpStore
 from oiv5_d2.dataset.stores.locations import folder_of, is_remote, open_source, open_store
@@ -31,6 +32,7 @@ __all__ = [
     "Store",
     "StoreError",
     "Transfer",
+    "check_address",
     "folder_of",
     "is_remote",
     "open_source",

@@ -5,8 +5,9 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from oiv5_d2.dataset.stores.addresses import check_address
 from oiv5_d2.dataset.stores.exchange import Exchange
 from oiv5_d2.dataset.stores.signature import Signature
 from oiv5_d2.dataset.stores.store import Answer, Check, Get, Head, StoreError
@@ -42,7 +43,8 @@ class HttpStore:
         seed: int | None = None,
         signature: Signature | None = None,
     ) -> None:
-        self.location = _checked(base_url)
+        check_address(base_url, ("http", "https"))
+        self.location = base_url.rstrip("/")
         self._transfer = transfer
         self._chance = random.Random(seed)
         self._signature = signature
@@ -124,19 +126,3 @@ class HttpStore:
             yield exchange
         finally:
             self._exchanges.append(exchange)
-
-
-def _checked(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        is_sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        is_sound = False
-    if not is_sound or not url.isascii() or " " in url or parts.query or parts.fragment:
-        raise ValueError(f"'{url}' is no address of a bucket: give http(s)://host[:port]/path")
-    if "@" in parts.netloc:
-        raise ValueError(
-            f"the address of {parts.hostname} holds a user's name or password, which is never"
-            " sent: give it without"
-        )
-    return url.rstrip("/")

@@ -3,19 +3,17 @@
 from pathlib import Path
 from urllib.parse import unquote
 
+from oiv5_d2.dataset.stores.addresses import check_address
 from oiv5_d2.dataset.stores.folder import FolderStore
 from oiv5_d2.dataset.stores.http import HttpStore
 from oiv5_d2.dataset.stores.signature import read_signature
 from oiv5_d2.dataset.stores.store import Source, Store
 from oiv5_d2.dataset.stores.transfer import Transfer
 
-_REMOTE = ("http", "https", "s3")
-
 
 def is_remote(location: str) -> bool:
     """Return whether a location is asked over a network."""
-    scheme, separator, _ = location.partition("://")
-    return bool(separator) and scheme.lower() in _REMOTE
+    return folder_of(location) is None
 
 
 def folder_of(location: str) -> Path | None:
@@ -44,17 +42,12 @@ def open_store(location: str, transfer: Transfer) -> Store:
     """
     if folder := folder_of(location):
         return FolderStore(folder, transfer.max_file_bytes)
+    check_address(location)
     scheme, _, rest = location.partition("://")
     if scheme.lower() == "s3":
-        if not rest.strip("/"):
-            raise ValueError(f"'{location}' names no bucket: give s3://bucket/prefix")
         signature = read_signature(transfer.s3_region) if transfer.sign_s3 else None
         url = f"{transfer.s3_endpoint.rstrip('/')}/{rest}"
         return HttpStore(url, transfer, signature=signature)
-    if scheme.lower() not in _REMOTE:
-        raise ValueError(
-            f"'{location}': there is no way to read {scheme}://, give a folder, http(s):// or s3://"
-        )
     return HttpStore(location, transfer)
 
 

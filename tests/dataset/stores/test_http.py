@@ -154,13 +154,16 @@ def test_bodies_in_chunks_are_taken_when_they_are_whole(bucket, connect):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("ftp://host/bucket", "'ftp://host/bucket' is no address of a bucket: give http"),
+        ("ftp://host/bucket", "'ftp://host' is no address of a bucket: give "),
         ("http://host/b\u00fccket", "is no address of a bucket"),
         ("http://host/a b", "is no address of a bucket"),
         ("http:///bucket", "is no address of a bucket"),
         ("http://host:99999/", "is no address of a bucket"),
         ("http://host/bucket?list", "is no address of a bucket"),
-        ("http://me:secret@host/bucket", "the address of host holds a user's name or password"),
+        (
+            "http://me:secret@host/bucket",
+            "the address of http://host holds a user's name or password",
+        ),
     ],
 )
 def test_an_address_that_is_none_is_refused_in_one_line(url, message):
