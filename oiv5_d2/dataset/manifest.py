@@ -3,7 +3,7 @@
 import csv
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -93,15 +93,23 @@ _NO_MORE = ("\U0010ffff", Known(0, "", "", ""))  # after all keys
 def _present_images(path: Path) -> Iterator[tuple[str, Known]]:
     if not path.exists():
         return
-    with path.open(encoding="utf-8", newline="") as file:
+    # What somebody's editor spoilt is left out: those pictures are checked anew. An editor may mark
+    # the file as UTF-8, write another encoding, or leave a quote that makes the rest one field.
+    opened = path.open(encoding="utf-8-sig", errors="replace", newline="")
+    with opened as file, suppress(csv.Error):
         rows = csv.DictReader(file, restval="")
-        if "BLAKE3" not in (rows.fieldnames or ()):
+        if not set(MANIFEST_COLUMNS) <= set(rows.fieldnames or ()):
             return  # an older program's manifest has another checksum
         for row in rows:
-            # Rows that somebody's editor spoilt are left out: those pictures are checked anew.
-            if row["Kind"] == IMAGE and row["State"] == PRESENT and row["Bytes"].isdecimal():
+            is_picture = (row["Kind"], row["State"]) == (IMAGE, PRESENT)
+            if is_picture and _is_sound(row):
                 known = Known(int(row["Bytes"]), row["BLAKE3"], row["Source"], row["Fetched"])
                 yield f"{row['Split']}/{row['Path']}", known
+
+
+def _is_sound(row: dict[str, str]) -> bool:
+    is_readable = "\ufffd" not in row["Source"]  # it would be written again
+    return row["Bytes"].isdecimal() and row["BLAKE3"].isalnum() and is_readable
 
 
 def num_to_retry(rows: pd.DataFrame) -> int:

@@ -70,6 +70,12 @@ def test_pictures_that_were_checked_are_known(tmp_path):
         "Kind,Split,Path,State,Reason,Bytes,BLAKE3,Source,Fetched\n"
         "image,train,a.jpg,present,,7.0,a0,,\n",
         "Kind,Split,Path,State,Reason,Bytes,BLAKE3,Source,Fetched\nimage,train,a.jpg,present\n",
+        "Kind,Split,Path,State,Reason,Bytes,BLAKE3,Source,Fetched\n"
+        "image,train,a.jpg,present,,7,1.5E+60,,\n",
+        "Kind;Split;Path;State;Reason;Bytes;BLAKE3;Source;Fetched\n"
+        "image;train;a.jpg;present;;7;a0;;\n",
+        "Split,Path,State,Reason,Bytes,BLAKE3,Source,Fetched\ntrain,a.jpg,present,,7,a0,,\n",
+        "Split,BLAKE3\ntrain,a0\n",
     ],
 )
 def test_nothing_is_known_without_a_sound_manifest(tmp_path, content):
@@ -77,6 +83,28 @@ def test_nothing_is_known_without_a_sound_manifest(tmp_path, content):
     if content is not None:
         path.write_text(content)
     assert KnownImages(path).look_up("train/a.jpg") is None
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text.encode("utf-8-sig"),
+        lambda text: text.replace("it is not", "n\xf6t").encode("cp1252"),
+        lambda text: text.replace("\n", "\r\n").encode(),
+        lambda text: (text + 'image,train,"' + "x" * 200_000).encode(),
+    ],
+)
+def test_pictures_stay_known_where_an_editor_changed_the_rest(tmp_path, edit):
+    path = tmp_path / "manifest.csv"
+    write(path)
+    path.write_bytes(edit(path.read_text(encoding="utf-8")))
+    known = KnownImages(path)
+    assert known.look_up("train/a.jpg") == Known(7, "a0", "bucket/train/a.jpg", WHEN)
+    # Its source is not ASCII: in another encoding it can't be read.
+    found = known.look_up("validation/c.jpg")
+    assert found in (Known(9, "c0", "ürl/c.jpg", WHEN), None)
+    assert (found is None) == (b"\xfcrl" in path.read_bytes())
+    assert known.look_up("validation/z.jpg") is None
 
 
 def test_more_absent_files_than_allowed_are_refused_with_some_of_them(tmp_path):
