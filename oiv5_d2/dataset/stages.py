@@ -54,7 +54,7 @@ def is_done(stage: Stage, data_dir: Path) -> bool:
     """Say whether a stage's stamp is there and still true."""
     try:
         stamp = json.loads(_stamp_path(stage, data_dir).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return False
     if not isinstance(stamp, dict) or stamp.get("settings") != _settings(stage):
         return False

@@ -76,11 +76,11 @@ def test_an_input_that_changes_during_the_run_undoes_it(stage, tmp_path):
     assert not stages.is_done(changing, tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff\xfe\x00"])
 def test_a_damaged_stamp_is_no_stamp(stage, tmp_path, content):
     stages.run(stage, tmp_path, ignore)
     (stamp,) = (tmp_path / ".stamps").glob("*.json")
-    stamp.write_text(content)
+    stamp.write_bytes(content)
     assert not stages.is_done(stage, tmp_path)
 
 
