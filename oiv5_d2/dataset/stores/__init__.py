@@ -15,6 +15,7 @@ from oiv5_d2.dataset.stores.store import (
     Source,
     Store,
     StoreError,
+    UnreachableError,
 )
 from oiv5_d2.dataset.stores.transfer import Transfer
 
@@ -32,6 +33,7 @@ __all__ = [
     "Store",
     "StoreError",
     "Transfer",
+    "UnreachableError",
     "check_address",
     "folder_of",
     "is_remote",

@@ -7,7 +7,12 @@ from typing import NamedTuple
 import pycurl
 
 from oiv5_d2.dataset.stores.redirects import refused_redirect
-from oiv5_d2.dataset.stores.store import ChangedError, NoRangesError, StoreError
+from oiv5_d2.dataset.stores.store import (
+    ChangedError,
+    NoRangesError,
+    StoreError,
+    UnreachableError,
+)
 from oiv5_d2.dataset.stores.tasks import Refusal, Task
 from oiv5_d2.dataset.stores.transfer import Transfer
 
@@ -147,7 +152,8 @@ def _judge_failure(reply: Reply, max_seconds: float) -> Refusal:
         reason = "the server does not speak HTTP"
     else:
         reason = f"the transfer failed: {' '.join(reply.message.split())}"
-    return Refusal(StoreError(reason), reply.errno not in _LASTING)
+    kind = StoreError if reply.status >= 200 else UnreachableError
+    return Refusal(kind(reason), reply.errno not in _LASTING)
 
 
 def _late(reply: Reply, max_seconds: float) -> str:

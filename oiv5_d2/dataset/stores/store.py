@@ -23,6 +23,10 @@ class NoRangesError(StoreError):
     """The server sent a whole file where a part was asked for, and would again."""
 
 
+class UnreachableError(StoreError):
+    """The server gave no answer at all, be it a refusal."""
+
+
 class Get(NamedTuple):
     """One request, for a file or a part of it."""
 

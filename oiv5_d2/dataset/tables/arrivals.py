@@ -27,6 +27,7 @@ from oiv5_d2.dataset.tables.cached_rows import (
     rows_path,
     write_rows,
 )
+from oiv5_d2.dataset.tables.heads import Heads
 from oiv5_d2.dataset.tables.originals import Original
 from oiv5_d2.dataset.tables.piece_stream import PieceStream
 from oiv5_d2.openimages import release
@@ -70,8 +71,7 @@ class ArrivingTables:
 
     def __init__(self, store: Store, tables_dir: Path, keep_originals: bool) -> None:
         self._store, self._tables_dir, self._keep_originals = store, tables_dir, keep_originals
-        self._heads: dict[str, Head] = {}
-        self._unreachable: StoreError | None = None
+        self._heads = Heads(store)
         self._counted: set[str] = set()
 
     def parse(self, file: ReleaseFile, parser: Callable[[Path], T]) -> tuple[T, dict[str, Any]]:
@@ -133,27 +133,18 @@ class ArrivingTables:
         return f"{self._store.location}/{file.path}"
 
     def _head(self, file: ReleaseFile) -> Head:
-        """Ask for a file's length and ETag, once; a server that gave no answer is left alone."""
-        if self._unreachable:
-            raise self._unreachable
-        if file.path not in self._heads:
-            try:
-                with _named(self._url(file)):
-                    self._heads[file.path] = self._store.head(file.path)
-            except StoreError as error:
-                self._unreachable = error
-                raise
-        return self._heads[file.path]
+        with _named(self._url(file)):
+            return self._heads.of(file.path)
 
     def _if_current(self, file: ReleaseFile, origin: Origin | None) -> Origin | None:
         """Return the origin of what is here, or None where the server has another file by now."""
         if origin is None or origin.url != self._url(file):
             return None
-        was_reachable = self._unreachable is None
+        is_news = self._heads.will_ask(file.path)
         try:
             head = self._head(file)
         except StoreError as error:
-            if was_reachable:
+            if is_news:
                 logger.warning("%s. The tables that arrived earlier are used", error)
             return origin
         return origin if _is_same(head, origin) else None
@@ -174,7 +165,7 @@ class ArrivingTables:
         for _ in range(_TRIES - 1):
             with suppress(DamagedError):
                 return self._read_once(file)
-            del self._heads[file.path]
+            self._heads.forget(file.path)
         return self._read_once(file)
 
     def _read_once(self, file: ReleaseFile) -> tuple[Head, bytes]:
@@ -195,7 +186,7 @@ class ArrivingTables:
             return self._filter_arriving(rows, original, advance)
         except ChangedError as error:
             logger.warning("%s. It is fetched anew", error)
-            self._heads.pop(rows.file.path, None)
+            self._heads.forget(rows.file.path)
             return self._filter_arriving(rows, original, _ignore)
 
     def _filter_arriving(self, rows: _Rows, original: Original, advance: Advance) -> Origin:
@@ -209,7 +200,8 @@ class ArrivingTables:
             download = Download(self._store, file.path, original.path, head)
 
         def arrived() -> Origin:
-            head = self._heads[file.path] = download.head
+            head = download.head
+            self._heads.note(file.path, head)
             if stream.num_bytes != head.num_bytes:
                 download.discard()
                 came = f"{stream.num_bytes} bytes came of {head.num_bytes}"

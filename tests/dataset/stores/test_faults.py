@@ -31,10 +31,12 @@ from oiv5_d2.dataset.stores import (
     NoRangesError,
     StoreError,
     Transfer,
+    UnreachableError,
 )
 
 SMALL = [f"small/{number}" for number in range(40)]
 SLOW = Fault(pause_seconds=0.05)
+INTERIM = Fault(garbage=b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
 
 
 @pytest.mark.parametrize(
@@ -463,9 +465,18 @@ def test_a_server_that_is_serving_one_request_is_not_gone_for_the_others(bucket,
 
 
 def test_an_interim_reply_before_a_cut_is_no_answer(bucket, connect):
-    interim = Fault(garbage=b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
-    with serve(bucket, first(1, interim)) as server:
+    with serve(bucket, first(1, INTERIM)) as server:
         assert len(connect(server.url).read("small/1")) == 5001
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_answer"),
+    [(NO_ANSWER, False), (INTERIM, False), (Fault(403), True), (OVERLOADED, True), (CUT, True)],
+)
+def test_a_refusal_is_an_answer_and_silence_is_none(bucket, connect, fault, is_answer):
+    with serve(bucket, always(fault)) as server, pytest.raises(StoreError) as caught:
+        connect(server.url).read("small/1")
+    assert isinstance(caught.value, UnreachableError) != is_answer
 
 
 def test_a_host_that_is_not_known_is_told(connect):

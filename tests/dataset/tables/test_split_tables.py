@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from servers import LONGER, SHORTER, Fault, serve, sometimes
+from servers import LONGER, NO_ANSWER, SHORTER, Fault, always, serve, sometimes
 
 from oiv5_d2.dataset.stores import FolderStore, HttpStore, StoreError, Transfer
 from oiv5_d2.dataset.subset import num_bytes_to_read, save, select
@@ -208,11 +208,29 @@ def test_a_server_that_gave_no_answer_is_left_alone_by_what_is_not_here(bucket_d
         select_saved(open_http(server), tmp_path, splits="train")
         for path in (tmp_path / "tables").glob("*.parquet"):
             path.unlink()
-        server.faults = lambda request, chance: Fault(503)
+        server.faults = always(NO_ANSWER)
         server.log.clear()
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreError, match=MASKS.path):
             select_saved(open_http(server, tries=2), tmp_path, splits="train")
         assert len(server.log) == 2
+
+
+def test_a_table_that_is_refused_now_keeps_none_from_coming(bucket_dir, tmp_path, caplog):
+    with serve(bucket_dir) as server:
+        first_time = select_saved(open_http(server), tmp_path, splits="train")
+        for path in (tmp_path / "tables").glob(f"{Path(MASKS.path).stem}-*.parquet"):
+            path.unlink()
+        refused = (release.CLASS_CSV.path, BOXES.path)
+        server.faults = lambda request, chance: Fault(403) if request.path in refused else None
+        server.log.clear()
+        assert select_saved(open_http(server), tmp_path, splits="train") == first_time
+        asked = [line.path for line in server.log]
+    assert MASKS.path in asked
+    assert [asked.count(path) for path in refused] == [1, 1]
+    told = [line for line in caplog.messages if "403 Forbidden. The tables that arrived" in line]
+    assert [line.partition(": ")[0] for line in told] == [
+        f"{server.url}/{path}" for path in refused
+    ]
 
 
 def test_without_the_server_and_without_the_table_it_is_named(bucket_dir, tmp_path):
