@@ -152,8 +152,7 @@ class ArrivingTables:
     def _fetch(self, file: ReleaseFile, original: Original) -> Origin:
         """Fetch a small file whole."""
         url = self._url(file)
-        with _named(url):
-            head, data = self._read(file)
+        head, data = self._read(file)
         if self._is_released(file, head):
             _check_md5(url, hashlib.md5(data, usedforsecurity=False).hexdigest(), file)
         origin = Origin(url, head.etag, len(data), hashlib.sha256(data).hexdigest())
@@ -172,8 +171,9 @@ class ArrivingTables:
         head = self._head(file)
         check = partial(_check_length, num_bytes=head.num_bytes)
         [answer] = self._store.read_many([Get(file.path)], check)
-        if answer.error:
-            raise answer.error
+        with _named(self._url(file)):
+            if answer.error:
+                raise answer.error
         return head, answer.data
 
     def _filter(self, rows: _Rows, advance: Advance) -> Origin:
@@ -278,7 +278,7 @@ def _named(url: str, remedy: str = "") -> Iterator[None]:
     except ChangedError as error:
         raise ChangedError(f"{url}: {error}") from error
     except StoreError as error:
-        raise StoreError(f"{url}: {error}{remedy}") from error
+        raise type(error)(f"{url}: {error}{remedy}") from error
 
 
 def _is_same(head: Head, origin: Origin) -> bool:

@@ -5,7 +5,7 @@ import sys
 
 import pandas as pd
 import pytest
-from servers import SHORTER, serve
+from servers import SHORTER, Fault, serve
 
 from oiv5_d2.dataset.stores import ChangedError, FolderStore, HttpStore, Transfer
 from oiv5_d2.dataset.tables.arrivals import ArrivingTables
@@ -290,6 +290,17 @@ def test_a_damaged_small_file_is_refused_by_its_address_and_not_kept(bucket_dir,
     assert names(tables_dir) == []
     path.write_bytes(whole)
     open_arriving(bucket_dir, tables_dir).parse(file, parser)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_small_file_that_is_not_given_is_named_once(bucket_dir, tables_dir, method, status):
+    with serve(bucket_dir, lambda request, _: Fault(status * (request.method == method))) as server:
+        store = HttpStore(server.url, Transfer(pause_seconds=0.01))
+        with pytest.raises(OSError) as caught:
+            ArrivingTables(store, tables_dir, False).parse(release.CLASS_CSV, read_classes)
+    assert str(caught.value).startswith(f"{server.url}/{release.CLASS_CSV.path}: ")
+    assert str(caught.value).count(server.url) == 1
 
 
 # --- What is refused -----------------------------------------------------------------------------
