@@ -105,7 +105,7 @@ class ArrivingTables:
         if file.path in self._counted:
             advance = _ignore
         origin = self._if_current(file, read_origin(path))
-        if origin is None:
+        if origin is None or self._lacks_original(file, origin):
             origin = self._filter(_Rows(file, read, kept, path), advance)
         else:
             advance(origin.num_bytes)
@@ -148,6 +148,10 @@ class ArrivingTables:
                 logger.warning("%s. The tables that arrived earlier are used", error)
             return origin
         return origin if _is_same(head, origin) else None
+
+    def _lacks_original(self, file: ReleaseFile, origin: Origin) -> bool:
+        """Tell whether the table that some rows were made of is to be kept and is not here."""
+        return self._keep_originals and Original(self._tables_dir, file.path).origin() != origin
 
     def _fetch(self, file: ReleaseFile, original: Original) -> Origin:
         """Fetch a small file whole."""

@@ -205,6 +205,18 @@ def test_a_table_that_is_kept_is_as_it_came_and_serves_every_choice(bucket_dir, 
     assert kept.exists()
 
 
+def test_a_table_that_is_to_be_kept_comes_again_where_only_its_rows_were(bucket_dir, tables_dir):
+    first_time = take(open_arriving(bucket_dir, tables_dir))
+    kept = tables_dir / "original" / BOXES.path
+    for asked in ([BOXES.path], []):
+        arriving = open_arriving(bucket_dir, tables_dir, keep_originals=True)
+        rows, fingerprint = take(arriving)
+        pd.testing.assert_frame_equal(rows, first_time[0])
+        assert fingerprint == first_time[1]
+        assert arriving._store.asked == asked
+        assert kept.read_bytes() == (bucket_dir / BOXES.path).read_bytes()
+
+
 def test_a_kept_table_that_was_changed_here_is_refused(bucket_dir, tables_dir):
     take(open_arriving(bucket_dir, tables_dir, keep_originals=True))
     kept = tables_dir / "original" / BOXES.path
