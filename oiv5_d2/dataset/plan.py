@@ -24,7 +24,7 @@ from oiv5_d2.dataset.mask_zips.spool import Held
 from oiv5_d2.dataset.preparation import load_subsets, open_buckets, select_subsets, stages
 from oiv5_d2.dataset.request import Request
 from oiv5_d2.dataset.stages import STAMPS, Advance, Stage, is_done
-from oiv5_d2.dataset.stores import Head, Source, Store, is_remote
+from oiv5_d2.dataset.stores import Head, Source, Store, StoreError, is_remote
 from oiv5_d2.dataset.subset import Subset
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.files import whole_file
@@ -53,9 +53,18 @@ class ImageNeed(NamedTuple):
     num_files: int
     num_bytes: int
     num_asked: int
-    """How many of them were asked for their size; fewer than all: `num_bytes` is an estimate."""
+    """How many of them were asked for their size."""
     num_absent: int
     """Of those asked, how many the source does not have."""
+    num_failed: int = 0
+    """Of those asked, how many it said nothing of."""
+    why: str = ""
+    """Why it said nothing of the first of them."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all sizes were told; otherwise `num_bytes` is an estimate."""
+        return self.num_asked - self.num_failed == self.num_files
 
 
 class ZipNeed(NamedTuple):
@@ -152,6 +161,9 @@ def make_plan(request: Request, advance: Advance) -> Plan:
     Args:
         request: what is wanted.
         advance: called with the number of table bytes newly read.
+
+    Raises:
+        StoreError: a table, or the size of a single picture of some split, can't be had.
     """
     data = request.data
     steps = tuple(_states(request, stages(request)))
@@ -236,10 +248,20 @@ def _image_needs(images: pd.DataFrame, source: Source, data_dir: Path) -> Iterat
             if not (data_dir / "images" / str(split) / name).exists()
         ]
         asked = _sample(keys) if is_remote(source.images.location) else keys
-        heads = [head for _, head in source.images.head_many(asked)]
-        sizes = [head.num_bytes for head in heads if isinstance(head, Head)]
-        num_bytes = round(sum(sizes) * len(keys) / len(asked)) if asked else 0
-        yield ImageNeed(str(split), len(keys), num_bytes, len(asked), len(asked) - len(sizes))
+        yield _image_need(str(split), len(keys), asked, source.images)
+
+
+def _image_need(split: str, num_files: int, asked: Sequence[str], store: Store) -> ImageNeed:
+    heads = [head for _, head in store.head_many(asked)]
+    sizes = [head.num_bytes for head in heads if isinstance(head, Head)]
+    num_absent = sum(isinstance(head, FileNotFoundError) for head in heads)
+    errors = [str(head) for head in heads if isinstance(head, StoreError)]
+    num_told = len(sizes) + num_absent
+    if errors and not num_told:
+        raise StoreError(f"{store.location}/{split}: no picture's size is to be had: {errors[0]}")
+    num_bytes = round(sum(sizes) * num_files / num_told) if num_told else 0
+    why = errors[0] if errors else ""
+    return ImageNeed(split, num_files, num_bytes, len(asked), num_absent, len(errors), why)
 
 
 def _sample(keys: Sequence[str]) -> Sequence[str]:

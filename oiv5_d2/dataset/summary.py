@@ -81,14 +81,14 @@ def _wanted(plan: Plan) -> Table:
 def _image_needs(plan: Plan) -> Table:
     rows = []
     for need in plan.images:
-        is_exact = need.num_asked == need.num_files
-        asked, about = ("all", "") if is_exact else (f"{need.num_asked:,}", "about ")
-        absent = f"{need.num_absent:,}"
-        rows.append(
-            (need.split, f"{need.num_files:,}", about + size(need.num_bytes), asked, absent)
-        )
-    columns = ("split", "files", "bytes", "asked for their size", "of these not there")
-    return Table(f"Pictures to fetch from {plan.locations[1]}", columns, rows)
+        asked = "all" if need.num_asked == need.num_files else f"{need.num_asked:,}"
+        num_bytes = ("" if need.is_exact else "about ") + size(need.num_bytes)
+        failed = f"{need.num_failed:,}: {need.why}" if need.num_failed else "0"
+        figures = (f"{need.num_files:,}", num_bytes, asked, f"{need.num_absent:,}")
+        rows.append((need.split, *figures, failed))
+    columns = ("split", "files", "bytes", "asked for their size", "of these not there", "failed")
+    title = f"Pictures to fetch from {plan.locations[1]}"
+    return Table(title, columns, rows, words_at=len(columns) - 1)
 
 
 def _zip_needs(plan: Plan) -> Table:
@@ -117,7 +117,7 @@ def to_fetch(plan: Plan) -> list[str]:
     """Return a line for each store, with files and bytes to fetch from it."""
     lines = []
     if plan.images:
-        about = "" if all(need.num_asked == need.num_files for need in plan.images) else "about "
+        about = "" if all(need.is_exact for need in plan.images) else "about "
         num_bytes = about + size(plan.image_bytes)
         lines.append(f"{plan.num_images:,} pictures, {num_bytes}, from {plan.locations[1]}")
     num_zips = sum(need.plan is None or not need.plan.is_here for need in plan.zips)

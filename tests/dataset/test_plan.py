@@ -1,5 +1,6 @@
 """A plan, and whether what follows keeps to it."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from oiv5_d2.dataset.mask_zips.ranges import ZipPlan
 from oiv5_d2.dataset.plan import ImageNeed, Plan, ZipNeed, make_plan
 from oiv5_d2.dataset.preparation import stages as stages_of
 from oiv5_d2.dataset.request import Request
+from oiv5_d2.dataset.stores import StoreError
 from oiv5_d2.dataset.synthetic import write_release
 from oiv5_d2.errors import CONFIG_DIR
 from oiv5_d2.openimages import release
@@ -143,6 +145,25 @@ def test_a_picture_and_a_zip_that_are_not_there_are_told(dense_release, ask):
     by_digit = {need.digit: need for need in plan.zips}
     assert (by_digit["0"].plan, by_digit["0"].why) == (None, "it is not there")
     assert by_digit["1"].plan is not None
+
+
+def test_pictures_that_are_refused_are_not_told_as_absent(dense_release, ask):
+    (exact,) = plan_of(ask(dense_release, "data.splits=[train]")).images
+    with serve(dense_release) as server:
+        refuse = re.compile("train/[0-7][^/]*jpg")
+        server.faults = lambda request, chance: Fault(403 * bool(refuse.search(request.path)))
+        (images,) = plan_of(ask(server.url, "data.splits=[train]")).images
+        assert 0 < images.num_failed < images.num_asked == images.num_files
+        assert images.num_absent <= exact.num_absent
+        assert images.why == "the server says 403 Forbidden"
+        assert images.num_bytes == pytest.approx(exact.num_bytes, rel=0.3)
+        assert exact.is_exact and not images.is_exact
+        refuse = re.compile("jpg")
+        with pytest.raises(StoreError) as caught:
+            plan_of(ask(server.url, "data.splits=[train]"))
+    where = f"{server.url}/{release.IMAGES_DIR}/train"
+    why = "no picture's size is to be had: the server says 403 Forbidden"
+    assert str(caught.value) == f"{where}: {why}"
 
 
 def test_a_rate_is_given_or_measured_or_kept_from_an_earlier_plan(dense_release, ask):

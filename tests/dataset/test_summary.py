@@ -14,7 +14,10 @@ WHOLE = ZipPlan(False, 9, 0, 0, 0, 9_000, "nearly all is wanted")
 PLAN = Plan(
     (),
     needs=(Need("train", 2_000, 1_509, {"Car": 1_200}, {"Car": 1_509}, 7),),
-    images=(ImageNeed("test", 10, 1_000, 10, 0), ImageNeed("train", 2_000, 70_000_000, 200, 4)),
+    images=(
+        ImageNeed("test", 10, 1_000, 10, 0),
+        ImageNeed("train", 2_000, 70_000_000, 200, 4, 3, "403"),
+    ),
     zips=(
         ZipNeed("train", "0", 1_500, BY_RANGE, BY_RANGE.why),
         ZipNeed("train", "1", 9, WHOLE, WHOLE.why),
@@ -29,8 +32,8 @@ def test_every_zip_is_told_with_how_and_why():
     wanted, pictures, zips = summary.plan_tables(PLAN)
     assert wanted.rows == [("train", "2,000", "1,509", "1,509 on 1,200", "7")]
     assert pictures.rows == [
-        ("test", "10", "1.0 kB", "all", "0"),
-        ("train", "2,000", "about 70.0 MB", "200", "4"),
+        ("test", "10", "1.0 kB", "all", "0", "0"),
+        ("train", "2,000", "about 70.0 MB", "200", "4", "3: 403"),
     ]
     assert zips.columns[-2:] == ("how", "why")
     assert [row[-2:] for row in zips.rows] == [
