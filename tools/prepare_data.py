@@ -8,9 +8,9 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import cast
+from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -32,10 +32,11 @@ from rich.text import Text
 from oiv5_d2.dataset import summary
 from oiv5_d2.dataset.audit import read_audit
 from oiv5_d2.dataset.coco import coco_path
+from oiv5_d2.dataset.findings import refuse_errors
 from oiv5_d2.dataset.listings import CREDITS_CSV
 from oiv5_d2.dataset.manifest import MANIFEST_CSV, num_to_retry, read_manifest
 from oiv5_d2.dataset.plan import Plan, make_plan
-from oiv5_d2.dataset.preparation import stages
+from oiv5_d2.dataset.preparation import AUDIT_JSON, stages
 from oiv5_d2.dataset.request import Request, check, data_words
 from oiv5_d2.dataset.stages import Advance, Stage, is_done, locked
 from oiv5_d2.dataset.stages import run as run_stage
@@ -63,7 +64,9 @@ def main(run: DictConfig) -> None:
         num_run = run_stages(request)
     if num_run == 0:
         logger.info("Everything is done already; force=true does it again")
-    show_summary(request, in_full=num_run > 0)
+    report = read_audit(request.data.dir)
+    show_summary(report, request, in_full=num_run > 0)
+    refuse_errors(report["findings"], request.max_errors, request.data.dir / AUDIT_JSON)
 
 
 def plan_it(request: Request) -> Plan:
@@ -202,10 +205,9 @@ def show_plan(plan: Plan, request: Request) -> None:
         console.print("That is more than there is: choose less (data.limit.per_class=...)")
 
 
-def show_summary(request: Request, in_full: bool) -> None:
+def show_summary(report: Mapping[str, Any], request: Request, in_full: bool) -> None:
     """Print what came out, where it is, and what to do next."""
     data = request.data
-    report = read_audit(data.dir)
     tables = summary.tables(report) if in_full else summary.short_tables(report)
     manifest = read_manifest(data.dir / MANIFEST_CSV)
     for table in [*tables, summary.not_fetched(manifest)]:
@@ -214,7 +216,7 @@ def show_summary(request: Request, in_full: bool) -> None:
     if num_failed := num_to_retry(manifest):
         console.print(f"{num_failed:,} files may be had another time: add retry_failed=true")
     console.print("COCO files:", *(coco_path(data.dir, part) for part in data.parts))
-    console.print(f"Pictures: {data.dir / 'images'}   audit: {data.dir / 'audit.json'}")
+    console.print(f"Pictures: {data.dir / 'images'}   audit: {data.dir / AUDIT_JSON}")
     console.print(f"Whom to credit for them (CC BY): {data.dir / CREDITS_CSV}")
     console.print("Next:")
     for command in next_commands(request):

@@ -1,6 +1,7 @@
 """What an audit's figures mean for the user: how bad it is, and what to do."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
@@ -39,6 +40,30 @@ def find(report: Mapping[str, Any]) -> list[Finding]:
         else:
             findings += _judging(part, described["classes"])
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def refuse_errors(findings: Iterable[Mapping[str, str]], max_errors: int, path: Path) -> None:
+    """Raise if an audit found more errors than allowed.
+
+    Args:
+        findings: the audit's, as it wrote them.
+        max_errors: how many of them may be errors.
+        path: where the audit lies.
+
+    Raises:
+        ValueError: there are more; the message has some of them and the remedy.
+    """
+    errors = [
+        f"{finding['part']}: {finding['what']}".removeprefix(": ")
+        for finding in findings
+        if finding["severity"] == ERROR
+    ]
+    if len(errors) > max_errors:
+        shown = "; ".join(errors[:_NUM_SHOWN]) + ("; ..." if len(errors) > _NUM_SHOWN else "")
+        raise ValueError(
+            f"errors that the audit found: {len(errors)}, more than max_errors={max_errors} allows:"
+            f" {shown}. All are in {path}, each with its remedy: follow it, or raise max_errors"
+        )
 
 
 def _leaks(leakage: Mapping[str, Any]) -> Iterator[Finding]:

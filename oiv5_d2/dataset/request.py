@@ -96,6 +96,7 @@ class Request:
     retry_failed: bool
     workers: int | None
     max_missing: float
+    max_errors: int
     full_decode: bool
     verify_sample: int
     keep_tables: bool
@@ -128,8 +129,9 @@ def check(request: Request) -> None:
         raise ValueError(f"workers={request.workers}: at least 1 is needed, or null for all cores")
     if not 0 <= request.max_missing <= 1:
         raise ValueError(f"max_missing={request.max_missing}: a share is from 0 to 1")
-    if request.verify_sample < 0:
-        raise ValueError(f"verify_sample={request.verify_sample}: it must be 0 or more")
+    for name in ("max_errors", "verify_sample"):
+        if (number := getattr(request, name)) < 0:
+            raise ValueError(f"{name}={number}: it must be 0 or more")
     synthetic = request.data.synthetic
     if synthetic is not None and len(synthetic.size) != 2:
         raise ValueError(f"data.synthetic.size={synthetic.size}: it is height and width")

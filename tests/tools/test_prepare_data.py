@@ -235,6 +235,7 @@ def test_a_value_of_another_type_is_one_line_that_names_the_key(tool, words, mes
         (["workers=0"], "workers=0: at least 1"),
         (["max_missing=2"], "max_missing=2.0: a share"),
         (["verify_sample=-1"], "verify_sample=-1"),
+        (["max_errors=-1"], "max_errors=-1"),
         (["data.synthetic.size=[3]"], r"data.synthetic.size=\[3\]"),
         (["data=folder", "data.source=data/gone"], "data/gone/openimages: .*no such.*data=mini"),
         (["data=folder", "data.source='gs://me:secret@b'"], "^the address of gs://b holds"),
@@ -403,6 +404,19 @@ def test_mini_from_nothing_to_the_next_command(tmp_path):
     second = run_tool(tmp_path, "data=mini", *TINY)
     assert second.returncode == 0
     assert "Everything is done already" in second.stdout
+
+
+def test_an_error_that_the_audit_found_is_one_line_and_exit_code_1_each_time(tmp_path):
+    words = ["data=mini", *TINY, "data.classes=[Car,Tree]"]
+    for _ in range(2):
+        done = run_tool(tmp_path, *words)
+        assert done.returncode == 1
+        assert "COCO files:" in done.stdout
+        (line,) = done.stderr.strip().splitlines()
+        assert line.startswith("error: ") and "train: class Tree has no object to learn" in line
+        assert "data/mini/audit.json" in line
+    assert "Everything is done already" in done.stdout
+    assert run_tool(tmp_path, *words, "max_errors=1").returncode == 0
 
 
 def test_a_mistake_is_one_line_and_exit_code_1(tmp_path):
