@@ -5,10 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `servers`
 
 from servers import Server, serve
+
+# The same examples in every run, so that a failure is due to a change and comes again when it is
+# looked into (`--hypothesis-profile=default` draws others); and as long for each as it takes.
+settings.register_profile(
+    "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 STREET_MIRROR = Path(__file__).parents[2] / "shared" / "data" / "street_mirror"
 

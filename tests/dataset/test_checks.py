@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -94,7 +94,6 @@ def test_a_picture_of_absurd_size_is_refused_before_it_is_unpacked():
         check_jpeg(bomb)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, len(JPEG)))
 def test_any_bytes_pass_or_are_refused_with_one_line(data, place):
     for check, whole in [(check_jpeg, JPEG), (check_png, PNG)]:

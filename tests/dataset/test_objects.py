@@ -72,7 +72,7 @@ rows = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows, rows)
 def test_matching_is_one_to_one_near_and_leaves_no_pair_behind(masks, boxes):
     found = pairs(masks, boxes)
@@ -89,7 +89,7 @@ def test_matching_is_one_to_one_near_and_leaves_no_pair_behind(masks, boxes):
     assert not any(is_near(masks[mask], boxes[box]) for mask in masks_left for box in boxes_left)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows, rows)
 def test_a_join_has_every_mask_and_every_box_once(masks, boxes):
     joined = join(masks_of(masks), boxes_of(boxes))

@@ -10,7 +10,7 @@ ids = st.lists(st.integers(0, 2**64 - 1).map("{:016x}".format), unique=True, max
 seeds = st.integers(-(2**70), 2**70)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(ids, seeds)
 def test_no_two_images_share_a_key(image_ids, seed):
     keys = seeded_keys(pd.Series(image_ids, dtype=str), seed)
@@ -18,7 +18,7 @@ def test_no_two_images_share_a_key(image_ids, seed):
     assert len(set(keys.tolist())) == len(image_ids)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(ids, seeds)
 def test_an_image_has_its_key_in_whatever_company(image_ids, seed):
     together = seeded_keys(pd.Series(image_ids, dtype=str), seed)
@@ -40,7 +40,7 @@ def test_keys_scatter_evenly():
         assert in_sixteenths.max() < 312
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(ids, st.lists(st.floats(0.01, 0.25), min_size=1, max_size=4), seeds)
 def test_parts_are_disjoint_sorted_and_as_large_as_asked(image_ids, shares, seed):
     shares = {f"part{index}": share for index, share in enumerate(shares)}
@@ -54,7 +54,7 @@ def test_parts_are_disjoint_sorted_and_as_large_as_asked(image_ids, shares, seed
         assert abs(len(parts[part]) - share * len(image_ids)) <= 1
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(ids, seeds, st.randoms(use_true_random=False))
 def test_a_cut_does_not_depend_on_the_order(image_ids, seed, order):
     shares = {"a": 0.5, "b": 0.3}
@@ -80,7 +80,7 @@ counts = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(counts, st.integers(1, 20), seeds)
 def test_each_class_gets_what_is_wanted_or_all_there_is(counts, num_wanted, seed):
     chosen = limit(counts, num_wanted, seed)
@@ -90,7 +90,7 @@ def test_each_class_gets_what_is_wanted_or_all_there_is(counts, num_wanted, seed
     assert (had.reindex(there.index, fill_value=0) >= there.clip(upper=num_wanted)).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(counts, st.integers(1, 20), seeds)
 def test_no_class_takes_an_image_it_does_not_need(counts, num_wanted, seed):
     only_one = counts[counts["ClassName"] == "a"]
@@ -99,7 +99,7 @@ def test_no_class_takes_an_image_it_does_not_need(counts, num_wanted, seed):
     assert taken.empty or taken.sum() - taken.max() < num_wanted
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(counts, st.integers(1, 20), seeds)
 def test_of_one_class_a_higher_limit_adds_to_a_lower_one(counts, num_wanted, seed):
     only_one = counts[counts["ClassName"] == "a"]

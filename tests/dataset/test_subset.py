@@ -576,7 +576,7 @@ def try_select(annotations_dir, **options):
         return None
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.lists(objects, max_size=40), choices, st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_changes_nothing(tmp_path_factory, rows, choice, order):
     base = tmp_path_factory.mktemp("order")
@@ -590,7 +590,7 @@ def test_the_order_of_the_rows_changes_nothing(tmp_path_factory, rows, choice, o
     assert first["train"].recipe["counts"] == second["train"].recipe["counts"]
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.lists(objects, max_size=40), choices)
 def test_every_wanted_object_is_there_once_and_every_image_has_one_to_learn(
     tmp_path_factory, rows, choice
@@ -614,7 +614,7 @@ def test_every_wanted_object_is_there_once_and_every_image_has_one_to_learn(
         assert (learnt[name] == 1).all()
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.lists(objects, max_size=60), st.integers(1, 4), st.sampled_from(["images", "masks"]))
 def test_a_limit_gives_each_class_what_there_is_and_takes_no_image_for_nothing(
     tmp_path_factory, rows, limit, unit
@@ -641,7 +641,7 @@ def test_a_limit_gives_each_class_what_there_is_and_takes_no_image_for_nothing(
     assert chosen["MaskPath"].tolist() == limited.instances["MaskPath"].tolist()
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(
     st.lists(objects, min_size=20, max_size=60),
     st.lists(st.floats(0.05, 1), min_size=1, max_size=4),

@@ -1,6 +1,6 @@
 import pandas as pd
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from oiv5_d2.openimages.image_ids import ImageIds, to_numbers
@@ -8,14 +8,12 @@ from oiv5_d2.openimages.image_ids import ImageIds, to_numbers
 ids = st.lists(st.integers(0, 2**64 - 1).map("{:016x}".format), max_size=30)
 
 
-@settings(deadline=None)
 @given(ids)
 def test_a_number_is_the_id_it_was_made_of(image_ids):
     numbers = to_numbers(pd.Series(image_ids, dtype=str))
     assert [f"{number:016x}" for number in numbers.tolist()] == image_ids
 
 
-@settings(deadline=None)
 @given(ids, ids)
 def test_a_set_contains_what_was_put_in(held, others):
     image_ids = ImageIds.of(held)

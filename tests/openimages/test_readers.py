@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from oiv5_d2.openimages import readers, release
@@ -279,7 +279,6 @@ def test_a_mask_path_that_could_leave_the_data_folder_is_refused(tmp_path, name)
 titles = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
 
 
-@settings(deadline=None)
 @given(st.lists(titles, max_size=8), st.integers(1, 200))
 def test_any_text_survives(titles, block_bytes):
     rows = [changed("images", Title=title) for title in titles]
@@ -288,7 +287,6 @@ def test_any_text_survives(titles, block_bytes):
     assert [title for frame in frames for title in frame["Title"]] == titles
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 400))
 def test_any_bytes_are_read_or_refused_with_one_line(data, block_bytes):
     header = ",".join(release.IMAGE_LABEL_COLUMNS).encode() + b"\n"

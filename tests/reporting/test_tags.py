@@ -1,7 +1,7 @@
 import itertools
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from oiv5_d2.reporting.colours import PALETTE
@@ -33,7 +33,6 @@ def test_a_tag_gives_way_to_a_small_object_above():
     assert overlap(place.box, above.box) == 0
 
 
-@settings(deadline=None)
 @given(st.lists(boxes(), max_size=12))
 def test_no_tag_covers_another_or_leaves_the_picture(found):
     tags = [

@@ -34,7 +34,6 @@ PLAIN_NAMES = NAMES.filter(lambda name: name not in (".", ".."))
 # --- What a zip says ------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(PLAIN_NAMES, st.binary(max_size=2000), max_size=6),
     st.sampled_from(METHODS),
@@ -251,7 +250,7 @@ def test_entries_packed_by_other_methods_are_refused():
     assert parse(data).refused == {"a.png": "it is packed by a method that is not read here (12)"}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.sampled_from([zipped(FOUR), with_end_64(zipped(FOUR, zipfile.ZIP_DEFLATED, b"c"))]),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=4)), max_size=4),

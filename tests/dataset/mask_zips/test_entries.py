@@ -90,7 +90,7 @@ def test_a_bomb_is_not_unpacked_further_than_it_says():
         unpack(entry, header + b"a" + bomb)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=3),

@@ -192,7 +192,7 @@ def test_an_empty_zip_has_none(far, shard_path):
 # --- What is asked for ----------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.sets(st.sampled_from(NAMES), min_size=1), st.sampled_from(list(ZIPS.values())))
 def test_little_more_is_fetched_than_what_is_wanted(wanted, data):
     with tempfile.TemporaryDirectory() as folder:
@@ -689,7 +689,7 @@ def test_a_server_sends_little_more_than_what_is_wanted(near, shard_path):
         assert sent_bytes <= 1.1 * (wanted_bytes + directory_bytes)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.sampled_from(list(ZIPS.values())),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
