@@ -58,7 +58,7 @@ class Access:
     has_credentials: bool
     status: int = 0
     num_bytes: int = 0
-    """Of the body, as far as it was sent."""
+    """Of the body, as far as it was sent, with the piece that is being sent."""
     is_whole: bool = False
     """Whether all of the right answer was sent."""
 
@@ -154,14 +154,13 @@ class Server:
             request.headers.get("user-agent", ""),
             any(name in request.headers for name in ("authorization", "cookie")),
         )
-        reply = _Reply(self, request, fault)
+        reply = _Reply(self, request, fault, access)
         access.status = reply.status
         self.log.append(access)
         try:
             reply.send(connection, self._over)
         finally:
-            access.num_bytes = reply.num_sent
-            access.is_whole = reply.is_right and reply.num_sent == reply.num_bytes
+            access.is_whole = reply.is_right and access.num_bytes == reply.num_bytes
             if self._log_file:
                 with self._lock:
                     self._log_file.write(json.dumps(asdict(access)) + "\n")
@@ -183,11 +182,11 @@ class Server:
 class _Reply:
     """One answer: which bytes of which file, under which headers, and how it goes wrong."""
 
-    def __init__(self, server: Server, request: Request, fault: Fault) -> None:
-        self.request, self.fault = request, fault
+    def __init__(self, server: Server, request: Request, fault: Fault, access: Access) -> None:
+        self.request, self.fault, self.access = request, fault, access
         self.path = server.folder / request.path
         self.lives_on = True
-        self.num_sent = self.start = self.num_bytes = 0
+        self.start = self.num_bytes = 0
         self.headers: dict[str, str] = {}
         self.body: bytes | None = None  # instead of the file
         self.is_right = not (fault.status or fault.extra_length)
@@ -265,9 +264,10 @@ class _Reply:
             if self.fault.pause_seconds and over.wait(self.fault.pause_seconds):
                 return
             chunk = b"%x\r\n%b\r\n" % (len(piece), piece) if self.fault.is_chunked else piece
+            # Before it is sent: who has the last piece may look at once how much it was.
+            self.access.num_bytes += len(piece)
             connection.sendall(opening + chunk)
             opening = b""
-            self.num_sent += len(piece)
         rest = b"0\r\n\r\n" if self.fault.is_chunked and self.fault.num_bytes is None else b""
         connection.sendall(opening + rest + b"x" * self.fault.extra_body)
 
@@ -300,6 +300,15 @@ def serve(folder: Path, faults: Faults | None = None, **settings) -> Iterator[Se
         yield server
     finally:
         server.close()
+
+
+@contextmanager
+def port_without_server(port: int = 0) -> Iterator[int]:
+    """Keep a port of loopback on which nobody listens: it would soon be another test's server's."""
+    with socket.socket() as keeper:
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server has just left it
+        keeper.bind(("127.0.0.1", port))
+        yield keeper.getsockname()[1]
 
 
 def main() -> None:

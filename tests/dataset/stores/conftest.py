@@ -1,4 +1,4 @@
-"""A bucket of random bytes, and stores over it that lose patience fast."""
+"""A bucket of random bytes, and stores over it that do not wait long before they try again."""
 
 import random
 import shutil
@@ -9,7 +9,7 @@ import pytest
 
 from oiv5_d2.dataset.stores import HttpStore, Transfer
 
-HASTY = {"tries": 3, "pause_seconds": 0.01, "connect_seconds": 2.0, "stalled_seconds": 1.0}
+HASTY = {"tries": 3, "pause_seconds": 0.01}
 
 
 @pytest.fixture(scope="session")
