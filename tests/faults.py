@@ -26,6 +26,8 @@ class Fault(NamedTuple):
     """In addition, or instead."""
     num_bytes: int | None = None
     """Of the body: then the connection ends; None for all of it."""
+    is_held: bool = False
+    """It does not end but stays open, and silent."""
     is_reset: bool = False
     """The connection ends with a reset rather than orderly."""
     extra_length: int = 0

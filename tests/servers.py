@@ -249,6 +249,8 @@ class _Reply:
             connection.sendall(opening)
             return
         self._send_body(connection, opening, over)
+        if self.fault.is_held:
+            over.wait()
         is_short = self.fault.num_bytes is not None or self.fault.extra_length > 0
         if is_short or self.fault.is_unframed:
             self._end(connection)
