@@ -1,14 +1,26 @@
 """One release, from a folder and from servers good and bad: the same subset, byte for byte."""
 
 import logging
+import os
+import re
 import shutil
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from servers import LONGER, NO_ANSWER, SHORTER, Fault, always, serve, sometimes
+from processes import wait_until
+from servers import (
+    LONGER,
+    NO_ANSWER,
+    SHORTER,
+    Fault,
+    always,
+    port_without_server,
+    serve,
+    sometimes,
+)
 
 from oiv5_d2.dataset.stores import FolderStore, HttpStore, StoreError, Transfer
 from oiv5_d2.dataset.subset import num_bytes_to_read, save, select
@@ -16,7 +28,7 @@ from oiv5_d2.openimages import release
 
 WANTED = ["Person", "Traffic light", "Car", "Traffic sign"]
 BOXES, MASKS = release.box_csv("train"), release.mask_csv("train")
-HASTY = {"tries": 2, "connect_seconds": 2.0}
+HASTY = {"tries": 2}
 
 
 def open_http(server, **transfer):
@@ -136,6 +148,7 @@ def test_a_table_that_changed_is_fetched_anew_and_no_other(bucket_dir, tmp_path)
         server.log.clear()
         path = bucket_dir / BOXES.path
         path.write_text(path.read_text().replace(",0,0,0,0,0\n", ",1,0,0,0,0\n"))  # as long
+        os.utime(path, ns=(1, 1))  # the clock of files may not have moved on
         changed = select_saved(open_http(server), tmp_path)
         assert changed == select_saved(bucket_dir, tmp_path)
         assert fetched(server) == [BOXES.path]
@@ -176,13 +189,14 @@ def test_without_the_server_what_is_here_is_used_with_a_warning(bucket_dir, tmp_
     with serve(bucket_dir) as server:
         first_time = select_saved(open_http(server), tmp_path)
     caplog.clear()
-    gone = open_http(server, **HASTY)
-    assert select_saved(gone, tmp_path) == first_time
+    with port_without_server(server.port):
+        gone = open_http(server, **HASTY)
+        assert select_saved(gone, tmp_path) == first_time
+        num_bytes = num_bytes_to_read(gone, release.SPLITS, tables_dir=tmp_path / "tables")
     [warning] = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert server.url in warning.getMessage()
     assert "The tables that arrived earlier are used" in warning.getMessage()
     assert "\n" not in warning.getMessage()
-    num_bytes = num_bytes_to_read(gone, release.SPLITS, tables_dir=tmp_path / "tables")
     assert num_bytes == sum(
         (bucket_dir / table(split).path).stat().st_size
         for split in release.SPLITS
@@ -236,12 +250,13 @@ def test_a_table_that_is_refused_now_keeps_none_from_coming(bucket_dir, tmp_path
 def test_without_the_server_and_without_the_table_it_is_named(bucket_dir, tmp_path):
     with serve(bucket_dir) as server:
         select_saved(open_http(server), tmp_path, splits="test")
-    with pytest.raises(StoreError) as caught:
-        select_saved(open_http(server, **HASTY), tmp_path, splits="train")
+    with port_without_server(server.port):
+        with pytest.raises(StoreError) as caught:
+            select_saved(open_http(server, **HASTY), tmp_path, splits="train")
+        with pytest.raises(StoreError, match=server.url):
+            num_bytes_to_read(open_http(server, **HASTY), ["train"], tables_dir=tmp_path / "tables")
     assert str(caught.value).startswith(server.url)
     assert "\n" not in str(caught.value)
-    with pytest.raises(StoreError, match=server.url):
-        num_bytes_to_read(open_http(server, **HASTY), ["train"], tables_dir=tmp_path / "tables")
 
 
 # --- Stopped -------------------------------------------------------------------------------------
@@ -317,10 +332,25 @@ def test_killed_again_and_again_under_faults_the_bytes_are_the_same(bucket_dir, 
     for file in (MASKS, BOXES):
         lengthen(bucket_dir / file.path, 12_000_000)
     plain = select_saved(bucket_dir, tmp_path, splits="train")
-    with serve(bucket_dir, sometimes(0.3), seed=1) as server:
+    errs, limits = sometimes(0.3), {}
+
+    def faults(request, chance):
+        """Err at times, and fall silent at a table's limit, so that no run gets past it."""
+        fault = errs(request, chance) or Fault()
+        if request.path not in limits or fault.status or fault.num_bytes is not None:
+            return fault
+        start = int(re.sub("[^0-9]", "", request.headers.get("range", "0")))
+        return fault._replace(num_bytes=max(0, limits[request.path] - start), is_held=True)
+
+    with serve(bucket_dir, faults, seed=1) as server:
         command = [sys.executable, "-c", KILLED, server.url, str(tables_dir)]
         command += [str(tmp_path / "subset"), *WANTED]
-        sizes = [kill_at(command, tables_dir, 3_200_000 * number) for number in range(1, 8)]
+        sizes = []
+        for file, places in [(MASKS, (2, 5, 8, 11)), (BOXES, (2, 6, 10))]:
+            for place in places:
+                limits = {file.path: place * 1_000_000}
+                sizes.append(kill_at(command, tables_dir, file, limits[file.path] - 500_000))
+        limits = {}
         subprocess.run(command, check=True, capture_output=True)
         ranges = [line.range for line in server.log if line.method == "GET"]
     assert {path.name: path.read_bytes() for path in (tmp_path / "subset").iterdir()} == plain
@@ -329,17 +359,22 @@ def test_killed_again_and_again_under_faults_the_bytes_are_the_same(bucket_dir, 
         assert f"bytes={size}-" in ranges
 
 
-def kill_at(command, tables_dir, num_bytes):
-    """Kill a run when so many bytes of the two long tables have come; return where it was."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None:
-        num_done = 12_000_000 * len(list(tables_dir.glob(f"{Path(MASKS.path).stem}-*.parquet")))
-        if num_done + sum(path.stat().st_size for path in arriving(tables_dir)) >= num_bytes:
-            break
-        time.sleep(0.005)
-    assert process.poll() is None
-    process.kill()
-    process.wait()
+def kill_at(command, tables_dir, file, num_bytes):
+    """Kill a run when so many bytes of a table have come; return where it was."""
+
+    def has_come():
+        with suppress(FileNotFoundError):  # one that is whole has another name
+            return num_bytes <= sum(
+                path.stat().st_size
+                for path in arriving(tables_dir)
+                if path.name.endswith(Path(file.path).name)
+            )
+
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(has_come, process)
+        finally:
+            process.kill()
     [part] = arriving(tables_dir)
     return part.stat().st_size
 
