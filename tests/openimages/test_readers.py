@@ -299,11 +299,15 @@ def test_any_bytes_are_read_or_refused_with_one_line(data, block_bytes):
 
 # --- Memory --------------------------------------------------------------------------------------
 
+# What is in use at the peak, not what allocators hold back; and the same on any number of cores.
+# Not by getrusage: its peak begins with that of the process that started this one.
+STEADY = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_MMAP_THRESHOLD_": "65536"}
+STEADY |= {"OMP_NUM_THREADS": "2"}
 MEASURE = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 from oiv5_d2.openimages.readers import read_masks
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+peak = lambda: int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) >> 10
 next(read_masks(Path(sys.argv[1]), block_bytes=1 << 16))
 before, start = peak(), time.perf_counter()
 num_rows = sum(len(masks) for masks in read_masks(Path(sys.argv[2])))
@@ -323,8 +327,8 @@ def test_a_table_is_read_in_the_memory_of_a_few_blocks(tmp_path):
             file.write(body)
     command = [sys.executable, "-c", MEASURE, str(small), str(large)]
     num_rows, grown_mb, seconds = subprocess.run(
-        command, capture_output=True, text=True, check=True
+        command, capture_output=True, text=True, check=True, env=os.environ | STEADY
     ).stdout.split()
     print(f"{large.stat().st_size / 1e6 / float(seconds):.0f} MB/s, {grown_mb} MB more at the peak")
     assert int(num_rows) > 600_000
-    assert int(grown_mb) < 150
+    assert int(grown_mb) < 100  # 60 are seen, and 140 with all rows in memory
