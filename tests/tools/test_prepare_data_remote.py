@@ -1,5 +1,6 @@
 """The tool on a release that is served, by servers that keep to the rules and by others."""
 
+import itertools
 import random
 import re
 import shutil
@@ -151,8 +152,15 @@ def test_a_server_that_is_not_there_is_one_line(tmp_path):
 
 
 def test_ctrl_c_ends_it_in_one_line_and_what_came_stays(server, clean, tmp_path):
-    slow = "transfer.max_bytes_per_second=20000"
-    command = [sys.executable, str(TOOL), *words_for(server.url, slow)]
+    num_pictures = itertools.count()
+
+    def faults(request, chance):
+        """Give three pictures and fall silent, so that the tool can not end by itself."""
+        is_held = request.path.endswith(".jpg") and next(num_pictures) >= 3
+        return Fault(num_bytes=100, is_held=True) if is_held else None
+
+    server.faults = faults
+    command = [sys.executable, str(TOOL), *words_for(server.url)]
     # Whoever runs the tests in the background has Ctrl-C switched off, and so would the tool.
     process = subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_ctrl_c
@@ -165,6 +173,7 @@ def test_ctrl_c_ends_it_in_one_line_and_what_came_stays(server, clean, tmp_path)
         process.kill()
     assert process.returncode == 130
     assert said.strip() == "stopped: the same command goes on from here"
+    server.faults = None
     assert run_tool(tmp_path, server.url).returncode == 0
     assert made(tmp_path / "data") == made(clean)
 
