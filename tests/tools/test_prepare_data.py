@@ -14,8 +14,10 @@ import time
 import zipfile
 from pathlib import Path
 
+import psutil
 import pytest
 from hydra import compose, initialize_config_dir
+from processes import wait_until
 from servers import Fault, serve
 
 from oiv5_d2.dataset import coco_file, masks
@@ -112,9 +114,7 @@ def test_every_part_becomes_a_coco_file_whose_annotations_are_right(prepared):
 
 def test_a_second_run_does_nothing(tool, prepared):
     times = {path: path.stat().st_mtime_ns for path in prepared.data.dir.rglob("*")}
-    start = time.process_time()
-    assert prepare(tool, prepared) == 0
-    assert time.process_time() - start < 2
+    assert prepare(tool, prepared) == 0  # stages that ran
     lock = prepared.data.dir / ".stamps" / "lock"
     assert {p: t for p, t in times.items() if p.stat().st_mtime_ns != t}.keys() <= {lock}
 
@@ -444,12 +444,15 @@ def start_tool(cwd, *words):
 
 def kill_when(process, is_time):
     """Kill the process with SIGKILL at a moment; say whether it was still running."""
-    while process.poll() is None and not is_time():
-        time.sleep(0.002)
-    was_running = process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    return was_running
+    deadline = time.monotonic() + 300
+    try:
+        while process.poll() is None and not is_time():
+            assert time.monotonic() < deadline, "the moment never came"
+            time.sleep(0.002)
+        return process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
 
 
 def count_kills(tmp_path, tiny_release, moments):
@@ -474,8 +477,28 @@ def test_a_run_killed_in_its_stages_ends_with_the_same_bytes(prepared, tiny_rele
     assert digests(data_dir) == digests(prepared.data.dir)
 
 
-@pytest.mark.parametrize("seconds", [0.3, 1.5])
-def test_ctrl_c_while_several_processes_work_is_one_line(tmp_path, seconds):
+def starts_processes(process, data_dir):
+    """Tell whether the server that forks the workers is there, which then imports for a while."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    is_deaf = int(status.split("SigIgn:")[1].split()[0], 16) >> (signal.SIGINT - 1) & 1
+    children = psutil.Process(process.pid).children()
+    return not is_deaf and any("forkserver" in " ".join(told(child)) for child in children)
+
+
+def told(process):
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it ended meanwhile
+        return []
+
+
+def draws(process, data_dir):
+    """Tell whether a picture came from a worker."""
+    return any(data_dir.glob(".part-release/*/train/*.jpg"))
+
+
+@pytest.mark.parametrize("is_time", [starts_processes, draws])
+def test_ctrl_c_while_several_processes_work_is_one_line(tmp_path, is_time):
     """A terminal sends it to all of them."""
     words = ["data=mini", "data.dir=mini", "workers=2", "data.synthetic.num_images.train=3000"]
     process = subprocess.Popen(
@@ -487,15 +510,15 @@ def test_ctrl_c_while_several_processes_work_is_one_line(tmp_path, seconds):
         # Whoever runs the tests in the background has Ctrl-C switched off, and so would the tool.
         preexec_fn=lambda: (os.setsid(), signal.signal(signal.SIGINT, signal.SIG_DFL)),
     )
-    while not (tmp_path / "mini").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
+    try:
+        wait_until(lambda: is_time(process, tmp_path / "mini"), process)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=120)[1]
+    finally:
+        process.kill()
     assert (process.returncode, said) == (130, "stopped: the same command goes on from here\n")
     with pytest.raises(ProcessLookupError):  # nobody is left
-        for _ in range(100):
+        for _ in range(600):
             os.killpg(process.pid, 0)
             time.sleep(0.1)
 
