@@ -3,11 +3,13 @@
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 NGINX = Path("/usr/sbin/nginx")
@@ -28,9 +30,13 @@ def serve_by_nginx(root: Path, own_dir: Path) -> Iterator[str]:
     """Serve a folder; yield its address. The requests are logged to ``own_dir/access``."""
     if not NGINX.exists():
         pytest.skip("there is no nginx")
-    port, config = _free_port(), own_dir / "nginx.conf"
-    config.write_text(NGINX_CONFIG.format(folder=own_dir, port=port, root=root))
-    with _running([NGINX, "-c", config, "-e", own_dir / "errors"], port):
+    config = own_dir / "nginx.conf"
+
+    def command_at(port: int) -> list:
+        config.write_text(NGINX_CONFIG.format(folder=own_dir, port=port, root=root))
+        return [NGINX, "-c", config, "-e", own_dir / "errors"]
+
+    with _running(command_at) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -40,27 +46,37 @@ def serve_by_rclone(root: Path, key_id: str, secret: str) -> Iterator[str]:
     rclone = shutil.which("rclone")
     if rclone is None:
         pytest.skip("there is no rclone")
-    port = _free_port()
-    command = [rclone, "--config=", "serve", "s3", root, f"--addr=127.0.0.1:{port}"]
-    with _running([*command, f"--auth-key={key_id},{secret}"], port):
+    command = [rclone, "--config=", "serve", "s3", root, f"--auth-key={key_id},{secret}"]
+    with _running(lambda port: [*command, f"--addr=127.0.0.1:{port}"]) as port:
         yield f"http://127.0.0.1:{port}"
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
 @contextmanager
-def _running(command: list, port: int) -> Iterator[None]:
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+def _running(command_at: Callable[[int], list]) -> Iterator[int]:
+    """Start a server on a free port, or on another one if that was taken meanwhile; yield it."""
+    with tempfile.TemporaryFile("w+") as said:
+        for _ in range(3):
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            process = subprocess.Popen(command_at(port), stdout=said, stderr=said)
+            try:
+                if _comes_up(process, port):
+                    yield port
+                    return
+            finally:
+                process.terminate()
+                process.wait()
+        said.seek(0)
+        pytest.fail(f"{process.args} does not serve: {said.read()}")
+
+
+def _comes_up(process: subprocess.Popen, port: int) -> bool:
+    """Wait until the process itself listens; somebody else's server may have the port."""
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(psutil.Error):  # it has just ended
+            sockets = psutil.Process(process.pid).net_connections("tcp")
+            if any(s.status == psutil.CONN_LISTEN and s.laddr.port == port for s in sockets):
+                return True
+        time.sleep(0.05)
+    return False
