@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -26,6 +27,12 @@ def test_the_commit_is_known_and_changes_are_seen(monkeypatch, tmp_path):
         identity = ["-c", "user.name=n", "-c", "user.email=e@x"]
         subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
 
+    # Whatever holds the tests' folder, and whatever the user signs, hooks or excludes.
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # a hook that runs the tests
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     assert provenance.git_state() == {"commit": None, "dirty": None}
     git("init")
