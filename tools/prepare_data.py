@@ -7,9 +7,9 @@ A folder laid out as the release:  python tools/prepare_data.py data=folder data
 import logging
 import shlex
 import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import Any, cast
 
 import hydra
@@ -18,14 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
@@ -38,12 +30,13 @@ from oiv5_d2.dataset.manifest import MANIFEST_CSV, num_to_retry, read_manifest
 from oiv5_d2.dataset.plan import Plan, make_plan
 from oiv5_d2.dataset.preparation import AUDIT_JSON, stages
 from oiv5_d2.dataset.request import Request, check, data_words
-from oiv5_d2.dataset.stages import Advance, Stage, is_done, locked
+from oiv5_d2.dataset.stages import Stage, is_done, locked
 from oiv5_d2.dataset.stages import run as run_stage
 from oiv5_d2.dataset.stores import is_remote
 from oiv5_d2.errors import report_errors
+from oiv5_d2.progress import shown
+from oiv5_d2.quantities import duration, size
 
-SECONDS_BETWEEN_LINES = 10.0
 QUIET = {"show_path": False, "show_time": False}
 LOG_WIDTH = 160  # columns, where there is no terminal to ask
 
@@ -72,8 +65,8 @@ def main(run: DictConfig) -> None:
 def plan_it(request: Request) -> Plan:
     """Return the plan. Tables that come over a network leave their wanted rows in the folder."""
     keeps = locked(request.data.dir) if is_remote(request.data.buckets[0]) else nullcontext()
-    with keeps, shown_progress("plan", 0, "bytes") as advance:
-        return make_plan(request, advance)
+    with keeps:
+        return make_plan(request, partial(shown, console, request.transfer.trouble))
 
 
 def read_request(run: DictConfig) -> Request:
@@ -92,7 +85,7 @@ def run_stages(request: Request) -> int:
         if not request.force and is_done(stage, request.data.dir) and not to_retry(stage, request):
             logger.info("%s: done", stage.name)
             continue
-        with shown_progress(stage.name, stage.count(), stage.unit) as advance:
+        with shown(console, request.transfer.trouble, stage.name, stage.count()) as advance:
             run_stage(stage, request.data.dir, advance)
         num_run += 1
     return num_run
@@ -104,79 +97,6 @@ def to_retry(stage: Stage, request: Request) -> bool:
     if not request.retry_failed or stage.name != "fetch" or not path.exists():
         return False
     return num_to_retry(read_manifest(path)) > 0
-
-
-@contextmanager
-def shown_progress(name: str, total: int, unit: str) -> Iterator[Advance]:
-    """Show a bar on a terminal, and a line now and then where there is none."""
-    start = time.monotonic()
-    show = bar if console.is_terminal else lines
-    with show(name, total, unit) as advance:
-        yield advance
-    logger.info("%s: done in %.1f s", name, time.monotonic() - start)
-
-
-@contextmanager
-def bar(name: str, total: int, unit: str) -> Iterator[Advance]:
-    done = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-    came = TextColumn("{task.fields[came]}")
-    columns = (TextColumn("{task.description}"), BarColumn(), done, came, TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(name, total=total or None, came="")
-        arrival = Arrival()
-
-        def advance(num_done: int, num_bytes: int = 0, num_failed: int = 0, /) -> None:
-            arrival.add(num_bytes, num_failed)
-            progress.update(task, advance=num_done, came=str(arrival))
-
-        yield advance
-
-
-@contextmanager
-def lines(name: str, total: int, unit: str) -> Iterator[Advance]:
-    begin = shown = time.monotonic()
-    num_done, arrival = 0, Arrival()
-
-    def advance(num_more: int, num_bytes: int = 0, num_failed: int = 0, /) -> None:
-        nonlocal shown, num_done
-        num_done += num_more
-        arrival.add(num_bytes, num_failed)
-        now = time.monotonic()
-        if now - shown >= SECONDS_BETWEEN_LINES:
-            shown = now
-            left = (now - begin) * (total - num_done) / max(1, num_done)
-            came = f", {arrival}" if str(arrival) else ""
-            eta = f", {duration(left)} left" if total else ""
-            logger.info("%s: %s of %s %s%s%s", name, f"{num_done:,}", f"{total:,}", unit, came, eta)
-
-    yield advance
-
-
-class Arrival:
-    """What came over a network in a stage: bytes, their rate, failures."""
-
-    def __init__(self) -> None:
-        self.num_bytes = self.num_failed = 0
-        self._begin = time.monotonic()
-
-    def add(self, num_bytes: int, num_failed: int) -> None:
-        """Count what is new."""
-        self.num_bytes += num_bytes
-        self.num_failed += num_failed
-
-    def __str__(self) -> str:
-        if not (self.num_bytes or self.num_failed):
-            return ""
-        rate = self.num_bytes / max(1e-3, time.monotonic() - self._begin)
-        failed = f", {self.num_failed:,} not to be had" if self.num_failed else ""
-        return f"{summary.size(self.num_bytes)} at {summary.size(rate)}/s{failed}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the unit that people read."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def show_plan(plan: Plan, request: Request) -> None:
@@ -191,15 +111,14 @@ def show_plan(plan: Plan, request: Request) -> None:
     for line in summary.to_fetch(plan):
         console.print(f"To fetch: {line}", soft_wrap=True)
     if plan.seconds is not None and num_bytes:
-        rate = f"{summary.size(plan.bytes_per_second)}/s ({plan.rate_is})"
+        rate = f"{size(plan.bytes_per_second)}/s ({plan.rate_is})"
         console.print(f"That takes about {duration(plan.seconds)} at {rate}")
     elif num_bytes and is_remote(plan.locations[1]):
         console.print(
             "For how long that takes, give rate=<bytes a second>: there was nothing to measure by"
         )
     console.print(
-        f"Disk of {request.data.dir}: {summary.size(plan.disk_bytes)} needed,"
-        f" {summary.size(plan.free_bytes)} free"
+        f"Disk of {request.data.dir}: {size(plan.disk_bytes)} needed, {size(plan.free_bytes)} free"
     )
     if plan.disk_bytes > plan.free_bytes:
         console.print("That is more than there is: choose less (data.limit.per_class=...)")

@@ -21,9 +21,15 @@ from oiv5_d2.dataset.mask_zips.mask_zip import MaskZip, lacking
 from oiv5_d2.dataset.mask_zips.ranges import ZipPlan
 from oiv5_d2.dataset.mask_zips.shards import shard_path
 from oiv5_d2.dataset.mask_zips.spool import Held
-from oiv5_d2.dataset.preparation import load_subsets, open_buckets, select_subsets, stages
+from oiv5_d2.dataset.preparation import (
+    count_tables,
+    load_subsets,
+    open_buckets,
+    select_subsets,
+    stages,
+)
 from oiv5_d2.dataset.request import Request
-from oiv5_d2.dataset.stages import STAMPS, Advance, Stage, is_done
+from oiv5_d2.dataset.stages import STAMPS, Advance, Show, Stage, is_done, unseen
 from oiv5_d2.dataset.stores import Head, Source, Store, StoreError, is_remote
 from oiv5_d2.dataset.subset import Subset
 from oiv5_d2.openimages import release
@@ -155,12 +161,12 @@ class Plan:
         return (self.image_bytes + self.mask_bytes) / self.bytes_per_second
 
 
-def make_plan(request: Request, advance: Advance) -> Plan:
+def make_plan(request: Request, show: Show = unseen) -> Plan:
     """Find out what is to be done. What was read for it over a network is kept for doing it.
 
     Args:
         request: what is wanted.
-        advance: called with the number of table bytes newly read.
+        show: shows how far each of its steps is.
 
     Raises:
         StoreError: a table, or the size of a single picture of some split, can't be had.
@@ -170,7 +176,11 @@ def make_plan(request: Request, advance: Advance) -> Plan:
     states = dict(steps)
     if not states.get("draw", True):
         return Plan(steps, free_bytes=_free_bytes(data.dir))
-    subsets = load_subsets(data) if states["select"] else select_subsets(request, advance)
+    if states["select"]:
+        subsets = load_subsets(data)
+    else:
+        with show("tables", count_tables(request)) as advance:
+            subsets = select_subsets(request, advance)
     needs = tuple(_need(subset) for subset in subsets)
     if states["fetch"]:
         return Plan(steps, needs, locations=data.buckets, free_bytes=_free_bytes(data.dir))
@@ -179,9 +189,12 @@ def make_plan(request: Request, advance: Advance) -> Plan:
         begin = time.monotonic()
         masks = files[files["Kind"] == MASK]
         masks_dir = data.dir / "masks"
-        zips = tuple(_zip_needs(masks, source.annotations, masks_dir, request.keep_zips))
+        num_zips = masks.groupby(["Split", "Digit"]).ngroups
+        with show("zip directories", {"zips": num_zips}) as advance:
+            needs_of = _zip_needs(masks, source.annotations, masks_dir, request.keep_zips, advance)
+            zips = tuple(needs_of)
         seconds = time.monotonic() - begin
-        images = tuple(_image_needs(files[files["Kind"] == IMAGE], source, data.dir))
+        images = tuple(_image_needs(files[files["Kind"] == IMAGE], source, data.dir, show))
     rate, rate_is = _rate(request, sum(need.directory_bytes for need in zips) / seconds)
     return Plan(
         stages=steps,
@@ -240,7 +253,9 @@ def _need(subset: Subset) -> Need:
     )
 
 
-def _image_needs(images: pd.DataFrame, source: Source, data_dir: Path) -> Iterator[ImageNeed]:
+def _image_needs(
+    images: pd.DataFrame, source: Source, data_dir: Path, show: Show
+) -> Iterator[ImageNeed]:
     for split, rows in images.groupby("Split"):
         keys = [
             f"{split}/{name}"
@@ -248,11 +263,18 @@ def _image_needs(images: pd.DataFrame, source: Source, data_dir: Path) -> Iterat
             if not (data_dir / "images" / str(split) / name).exists()
         ]
         asked = _sample(keys) if is_remote(source.images.location) else keys
-        yield _image_need(str(split), len(keys), asked, source.images)
+        with show(f"picture sizes, {split}", {"pictures": len(asked)}) as advance:
+            need = _image_need(str(split), len(keys), asked, source.images, advance)
+        yield need
 
 
-def _image_need(split: str, num_files: int, asked: Sequence[str], store: Store) -> ImageNeed:
-    heads = [head for _, head in store.head_many(asked)]
+def _image_need(
+    split: str, num_files: int, asked: Sequence[str], store: Store, advance: Advance
+) -> ImageNeed:
+    heads = []
+    for _, head in store.head_many(asked):
+        heads.append(head)
+        advance(1)
     sizes = [head.num_bytes for head in heads if isinstance(head, Head)]
     num_absent = sum(isinstance(head, FileNotFoundError) for head in heads)
     errors = [str(head) for head in heads if isinstance(head, StoreError)]
@@ -270,7 +292,7 @@ def _sample(keys: Sequence[str]) -> Sequence[str]:
 
 
 def _zip_needs(
-    masks: pd.DataFrame, store: Store, masks_dir: Path, keep_zips: bool
+    masks: pd.DataFrame, store: Store, masks_dir: Path, keep_zips: bool, advance: Advance
 ) -> Iterator[ZipNeed]:
     for (split, digit), rows in masks.groupby(["Split", "Digit"]):
         file = release.mask_zip(str(split), str(digit))
@@ -280,6 +302,7 @@ def _zip_needs(
         held, is_begun = held_masks(path, names)
         num_needed = sum(name not in held for name in names)
         if num_needed == 0:
+            advance(1)
             continue
         found: tuple[ZipPlan | None, str, int, int]
         try:
@@ -289,6 +312,7 @@ def _zip_needs(
         except (OSError, ValueError) as error:
             found = None, str(error), 0, 0
         yield ZipNeed(str(split), str(digit), num_needed, *found)
+        advance(1)
 
 
 def _look(

@@ -1,11 +1,14 @@
 """Preparing data from a release to an audited COCO file, as a row of stages that can be resumed."""
 
+import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from oiv5_d2.dataset import coco
 from oiv5_d2.dataset.audit import audit
@@ -17,7 +20,7 @@ from oiv5_d2.dataset.listings import (
     write_credits,
     write_image_list,
 )
-from oiv5_d2.dataset.manifest import MANIFEST_CSV
+from oiv5_d2.dataset.manifest import IMAGE, MANIFEST_CSV, MASK
 from oiv5_d2.dataset.request import Data, Request
 from oiv5_d2.dataset.stages import Advance, Stage
 from oiv5_d2.dataset.stores import Source, folder_of, open_source
@@ -25,6 +28,9 @@ from oiv5_d2.dataset.subset import Subset, load, num_bytes_to_read, save, select
 from oiv5_d2.dataset.synthetic import write_release
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.release import HEX_DIGITS
+from oiv5_d2.quantities import size
+
+logger = logging.getLogger(__name__)
 
 AUDIT_JSON = "audit.json"
 
@@ -45,16 +51,46 @@ def open_buckets(request: Request) -> Iterator[Source]:
             store.close()
 
 
-def select_subsets(request: Request, advance: Advance) -> list[Subset]:
+def select_subsets(
+    request: Request, advance: Advance, expect: Callable[[int], object] = lambda num_bytes: None
+) -> list[Subset]:
     """Select the subsets from the source's tables, without saving them.
 
     Of tables that come over a network the wanted rows are kept, for the next time.
+
+    Args:
+        request: what is wanted.
+        advance: called with the number of table bytes newly read, of `count_tables` in all.
+        expect: called first, with the number of table bytes that are to come over a network.
     """
+
+    def say(num_bytes: int) -> None:
+        if num_bytes:
+            logger.info(
+                "%s of tables are to come from %s", size(num_bytes), request.data.buckets[0]
+            )
+        expect(num_bytes)
+
     with open_buckets(request) as source:
-        return _select_from(source, request, advance)
+        return _select_from(source, request, advance, say)
 
 
-def _select_from(source: Source, request: Request, advance: Advance) -> list[Subset]:
+def count_tables(request: Request) -> dict[str, int]:
+    """Return what `select_subsets` reads, as a stage counts it."""
+    data = request.data
+    try:
+        with open_buckets(request) as source:
+            num_bytes = num_bytes_to_read(
+                source.annotations, data.splits, data.only_masked, data.dir / "tables"
+            )
+    except OSError:
+        num_bytes = 0  # the reading itself says best what is missing
+    return {"bytes of tables": num_bytes}
+
+
+def _select_from(
+    source: Source, request: Request, advance: Advance, expect: Callable[[int], object]
+) -> list[Subset]:
     data = request.data
     subsets = select(
         source.annotations,
@@ -74,6 +110,7 @@ def _select_from(source: Source, request: Request, advance: Advance) -> list[Sub
         tables_dir=data.dir / "tables",
         keep_tables=request.keep_tables,
         advance=advance,
+        expect=expect,
     )
     return list(subsets.values())
 
@@ -113,11 +150,10 @@ def _draw(request: Request) -> Stage:
 
     return Stage(
         name="draw",
-        unit="pictures",
         settings=asdict(synthetic),
         inputs=list,
         outputs=lambda: [path for path in release_dir.rglob("*") if path.is_file()],
-        count=lambda: sum(synthetic.num_images.values()),
+        count=lambda: {"pictures": sum(synthetic.num_images.values())},
         run=draw,
     )
 
@@ -139,16 +175,6 @@ def _select(request: Request) -> Stage:
         ),
     ]
 
-    def count() -> int:
-        try:
-            with open_buckets(request) as source:
-                tables_dir = data.dir / "tables"
-                return num_bytes_to_read(
-                    source.annotations, data.splits, data.only_masked, tables_dir
-                )
-        except OSError:
-            return 0  # the stage itself says best what is missing
-
     def run(advance: Advance) -> None:
         subsets = select_subsets(request, advance)
         _remove_other_parts(data)
@@ -159,7 +185,6 @@ def _select(request: Request) -> Stage:
 
     return Stage(
         name="select",
-        unit="bytes",
         settings=_selection(data),
         inputs=lambda: [
             *_on_disk(data.buckets[0], *(table.path for table in tables)),
@@ -170,7 +195,7 @@ def _select(request: Request) -> Stage:
             data.dir / CREDITS_CSV,
             data.dir / IMAGE_LIST_TXT,
         ],
-        count=count,
+        count=lambda: count_tables(request),
         run=run,
     )
 
@@ -193,7 +218,6 @@ def _fetch(request: Request) -> Stage:
 
     return Stage(
         name="fetch",
-        unit="files",
         settings={
             "buckets": data.buckets,
             "max_missing": request.max_missing,
@@ -205,7 +229,7 @@ def _fetch(request: Request) -> Stage:
             *_on_disk(data.buckets[0], *zips),
         ],
         outputs=lambda: [data.dir / MANIFEST_CSV, *_fetched(data)],
-        count=lambda: len(list_files(load_subsets(data))),
+        count=lambda: _count_files(list_files(load_subsets(data))),
         run=run,
     )
 
@@ -218,11 +242,10 @@ def _convert(request: Request, part: str) -> Stage:
 
     return Stage(
         name=f"convert {part}",
-        unit="pictures",
         settings={},
         inputs=lambda: [*_subset_files(data, part), *_fetched(data)],
         outputs=lambda: [coco.coco_path(data.dir, part)],
-        count=lambda: len(load(data.dir / "subset", part).images),
+        count=lambda: {"pictures": len(load(data.dir / "subset", part).images)},
         run=run,
     )
 
@@ -234,13 +257,12 @@ def _verify(request: Request, part: str) -> Stage:
         path, subset = coco.coco_path(data.dir, part), load(data.dir / "subset", part)
         advance(coco.verify(path, subset, data.dir, request.verify_sample))
 
-    def count() -> int:
+    def count() -> dict[str, int]:
         num_annotations = coco.read_converted(coco.coco_path(data.dir, part)).num_annotations
-        return min(request.verify_sample, num_annotations)
+        return {"annotations": min(request.verify_sample, num_annotations)}
 
     return Stage(
         name=f"verify {part}",
-        unit="annotations",
         settings={"sample": request.verify_sample},
         inputs=lambda: [coco.coco_path(data.dir, part), *_subset_files(data, part)],
         outputs=list,
@@ -255,13 +277,12 @@ def _audit(request: Request) -> Stage:
     def run(advance: Advance) -> None:
         audit(data.dir, data.parts, request.train_parts, request.num_workers, advance)
 
-    def count() -> int:
+    def count() -> dict[str, int]:
         paths = [coco.coco_path(data.dir, part) for part in data.parts]
-        return sum(coco.read_converted(path).num_images for path in paths)
+        return {"pictures": sum(coco.read_converted(path).num_images for path in paths)}
 
     return Stage(
         name="audit",
-        unit="pictures",
         settings={"parts": data.parts, "train_parts": request.train_parts},
         inputs=lambda: [
             *(coco.coco_path(data.dir, part) for part in data.parts),
@@ -272,6 +293,12 @@ def _audit(request: Request) -> Stage:
         count=count,
         run=run,
     )
+
+
+def _count_files(files: pd.DataFrame) -> dict[str, int]:
+    """Return how many files of each kind there are, in the order in which `fetch` brings them."""
+    num_of = files["Kind"].value_counts()
+    return {name: int(num_of.get(kind, 0)) for name, kind in (("pictures", IMAGE), ("masks", MASK))}
 
 
 def _selection(data: Data) -> dict[str, Any]:

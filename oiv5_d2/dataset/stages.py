@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,19 @@ class Advance(Protocol):
         ...
 
 
+class Show(Protocol):
+    """What shows how far something is that is done step by step."""
+
+    def __call__(self, name: str, totals: Mapping[str, int], /) -> AbstractContextManager[Advance]:
+        """Show one step. `totals` are as a `Stage` counts them."""
+        ...
+
+
+def unseen(name: str, totals: Mapping[str, int], /) -> AbstractContextManager[Advance]:
+    """Show nothing; see `Show`."""
+    return nullcontext(lambda num_done, num_bytes=0, num_failed=0, /: None)
+
+
 @dataclass(frozen=True)
 class Stage:
     """One step of a preparation.
@@ -39,14 +52,12 @@ class Stage:
 
     name: str
     """Of its stamp, and what a user sees."""
-    unit: str
-    """What its progress counts."""
     settings: Mapping[str, Any]
     """JSON-ready: whatever changes the outputs."""
     inputs: Callable[[], Iterable[Path]]
     outputs: Callable[[], Iterable[Path]]
-    count: Callable[[], int]
-    """How many units there are in all."""
+    count: Callable[[], Mapping[str, int]]
+    """How much there is to do, by kind, in the order in which it is done; 0 where unknown."""
     run: Callable[[Advance], None]
 
 

@@ -16,7 +16,7 @@ from oiv5_d2.dataset.recipe import count
 from oiv5_d2.dataset.selection import Wanted, choose_images, gather, read_wanted
 from oiv5_d2.dataset.stores import Store
 from oiv5_d2.dataset.tables.sources import open_tables
-from oiv5_d2.dataset.tables.split_tables import Tables
+from oiv5_d2.dataset.tables.split_tables import Tables, wanted_rows
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.files import whole_file
 from oiv5_d2.openimages.image_ids import ImageIds
@@ -107,6 +107,7 @@ def select(
     tables_dir: Path | None = None,
     keep_tables: bool = False,
     advance: Callable[[int], object] = lambda num_bytes: None,
+    expect: Callable[[int], object] = lambda num_bytes: None,
 ) -> dict[str, Subset]:
     """Choose images and gather all that the release says of the wanted classes on them.
 
@@ -138,6 +139,7 @@ def select(
         tables_dir: where to keep what comes from a server; needed only for one.
         keep_tables: keep there also the whole tables that come from a server.
         advance: called with the number of table bytes newly read, of `num_bytes_to_read` in all.
+        expect: called first, with the number of table bytes that are to come over a network.
 
     Returns:
         a subset for each part.
@@ -164,6 +166,9 @@ def select(
         only_masked=only_masked,
     )
     wanted = read_wanted(source, choice)
+    labels = wanted.owners, [*wanted.owners, *wanted.absent]
+    rows = [rows for split in choice.splits.values() for rows in wanted_rows(split, *labels)]
+    expect(source.num_bytes_to_come(rows))
     subsets: dict[str, Subset] = {}
     for split in choice.splits.values():
         tables = Tables(source, split, wanted.owners, choice.id_prefixes, choice.image_ids, advance)

@@ -9,6 +9,7 @@ from oiv5_d2.dataset.inspection import SIZES
 from oiv5_d2.dataset.mask_zips.ranges import ZipPlan
 from oiv5_d2.dataset.outcomes import PRESENT
 from oiv5_d2.dataset.plan import Plan
+from oiv5_d2.quantities import size
 
 
 class Table(NamedTuple):
@@ -127,16 +128,6 @@ def to_fetch(plan: Plan) -> list[str]:
         how = f"in {plan.num_zip_requests:,} requests"
         lines.append(f"{masks}, {num_bytes}, {how}, from {plan.locations[0]}")
     return lines
-
-
-def size(num_bytes: float) -> str:
-    """Return bytes in the unit that people read."""
-    unit = "B"
-    for larger in ("kB", "MB", "GB"):
-        if num_bytes < 1000:
-            break
-        num_bytes, unit = num_bytes / 1000, larger
-    return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
 
 
 def _pictures(parts: Mapping[str, Any]) -> Table:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from servers import NO_RANGES, Fault, always, serve
 from oiv5_d2.dataset import stages
 from oiv5_d2.dataset.mask_zips.ranges import ZipPlan
 from oiv5_d2.dataset.plan import ImageNeed, Plan, ZipNeed, make_plan
+from oiv5_d2.dataset.preparation import select_subsets
 from oiv5_d2.dataset.preparation import stages as stages_of
 from oiv5_d2.dataset.request import Request
 from oiv5_d2.dataset.stores import StoreError
@@ -36,7 +38,7 @@ def ask(tmp_path):
 
 
 def plan_of(request):
-    return make_plan(request, lambda num_bytes: None)
+    return make_plan(request)
 
 
 def prepare(request, *names):
@@ -84,6 +86,44 @@ def test_what_comes_is_what_the_plan_says_to_the_byte(
             assert need.plan.by_range != is_whole
             ranges = [bool(line.range) for line in asked if f"-{need.digit}.zip" in line.path]
             assert ranges == ([True] * need.plan.num_requests if need.plan.by_range else [False])
+
+
+def test_the_bytes_of_tables_that_are_to_come_are_told_before_they_do(dense_release, ask, caplog):
+    caplog.set_level("INFO")
+    told = []
+
+    def select(server, *words):
+        caplog.clear()
+        server.log.clear()
+        request = ask(server.url, "data.splits=[train]", *words)
+        select_subsets(request, lambda num_bytes: None, told.append)
+        tables = [line for line in server.log if "/train-" in line.path]
+        assert num_bytes_of(tables, ".csv") == told[-1]
+        return "of tables are to come from" in caplog.text
+
+    with serve(dense_release) as server:
+        assert select(server) and told[-1] > 0
+        assert not select(server) and told[-1] == 0
+        assert select(server, *RARE) and 0 < told[-1] < told[0]  # the credits are kept
+
+
+def test_each_step_of_a_plan_is_shown(dense_release, ask):
+    steps = {}
+
+    @contextmanager
+    def show(name, totals, /):
+        steps[name] = [sum(totals.values()), 0]
+
+        def advance(num_done, *_):
+            steps[name][1] += num_done
+
+        yield advance
+
+    with serve(dense_release) as server:
+        plan = make_plan(ask(server.url, "data.splits=[train]"), show)
+    assert list(steps) == ["tables", "zip directories", "picture sizes, train"]
+    assert all(total == num_done > 0 for total, num_done in steps.values())
+    assert steps["zip directories"][0] == len(plan.zips)
 
 
 def test_a_server_without_ranges_is_planned_with_whole_zips(dense_release, ask):

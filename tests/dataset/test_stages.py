@@ -24,11 +24,10 @@ def stage(tmp_path):
 
     return Stage(
         name="copy it",
-        unit="files",
         settings={"how": ("plainly", 1)},
         inputs=lambda: [tmp_path / "in"],
         outputs=lambda: [tmp_path / "out"],
-        count=lambda: 1,
+        count=lambda: {"files": 1},
         run=run,
     )
 

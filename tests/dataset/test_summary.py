@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
-
 from oiv5_d2.dataset import summary
 from oiv5_d2.dataset.mask_zips.ranges import ZipPlan
 from oiv5_d2.dataset.plan import ImageNeed, Need, Plan, ZipNeed
@@ -61,11 +59,3 @@ def test_files_and_bytes_are_told_by_store():
         " from https://masks"
     )
     assert summary.to_fetch(Plan(())) == []
-
-
-@pytest.mark.parametrize(
-    ("num_bytes", "said"),
-    [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (2_340_000, "2.3 MB"), (5e12, "5000.0 GB")],
-)
-def test_sizes_are_told_in_the_unit_that_people_read(num_bytes, said):
-    assert summary.size(num_bytes) == said

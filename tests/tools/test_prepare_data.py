@@ -256,7 +256,7 @@ def test_the_plan_counts_without_writing_and_agrees_with_what_is_then_done(
     tool, prepared, tiny_release, tmp_path
 ):
     request = ask_for_folder(tool, tmp_path / "planned", tiny_release)
-    plan = tool.make_plan(request, lambda *_: None)
+    plan = tool.make_plan(request)
     assert not request.data.dir.exists()
     assert not any(done for _, done in plan.stages)
     manifest = tool.read_manifest(prepared.data.dir / "manifest.csv")
@@ -266,7 +266,7 @@ def test_the_plan_counts_without_writing_and_agrees_with_what_is_then_done(
     assert sum(need.wanted_bytes for need in plan.zips) == num_bytes["mask"]
     num_absent = sum(n.num_absent for n in plan.images) + sum(n.plan.num_absent for n in plan.zips)
     assert num_absent == len(manifest) - len(present)
-    again = tool.make_plan(prepared, lambda *_: None)
+    again = tool.make_plan(prepared)
     assert all(done for _, done in again.stages)
     assert again.needs == plan.needs
 
@@ -287,7 +287,7 @@ def test_after_a_run_that_was_cut_short_the_plan_is_what_is_left_and_the_run_doe
         with pytest.raises(ValueError, match="could not be had"):
             prepare(tool, dataclasses.replace(request, max_missing=0.0))
         is_open = True
-        plan = tool.make_plan(request, lambda *_: None)
+        plan = tool.make_plan(request)
         num_before = len(server.log)
         prepare(tool, request)
         asked = [line for line in server.log[num_before:] if line.method == "GET"]
@@ -301,7 +301,7 @@ def test_after_a_run_that_was_cut_short_the_plan_is_what_is_left_and_the_run_doe
     assert len(pictures) == sum(need.num_files for need in plan.images)
     assert sum(line.num_bytes for line in pictures if line.status == 200) == plan.image_bytes
     assert digests(request.data.dir / "masks") == digests(prepared.data.dir / "masks")
-    assert not tool.make_plan(request, lambda *_: None).zips
+    assert not tool.make_plan(request).zips
 
 
 def test_an_unknown_class_gets_near_matches_and_nothing_is_left_behind(

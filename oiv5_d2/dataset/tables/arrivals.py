@@ -100,7 +100,7 @@ class ArrivingTables:
 
         Rows are kept by label, so that another choice of images needs no other download.
         """
-        kept = Filter(tuple(columns), None if labels is None else tuple(sorted(set(labels))))
+        kept = Filter.of(columns, labels)
         path = rows_path(self._tables_dir, self._url(file), kept)
         if file.path in self._counted:
             advance = _ignore
@@ -117,6 +117,18 @@ class ArrivingTables:
     def num_bytes_to_read(self, files: Iterable[ReleaseFile]) -> int:
         """Return how many bytes arrive, or have arrived; each file counts once."""
         return sum(self._num_bytes(file) for file in set(files))
+
+    def num_bytes_to_come(self, tables: Iterable[tuple[ReleaseFile, Filter]]) -> int:
+        """Return how many bytes are still to arrive; see `TableSource`."""
+        return sum(self._num_bytes_to_come(file, kept) for file, kept in tables)
+
+    def _num_bytes_to_come(self, file: ReleaseFile, kept: Filter) -> int:
+        path = rows_path(self._tables_dir, self._url(file), kept)
+        original = Original(self._tables_dir, file.path)
+        if any(self._if_current(file, here) for here in (read_origin(path), original.origin())):
+            return 0
+        parts = original.path.parent.glob(f"{ARRIVING_PREFIX}*-{original.path.name}")
+        return max(0, self._head(file).num_bytes - sum(part.stat().st_size for part in parts))
 
     def _num_bytes(self, file: ReleaseFile) -> int:
         try:

@@ -39,6 +39,11 @@ class Filter(NamedTuple):
     labels: tuple[str, ...] | None
     """The LabelName of the rows, sorted; None for all rows."""
 
+    @classmethod
+    def of(cls, columns: Iterable[str], labels: Iterable[str] | None) -> "Filter":
+        """Return the filter for labels in any order."""
+        return cls(tuple(columns), None if labels is None else tuple(sorted(set(labels))))
+
 
 def rows_path(tables_dir: Path, url: str, kept: Filter) -> Path:
     """Return where the wanted rows of the table at `url` are kept."""

@@ -8,6 +8,7 @@ import pandas as pd
 
 from oiv5_d2.dataset.stores import FolderStore, Store
 from oiv5_d2.dataset.tables.arrivals import ArrivingTables, Reader
+from oiv5_d2.dataset.tables.cached_rows import Filter
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.files import TalliedFile, sha256
 from oiv5_d2.openimages.release import ReleaseFile
@@ -62,6 +63,14 @@ class TableSource(Protocol):
         """Return how many bytes `advance` hears of in all, where `frames` reads these files."""
         ...
 
+    def num_bytes_to_come(self, tables: Iterable[tuple[ReleaseFile, Filter]]) -> int:
+        """Return how many bytes come over a network, where `frames` reads these rows of tables.
+
+        Raises:
+            FileNotFoundError, StoreError: as `parse`.
+        """
+        ...
+
 
 class FolderTables:
     """A bucket that is a folder; see `TableSource`."""
@@ -95,6 +104,10 @@ class FolderTables:
     def num_bytes_to_read(self, files: Iterable[ReleaseFile]) -> int:
         """Return how many bytes are read; a file counts as often as it is among `files`."""
         return sum(self._find(file).stat().st_size for file in files)
+
+    def num_bytes_to_come(self, tables: Iterable[tuple[ReleaseFile, Filter]]) -> int:
+        """Return 0: all is here."""
+        return 0
 
     def _find(self, file: ReleaseFile) -> Path:
         path = self._root / file.path

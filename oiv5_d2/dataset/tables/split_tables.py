@@ -8,6 +8,7 @@ import pandas as pd
 
 from oiv5_d2.dataset.objects import COORDINATES
 from oiv5_d2.dataset.tables.arrivals import Reader
+from oiv5_d2.dataset.tables.cached_rows import Filter
 from oiv5_d2.dataset.tables.sources import TableSource
 from oiv5_d2.openimages import readers, release
 
@@ -16,7 +17,27 @@ _MASK_COLUMNS = [
     "ImageID", "LabelName", "MaskPath", "BoxID",
     "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax", "PredictedIoU",
 ]  # fmt: skip
+_LABEL_COLUMNS = ["ImageID", "LabelName", "Confidence"]
 CREDITS = ["License", "Author", "AuthorProfileURL", "OriginalLandingURL", "Title"]
+_IMAGE_COLUMNS = ["ImageID", *CREDITS, "Rotation"]
+
+
+def wanted_rows(
+    split: str, mids: Iterable[str], verified_mids: Iterable[str]
+) -> list[tuple[release.ReleaseFile, Filter]]:
+    """Return what `Tables` reads of each table of a split.
+
+    Args:
+        split: the official split.
+        mids: whose masks and boxes are wanted.
+        verified_mids: whose image labels are wanted.
+    """
+    return [
+        (release.mask_csv(split), Filter.of(_MASK_COLUMNS, mids)),
+        (release.box_csv(split), Filter.of(_BOX_COLUMNS, mids)),
+        (release.image_label_csv(split), Filter.of(_LABEL_COLUMNS, verified_mids)),
+        (release.image_csv(split), Filter.of(_IMAGE_COLUMNS, None)),
+    ]
 
 
 @dataclass(frozen=True)
@@ -81,7 +102,7 @@ class Tables:
         frames = self._read(
             readers.read_image_labels,
             release.image_label_csv(self.split),
-            ["ImageID", "LabelName", "Confidence"],
+            _LABEL_COLUMNS,
             labels=mids,
             image_ids=image_ids,
         )
@@ -92,7 +113,7 @@ class Tables:
         frames = self._read(
             readers.read_images,
             release.image_csv(self.split),
-            ["ImageID", *CREDITS, "Rotation"],
+            _IMAGE_COLUMNS,
             labels=None,
             image_ids=image_ids,
         )

@@ -1,0 +1,18 @@
+import pytest
+
+from oiv5_d2.quantities import duration, size
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "said"),
+    [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (2_340_000, "2.3 MB"), (5e12, "5000.0 GB")],
+)
+def test_sizes_are_told_in_the_unit_that_people_read(num_bytes, said):
+    assert size(num_bytes) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.2, "0 s"), (89, "89 s"), (600, "10 min"), (7_200, "2.0 h")]
+)
+def test_times_are_told_in_the_unit_that_people_read(seconds, said):
+    assert duration(seconds) == said
