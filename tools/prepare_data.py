@@ -28,9 +28,9 @@ from oiv5_d2.dataset.findings import refuse_errors
 from oiv5_d2.dataset.listings import CREDITS_CSV
 from oiv5_d2.dataset.manifest import MANIFEST_CSV, num_to_retry, read_manifest
 from oiv5_d2.dataset.plan import Plan, make_plan
-from oiv5_d2.dataset.preparation import AUDIT_JSON, stages
+from oiv5_d2.dataset.preparation import AUDIT_JSON, is_to_do, stages
 from oiv5_d2.dataset.request import Request, check, data_words
-from oiv5_d2.dataset.stages import Stage, is_done, locked
+from oiv5_d2.dataset.stages import locked
 from oiv5_d2.dataset.stages import run as run_stage
 from oiv5_d2.dataset.stores import is_remote
 from oiv5_d2.errors import report_errors
@@ -82,21 +82,13 @@ def run_stages(request: Request) -> int:
     """Run the stages that are not done; return how many."""
     num_run = 0
     for stage in stages(request):
-        if not request.force and is_done(stage, request.data.dir) and not to_retry(stage, request):
+        if not is_to_do(stage, request):
             logger.info("%s: done", stage.name)
             continue
         with shown(console, request.transfer.trouble, stage.name, stage.count()) as advance:
             run_stage(stage, request.data.dir, advance)
         num_run += 1
     return num_run
-
-
-def to_retry(stage: Stage, request: Request) -> bool:
-    """Tell whether files are to be asked for again that could not be had the last time."""
-    path = request.data.dir / MANIFEST_CSV
-    if not request.retry_failed or stage.name != "fetch" or not path.exists():
-        return False
-    return num_to_retry(read_manifest(path)) > 0
 
 
 def show_plan(plan: Plan, request: Request) -> None:

@@ -23,13 +23,14 @@ from oiv5_d2.dataset.mask_zips.shards import shard_path
 from oiv5_d2.dataset.mask_zips.spool import Held
 from oiv5_d2.dataset.preparation import (
     count_tables,
+    is_to_do,
     load_subsets,
     open_buckets,
     select_subsets,
     stages,
 )
 from oiv5_d2.dataset.request import Request
-from oiv5_d2.dataset.stages import STAMPS, Advance, Show, Stage, is_done, unseen
+from oiv5_d2.dataset.stages import STAMPS, Advance, Show, Stage, unseen
 from oiv5_d2.dataset.stores import Head, Source, Store, StoreError, is_remote
 from oiv5_d2.dataset.subset import Subset
 from oiv5_d2.openimages import release
@@ -230,9 +231,9 @@ def _rate(request: Request, measured: float) -> tuple[float | None, str]:
 
 
 def _states(request: Request, steps: Iterable[Stage]) -> Iterable[tuple[str, bool]]:
-    is_current = not request.force
+    is_current = True
     for stage in steps:
-        done = is_current and is_done(stage, request.data.dir)
+        done = is_current and not is_to_do(stage, request)
         if stage.name in MAKERS:
             is_current = done
         yield stage.name, done

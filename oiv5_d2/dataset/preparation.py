@@ -20,9 +20,9 @@ from oiv5_d2.dataset.listings import (
     write_credits,
     write_image_list,
 )
-from oiv5_d2.dataset.manifest import IMAGE, MANIFEST_CSV, MASK
+from oiv5_d2.dataset.manifest import IMAGE, MANIFEST_CSV, MASK, num_to_retry, read_manifest
 from oiv5_d2.dataset.request import Data, Request
-from oiv5_d2.dataset.stages import Advance, Stage
+from oiv5_d2.dataset.stages import Advance, Stage, is_done
 from oiv5_d2.dataset.stores import Source, folder_of, open_source
 from oiv5_d2.dataset.subset import Subset, load, num_bytes_to_read, save, select
 from oiv5_d2.dataset.synthetic import write_release
@@ -126,6 +126,23 @@ def stages(request: Request) -> list[Stage]:
         *(_verify(request, part) for part in data.parts),
         _audit(request),
     ]
+
+
+def is_to_do(stage: Stage, request: Request) -> bool:
+    """Tell whether a stage has to run."""
+    return (
+        request.force
+        or not is_done(stage, request.data.dir)
+        or (stage.name == "fetch" and _is_to_retry(request))
+    )
+
+
+def _is_to_retry(request: Request) -> bool:
+    """Tell whether files are to be asked for again that could not be had the last time."""
+    path = request.data.dir / MANIFEST_CSV
+    if not request.retry_failed or not path.exists():
+        return False
+    return num_to_retry(read_manifest(path)) > 0
 
 
 def _draw(request: Request) -> Stage:

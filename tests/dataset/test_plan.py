@@ -170,6 +170,28 @@ def test_a_zip_that_came_whole_already_is_not_fetched(dense_release, ask, tmp_pa
     assert plan.seconds == plan.image_bytes / 1000
 
 
+def test_what_failed_is_planned_again_when_it_is_to_be_tried_again(dense_release, ask):
+    """Pictures and one zip are locked at first."""
+
+    def faults(request, chance):
+        return Fault(403) if re.search("masks-0.zip|/0[^/]*jpg", request.path) else None
+
+    with serve(dense_release, faults) as server:
+        request = ask(server.url, "data.splits=[train]")
+        prepare(request, "select", "fetch")
+        server.faults = None
+        assert dict(plan_of(request).stages)["fetch"]
+        again = replace(request, retry_failed=True)
+        plan = plan_of(again)
+        assert not dict(plan.stages)["fetch"]
+        server.log.clear()
+        prepare(again, "fetch")
+    asked = [line.path for line in server.log if line.method == "GET"]
+    assert sum(path.endswith(".jpg") for path in asked) == plan.num_images > 0
+    assert [need.digit for need in plan.zips] == ["0"]
+    assert not dict(plan_of(again).stages)["convert train"]
+
+
 def test_a_picture_and_a_zip_that_are_not_there_are_told(dense_release, ask):
     plan = plan_of(ask(dense_release, "data.splits=[train]"))
     assert plan.bytes_per_second is None  # a folder has no rate
