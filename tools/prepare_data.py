@@ -24,6 +24,7 @@ from rich.text import Text
 from oiv5_d2.dataset import summary
 from oiv5_d2.dataset.audit import read_audit
 from oiv5_d2.dataset.coco import coco_path
+from oiv5_d2.dataset.disk import REMEDY, naming_full_disk
 from oiv5_d2.dataset.findings import refuse_errors
 from oiv5_d2.dataset.listings import CREDITS_CSV
 from oiv5_d2.dataset.manifest import MANIFEST_CSV, num_to_retry, read_manifest
@@ -53,7 +54,7 @@ def main(run: DictConfig) -> None:
     if request.plan:
         show_plan(plan_it(request), request)
         return
-    with locked(request.data.dir):
+    with naming_full_disk(request.data.dir), locked(request.data.dir):
         num_run = run_stages(request)
     if num_run == 0:
         logger.info("Everything is done already; force=true does it again")
@@ -65,7 +66,7 @@ def main(run: DictConfig) -> None:
 def plan_it(request: Request) -> Plan:
     """Return the plan. Tables that come over a network leave their wanted rows in the folder."""
     keeps = locked(request.data.dir) if is_remote(request.data.buckets[0]) else nullcontext()
-    with keeps:
+    with naming_full_disk(request.data.dir), keeps:
         return make_plan(request, partial(shown, console, request.transfer.trouble))
 
 
@@ -109,11 +110,10 @@ def show_plan(plan: Plan, request: Request) -> None:
         console.print(
             "For how long that takes, give rate=<bytes a second>: there was nothing to measure by"
         )
-    console.print(
-        f"Disk of {request.data.dir}: {size(plan.disk_bytes)} needed, {size(plan.free_bytes)} free"
-    )
+    needed = f"about {size(plan.disk_bytes)} needed, " if plan.disk_bytes else ""
+    console.print(f"Disk of {request.data.dir}: {needed}{size(plan.free_bytes)} free")
     if plan.disk_bytes > plan.free_bytes:
-        console.print("That is more than there is: choose less (data.limit.per_class=...)")
+        console.print(f"That is more than there is: {REMEDY}", soft_wrap=True)
 
 
 def show_summary(report: Mapping[str, Any], request: Request, in_full: bool) -> None:

@@ -5,7 +5,6 @@ they say where each mask lies; pictures are asked for their size, some of them w
 """
 
 import json
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from oiv5_d2.dataset.disk import bytes_beside, free_bytes
 from oiv5_d2.dataset.fetch import kept_zips_dir, list_files
 from oiv5_d2.dataset.manifest import IMAGE, MASK
 from oiv5_d2.dataset.mask_zips.extraction import held_masks
@@ -51,6 +51,11 @@ class Need(NamedTuple):
     masks_of: dict[str, int]
     """Objects to learn, by class."""
     num_ignored: int
+
+    @property
+    def bytes_beside(self) -> int:
+        """About how much is written about them."""
+        return bytes_beside(self.num_images, self.num_masks, self.num_ignored)
 
 
 class ImageNeed(NamedTuple):
@@ -146,9 +151,11 @@ class Plan:
         """Disk that is needed on the way.
 
         Until all masks of a zip have come, they lie there a second time, and so does the zip if it
-        comes whole.
+        comes whole. What is written about them is estimated.
         """
-        kept = self.image_bytes + sum(need.wanted_bytes for need in self.zips)
+        done = {name for name, is_done in self.stages if is_done}
+        kept = sum(need.bytes_beside for need in self.needs if f"convert {need.part}" not in done)
+        kept += self.image_bytes + sum(need.wanted_bytes for need in self.zips)
         if self.keeps_zips:
             kept += sum(need.whole_bytes for need in self.zips)
             return kept + max((need.wanted_bytes for need in self.zips), default=0)
@@ -176,7 +183,7 @@ def make_plan(request: Request, show: Show = unseen) -> Plan:
     steps = tuple(_states(request, stages(request)))
     states = dict(steps)
     if not states.get("draw", True):
-        return Plan(steps, free_bytes=_free_bytes(data.dir))
+        return Plan(steps, free_bytes=free_bytes(data.dir))
     if states["select"]:
         subsets = load_subsets(data)
     else:
@@ -184,7 +191,7 @@ def make_plan(request: Request, show: Show = unseen) -> Plan:
             subsets = select_subsets(request, advance)
     needs = tuple(_need(subset) for subset in subsets)
     if states["fetch"]:
-        return Plan(steps, needs, locations=data.buckets, free_bytes=_free_bytes(data.dir))
+        return Plan(steps, needs, locations=data.buckets, free_bytes=free_bytes(data.dir))
     files = list_files(subsets)
     with open_buckets(request) as source:
         begin = time.monotonic()
@@ -203,7 +210,7 @@ def make_plan(request: Request, show: Show = unseen) -> Plan:
         images=images,
         zips=zips,
         locations=data.buckets,
-        free_bytes=_free_bytes(data.dir),
+        free_bytes=free_bytes(data.dir),
         bytes_per_second=rate,
         rate_is=rate_is,
         keeps_zips=request.keep_zips,
@@ -335,9 +342,3 @@ def _look(
     entries = lacking(directory.entries.values(), held).values()
     num_came = 0 if near or is_known else directory.directory_bytes
     return plan, plan.why, num_came, sum(entry.num_bytes for entry in entries)
-
-
-def _free_bytes(path: Path) -> int:
-    """Return how much the disk of a folder has left; the folder need not be there yet."""
-    existing = next(each for each in (path, *path.absolute().parents) if each.exists())
-    return shutil.disk_usage(existing).free

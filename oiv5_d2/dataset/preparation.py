@@ -12,6 +12,7 @@ import pandas as pd
 
 from oiv5_d2.dataset import coco
 from oiv5_d2.dataset.audit import audit
+from oiv5_d2.dataset.disk import check_room
 from oiv5_d2.dataset.fetch import fetch, list_files
 from oiv5_d2.dataset.listings import (
     CREDITS_CSV,
@@ -222,9 +223,11 @@ def _fetch(request: Request) -> Stage:
     zips = [release.mask_zip(split, digit).path for split in data.splits for digit in HEX_DIGITS]
 
     def run(advance: Advance) -> None:
+        subsets = load_subsets(data)
         with open_buckets(request) as source:
+            check_room(list_files(subsets), source.images, data.dir)
             fetch(
-                load_subsets(data),
+                subsets,
                 source,
                 data.dir,
                 max_missing=request.max_missing,

@@ -270,6 +270,16 @@ def test_disk_counts_what_lies_there_twice_on_the_way():
     assert Plan((), images=images).disk_bytes == 70
 
 
+def test_disk_counts_what_is_written_about_the_files_until_it_is(dense_release, ask):
+    request = ask(dense_release, "data.splits=[train]", "workers=1")
+    plan = plan_of(request)
+    prepare(request, *(stage.name for stage in stages_of(request)))
+    paths = [path for path in request.data.dir.rglob("*") if path.is_file()]
+    used = sum(path.stat().st_size for path in paths)
+    assert used <= plan.disk_bytes <= 2 * used
+    assert plan_of(request).disk_bytes == 0
+
+
 def test_a_release_that_is_still_to_be_drawn_has_no_needs(tmp_path):
     words = ["data=mini", f"data.dir={tmp_path / 'mini'}"]
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):

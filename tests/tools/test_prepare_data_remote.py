@@ -156,7 +156,8 @@ def test_ctrl_c_ends_it_in_one_line_and_what_came_stays(server, clean, tmp_path)
 
     def faults(request, chance):
         """Give three pictures and fall silent, so that the tool can not end by itself."""
-        is_held = request.path.endswith(".jpg") and next(num_pictures) >= 3
+        is_picture = request.path.endswith(".jpg") and request.method == "GET"
+        is_held = is_picture and next(num_pictures) >= 3
         return Fault(num_bytes=100, is_held=True) if is_held else None
 
     server.faults = faults
