@@ -123,7 +123,7 @@ def shown(
     with show:
         yield tally.advance
     came = f", {size(tally.num_bytes)} came" if tally.num_bytes else ""
-    logger.info("%s: done in %.1f s%s", name, tally.seconds, came)
+    logger.info("%s: done in %s%s", name, duration(tally.seconds), came)
 
 
 @contextmanager

@@ -14,5 +14,5 @@ def size(num_bytes: float) -> str:
 def duration(seconds: float) -> str:
     """Return a time in seconds, minutes or hours."""
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -12,7 +12,7 @@ def test_sizes_are_told_in_the_unit_that_people_read(num_bytes, said):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.2, "0 s"), (89, "89 s"), (600, "10 min"), (7_200, "2.0 h")]
+    ("seconds", "said"), [(0.2, "0.2 s"), (89, "89 s"), (600, "10 min"), (7_200, "2.0 h")]
 )
 def test_times_are_told_in_the_unit_that_people_read(seconds, said):
     assert duration(seconds) == said

@@ -103,17 +103,26 @@ def show_plan(plan: Plan, request: Request) -> None:
     num_bytes = plan.image_bytes + plan.mask_bytes
     for line in summary.to_fetch(plan):
         console.print(f"To fetch: {line}", soft_wrap=True)
-    if plan.seconds is not None and num_bytes:
-        rate = f"{size(plan.bytes_per_second)}/s ({plan.rate_is})"
-        console.print(f"That takes about {duration(plan.seconds)} at {rate}")
-    elif num_bytes and is_remote(plan.locations[1]):
-        console.print(
-            "For how long that takes, give rate=<bytes a second>: there was nothing to measure by"
-        )
+    if num_bytes and is_remote(plan.locations[1]):
+        console.print(time_line(plan), soft_wrap=True)
     needed = f"about {size(plan.disk_bytes)} needed, " if plan.disk_bytes else ""
     console.print(f"Disk of {request.data.dir}: {needed}{size(plan.free_bytes)} free")
     if plan.disk_bytes > plan.free_bytes:
         console.print(f"That is more than there is: {REMEDY}", soft_wrap=True)
+
+
+def time_line(plan: Plan) -> str:
+    """Return how long fetching takes, or at least takes."""
+    if plan.seconds is not None:
+        rate = f"{size(plan.bytes_per_second or 0)}/s ({plan.rate_is})"
+        return f"That takes about {duration(plan.seconds)} at {rate}"
+    least = ""
+    if plan.least_seconds is not None:
+        least = (
+            f"At least {duration(plan.least_seconds)} at the {plan.answers_per_second:,.0f} answers"
+            " a second that the server gave. "
+        )
+    return f"{least}For how long that takes give rate=<bytes a second>: no file came to measure by"
 
 
 def show_summary(report: Mapping[str, Any], request: Request, in_full: bool) -> None:

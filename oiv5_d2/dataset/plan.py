@@ -4,7 +4,6 @@ The tables are read, because they say what is wanted; the mask zips' directories
 they say where each mask lies; pictures are asked for their size, some of them where they are many.
 """
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,14 +28,15 @@ from oiv5_d2.dataset.preparation import (
     select_subsets,
     stages,
 )
+from oiv5_d2.dataset.rates import TABLES, Rate, keep_rate, read_rate
 from oiv5_d2.dataset.request import Request
-from oiv5_d2.dataset.stages import STAMPS, Advance, Show, Stage, unseen
+from oiv5_d2.dataset.stages import Advance, Show, Stage, unseen
 from oiv5_d2.dataset.stores import Head, Source, Store, StoreError, is_remote
 from oiv5_d2.dataset.subset import Subset
 from oiv5_d2.openimages import release
-from oiv5_d2.openimages.files import whole_file
 
 MAKERS = ("draw", "select", "fetch")  # whoever runs one of these runs all that follows
+FEW = 32  # pictures; of fewer, opening connections takes the longest
 SAMPLE = 200  # pictures of a split that a server is asked about; more say hardly more
 
 
@@ -89,8 +89,6 @@ class ZipNeed(NamedTuple):
     plan: ZipPlan | None
     """How its masks are to be had; None: it can not be read."""
     why: str
-    directory_bytes: int = 0
-    """That came over a network to make this plan, and not for an earlier one."""
     wanted_bytes: int = 0
     """Of those masks themselves, as they come to lie on the disk."""
 
@@ -115,9 +113,11 @@ class Plan:
     free_bytes: int = 0
     """On the disk of the data folder."""
     bytes_per_second: float | None = None
-    """None where nothing came over a network, now or for an earlier plan."""
+    """None where there is nothing to tell it by."""
     rate_is: str = ""
     """Where that rate comes from, for people."""
+    answers_per_second: float | None = None
+    """How fast pictures were asked for their size, all connections together; None: too few were."""
     keeps_zips: bool = False
     """Zips that are fetched whole stay."""
 
@@ -143,7 +143,7 @@ class Plan:
 
     @property
     def mask_bytes(self) -> int:
-        """Bytes to fetch for the masks, the zips' directories included."""
+        """Bytes to fetch for the masks, now that the zips' directories are here."""
         return sum(need.plan.bytes_to_fetch for need in self.zips if need.plan)
 
     @property
@@ -163,10 +163,16 @@ class Plan:
 
     @property
     def seconds(self) -> float | None:
-        """How long the fetching takes at that rate."""
+        """How long the fetching takes at that rate; None where there is none."""
         if self.bytes_per_second is None:
             return None
-        return (self.image_bytes + self.mask_bytes) / self.bytes_per_second
+        by_bytes = (self.image_bytes + self.mask_bytes) / self.bytes_per_second
+        return max(by_bytes, self.least_seconds or 0.0)
+
+    @property
+    def least_seconds(self) -> float | None:
+        """How long so many pictures take, if they had no bytes; None where that is not known."""
+        return self.num_images / self.answers_per_second if self.answers_per_second else None
 
 
 def make_plan(request: Request, show: Show = unseen) -> Plan:
@@ -187,23 +193,23 @@ def make_plan(request: Request, show: Show = unseen) -> Plan:
     if states["select"]:
         subsets = load_subsets(data)
     else:
-        with show("tables", count_tables(request)) as advance:
-            subsets = select_subsets(request, advance)
+        subsets = _select(request, show)
     needs = tuple(_need(subset) for subset in subsets)
     if states["fetch"]:
         return Plan(steps, needs, locations=data.buckets, free_bytes=free_bytes(data.dir))
     files = list_files(subsets)
     with open_buckets(request) as source:
-        begin = time.monotonic()
         masks = files[files["Kind"] == MASK]
         masks_dir = data.dir / "masks"
         num_zips = masks.groupby(["Split", "Digit"]).ngroups
         with show("zip directories", {"zips": num_zips}) as advance:
             needs_of = _zip_needs(masks, source.annotations, masks_dir, request.keep_zips, advance)
             zips = tuple(needs_of)
-        seconds = time.monotonic() - begin
+        begin = time.monotonic()
         images = tuple(_image_needs(files[files["Kind"] == IMAGE], source, data.dir, show))
-    rate, rate_is = _rate(request, sum(need.directory_bytes for need in zips) / seconds)
+        seconds = time.monotonic() - begin
+    num_asked = sum(need.num_asked for need in images) if is_remote(data.buckets[1]) else 0
+    rate, rate_is = _rate(request)
     return Plan(
         stages=steps,
         needs=needs,
@@ -213,28 +219,28 @@ def make_plan(request: Request, show: Show = unseen) -> Plan:
         free_bytes=free_bytes(data.dir),
         bytes_per_second=rate,
         rate_is=rate_is,
+        answers_per_second=num_asked / seconds if num_asked >= FEW else None,
         keeps_zips=request.keep_zips,
     )
 
 
-def _rate(request: Request, measured: float) -> tuple[float | None, str]:
-    """Return how many bytes a second a plan counts with, and where that number comes from.
+def _select(request: Request, show: Show) -> list[Subset]:
+    """Select the subsets; how fast the tables came is kept."""
+    num_bytes: list[int] = []
+    with show("tables", count_tables(request)) as advance:
+        begin = time.monotonic()
+        subsets = select_subsets(request, advance, num_bytes.append)
+        rate = Rate(sum(num_bytes), time.monotonic() - begin, TABLES)
+    keep_rate(request.data.dir, request.data.buckets[1], rate)
+    return subsets
 
-    What was measured is kept for the next plan, which has no directories left to measure by.
-    """
-    path, location = request.data.dir / STAMPS / "rate.json", request.data.buckets[0]
-    if measured:
-        with whole_file(path) as part_path:
-            part_path.write_text(json.dumps({location: measured}) + "\n", encoding="utf-8")
+
+def _rate(request: Request) -> tuple[float | None, str]:
+    """Return how many bytes a second a plan counts with, and where that number comes from."""
     if request.rate:
         return request.rate, "given"
-    if measured:
-        return measured, "measured now, over the zips' directories"
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))[location]
-    except (FileNotFoundError, ValueError, KeyError):
-        return None, ""
-    return kept, "measured by an earlier plan, over the zips' directories"
+    kept = read_rate(request.data.dir, request.data.buckets[1])
+    return (kept.bytes_per_second, str(kept)) if kept else (None, "")
 
 
 def _states(request: Request, steps: Iterable[Stage]) -> Iterable[tuple[str, bool]]:
@@ -312,33 +318,33 @@ def _zip_needs(
         if num_needed == 0:
             advance(1)
             continue
-        found: tuple[ZipPlan | None, str, int, int]
+        found: tuple[ZipPlan | None, str, int]
         try:
             found = _look(mask_zip, names, held, is_begun)
         except FileNotFoundError:
-            found = None, "it is not there", 0, 0
+            found = None, "it is not there", 0
         except (OSError, ValueError) as error:
-            found = None, str(error), 0, 0
+            found = None, str(error), 0
         yield ZipNeed(str(split), str(digit), num_needed, *found)
         advance(1)
 
 
 def _look(
     mask_zip: MaskZip, wanted: Sequence[str], held: Mapping[str, Held], is_begun: bool
-) -> tuple[ZipPlan, str, int, int]:
-    """Return how a zip's masks are to be had, why, and the last two numbers of a `ZipNeed`."""
-    is_known = mask_zip.directory_path.exists()
+) -> tuple[ZipPlan, str, int]:
+    """Return how a zip's masks are still to be had, why, and their bytes."""
     near = mask_zip.near(wanted)
     directory = near.directory if near else mask_zip.read_directory(wanted)
     if directory is None:
         num_bytes = mask_zip.store.head(mask_zip.file.path).num_bytes
         why = "the server has only whole files to give"
-        return ZipPlan(False, len(wanted), 0, 0, 0, num_bytes, why), why, 0, num_bytes
+        return ZipPlan(False, len(wanted), 0, 0, 0, num_bytes, why), why, num_bytes
     plan = mask_zip.choose(directory, wanted, held, is_begun)
     if near:
         why = "it is here: what is wanted is read out of it"
         is_here = near.store is not mask_zip.store
         plan = plan._replace(by_range=True, why=why, is_here=is_here)
+    else:  # the directory came, and is kept
+        plan = plan._replace(range_bytes=plan.range_bytes - directory.directory_bytes)
     entries = lacking(directory.entries.values(), held).values()
-    num_came = 0 if near or is_known else directory.directory_bytes
-    return plan, plan.why, num_came, sum(entry.num_bytes for entry in entries)
+    return plan, plan.why, sum(entry.num_bytes for entry in entries)

@@ -22,6 +22,7 @@ from oiv5_d2.dataset.listings import (
     write_image_list,
 )
 from oiv5_d2.dataset.manifest import IMAGE, MANIFEST_CSV, MASK, num_to_retry, read_manifest
+from oiv5_d2.dataset.rates import measured_fetch
 from oiv5_d2.dataset.request import Data, Request
 from oiv5_d2.dataset.stages import Advance, Stage, is_done
 from oiv5_d2.dataset.stores import Source, folder_of, open_source
@@ -226,15 +227,16 @@ def _fetch(request: Request) -> Stage:
         subsets = load_subsets(data)
         with open_buckets(request) as source:
             check_room(list_files(subsets), source.images, data.dir)
-            fetch(
-                subsets,
-                source,
-                data.dir,
-                max_missing=request.max_missing,
-                full_decode=request.full_decode or request.force,
-                keep_zips=request.keep_zips,
-                advance=advance,
-            )
+            with measured_fetch(data.dir, data.buckets[1], advance) as counted:
+                fetch(
+                    subsets,
+                    source,
+                    data.dir,
+                    max_missing=request.max_missing,
+                    full_decode=request.full_decode or request.force,
+                    keep_zips=request.keep_zips,
+                    advance=counted,
+                )
 
     return Stage(
         name="fetch",

@@ -5,10 +5,14 @@ come over many. What is kept lies in the data folder, by the address of the pict
 """
 
 import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from oiv5_d2.dataset.stages import STAMPS
+from oiv5_d2.dataset.stages import STAMPS, Advance
+from oiv5_d2.dataset.stores import is_remote
 from oiv5_d2.openimages.files import whole_file
 from oiv5_d2.quantities import duration, size
 
@@ -43,6 +47,26 @@ def keep_rate(data_dir: Path, location: str, rate: Rate) -> None:
         return
     with whole_file(_path(data_dir)) as part_path:
         part_path.write_text(json.dumps({location: rate}) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def measured_fetch(data_dir: Path, location: str, advance: Advance) -> Iterator[Advance]:
+    """Keep how fast what comes in the block came, however it ends; yield what it is to call.
+
+    Of a folder nothing is kept: how fast a disk is says little.
+    """
+    num_all, begin = 0, time.monotonic()
+
+    def counted(num_done: int, num_bytes: int = 0, num_failed: int = 0, /) -> None:
+        nonlocal num_all
+        num_all += num_bytes
+        advance(num_done, num_bytes, num_failed)
+
+    try:
+        yield counted
+    finally:
+        if is_remote(location):
+            keep_rate(data_dir, location, Rate(num_all, time.monotonic() - begin, FETCH))
 
 
 def read_rate(data_dir: Path, location: str) -> Rate | None:

@@ -132,6 +132,8 @@ def check(request: Request) -> None:
     for name in ("max_errors", "verify_sample"):
         if (number := getattr(request, name)) < 0:
             raise ValueError(f"{name}={number}: it must be 0 or more")
+    if request.rate is not None and not request.rate > 0:
+        raise ValueError(f"rate={request.rate:g}: it has to be above 0, or null to measure it")
     synthetic = request.data.synthetic
     if synthetic is not None and len(synthetic.size) != 2:
         raise ValueError(f"data.synthetic.size={synthetic.size}: it is height and width")

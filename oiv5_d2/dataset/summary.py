@@ -124,9 +124,8 @@ def to_fetch(plan: Plan) -> list[str]:
     num_zips = sum(need.plan is None or not need.plan.is_here for need in plan.zips)
     if num_zips:
         masks = f"{plan.num_masks:,} masks out of {num_zips:,} zips"
-        num_bytes = f"{size(plan.mask_bytes)} with the zips' directories"
         how = f"in {plan.num_zip_requests:,} requests"
-        lines.append(f"{masks}, {num_bytes}, {how}, from {plan.locations[0]}")
+        lines.append(f"{masks}, {size(plan.mask_bytes)}, {how}, from {plan.locations[0]}")
     return lines
 
 

@@ -234,6 +234,8 @@ def test_a_value_of_another_type_is_one_line_that_names_the_key(tool, words, mes
     [
         (["workers=0"], "workers=0: at least 1"),
         (["max_missing=2"], "max_missing=2.0: a share"),
+        (["rate=0"], "rate=0: it has to be above 0"),
+        (["rate=-5"], "rate=-5: it has to be above 0"),
         (["verify_sample=-1"], "verify_sample=-1"),
         (["max_errors=-1"], "max_errors=-1"),
         (["data.synthetic.size=[3]"], r"data.synthetic.size=\[3\]"),
@@ -293,10 +295,7 @@ def test_after_a_run_that_was_cut_short_the_plan_is_what_is_left_and_the_run_doe
         asked = [line for line in server.log[num_before:] if line.method == "GET"]
     assert plan.zips and {need.digit for need in plan.zips} <= set("0123456789")
     came = sum(line.num_bytes for line in asked if line.path.endswith(".zip"))
-    # The directories came for the plan, and are kept.
-    assert came == plan.mask_bytes - sum(
-        need.directory_bytes for need in plan.zips if need.plan.by_range
-    )
+    assert came == plan.mask_bytes
     pictures = [line for line in asked if line.path.endswith(".jpg")]
     assert len(pictures) == sum(need.num_files for need in plan.images)
     assert sum(line.num_bytes for line in pictures if line.status == 200) == plan.image_bytes
