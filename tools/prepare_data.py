@@ -39,6 +39,7 @@ from oiv5_d2.progress import shown
 from oiv5_d2.quantities import duration, size
 
 QUIET = {"show_path": False, "show_time": False}
+LONGEST_WORD = 12  # that is not folded in a column of text
 LOG_WIDTH = 160  # columns, where there is no terminal to ask
 
 console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=False)
@@ -94,8 +95,10 @@ def run_stages(request: Request) -> int:
 
 def show_plan(plan: Plan, request: Request) -> None:
     """Print what would be done."""
-    for name, done in plan.stages:
-        console.print(f"{name}: {'done' if done else 'to do'}")
+    for state in (True, False):
+        names = [name for name, done in plan.stages if done == state]
+        if names:
+            console.print(f"{'Done' if state else 'To do'}: {', '.join(names)}")
     if request.data.is_drawn and not plan.needs:
         console.print(f"The release is to be drawn: {request.data.synthetic}")
     for table in summary.plan_tables(plan):
@@ -117,7 +120,7 @@ def time_line(plan: Plan) -> str:
         rate = f"{size(plan.bytes_per_second or 0)}/s ({plan.rate_is})"
         return f"That takes about {duration(plan.seconds)} at {rate}"
     least = ""
-    if plan.least_seconds is not None:
+    if plan.least_seconds is not None and plan.least_seconds >= 1:
         least = (
             f"At least {duration(plan.least_seconds)} at the {plan.answers_per_second:,.0f} answers"
             " a second that the server gave. "
@@ -155,16 +158,45 @@ def next_commands(request: Request) -> list[str]:
 
 
 def draw(table: summary.Table) -> None:
-    """Print a table. On a narrow terminal words are folded; figures never are."""
-    drawn = Table(title=table.title, title_justify="left", expand=False)
-    for index, column in enumerate(table.columns):
-        is_text = table.is_prose or index in (0, table.words_at)
-        width = None if is_text else max(len(row[index]) for row in table.rows)
-        justify = "left" if is_text else "right"
-        drawn.add_column(column, justify=justify, min_width=width, overflow="fold")
+    """Print a table. On a narrow terminal long words are folded; figures never are."""
+    drawn = Table()
+    for index, width in enumerate(widths(table)):
+        justify = "left" if is_text(table, index) else "right"
+        options = {"min_width": width} if is_text(table, index) else {"width": width}
+        drawn.add_column(table.columns[index], justify=justify, overflow="fold", **options)
     for row in table.rows:
         drawn.add_row(*(Text(cell) for cell in row))
+    console.print(Text(table.title, style="italic"), soft_wrap=True)  # not as narrow as the table
     console.print(drawn)
+    if table.note:
+        console.print(table.note)
+
+
+def widths(table: summary.Table) -> list[int]:
+    """Return how wide columns are, or at least are: as narrow as has to be for the screen."""
+    columns = list(enumerate(table.columns))
+    cells = [longest_whole(table, index) for index, _ in columns]
+    words = [max(map(len, column.split()), default=0) for _, column in columns]
+    choices = [
+        [max(cells[index], len(column)) for index, column in columns],
+        [max(cells[index], words[index]) for index, _ in columns],
+        cells,
+    ]
+    frame = 3 * len(columns) + 1
+    return next((each for each in choices if sum(each) + frame <= console.width), cells)
+
+
+def longest_whole(table: summary.Table, index: int) -> int:
+    """Return the length of the longest figure or word in a column, of words not too long a one."""
+    cells = [row[index] for row in table.rows]
+    if not is_text(table, index):
+        return max(map(len, cells))
+    return min(LONGEST_WORD, max(len(word) for cell in cells for word in cell.split() or [""]))
+
+
+def is_text(table: summary.Table, index: int) -> bool:
+    """Tell whether a column has words."""
+    return table.is_prose or index in (0, table.words_at)
 
 
 def set_up_logging() -> None:

@@ -6,10 +6,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from oiv5_d2.dataset.inspection import SIZES
-from oiv5_d2.dataset.mask_zips.ranges import ZipPlan
+from oiv5_d2.dataset.mask_zips.ranges import FEW_REQUESTS, MOST_EXCESS, ZipPlan
 from oiv5_d2.dataset.outcomes import PRESENT
 from oiv5_d2.dataset.plan import Plan
 from oiv5_d2.quantities import size
+
+_HOW_ZIPS_ARE_READ = (
+    f"A zip comes whole where that is at most {MOST_EXCESS:.0%} more than what is wanted of it, or"
+    f" its wanted parts are more than {FEW_REQUESTS:,} and cost more; otherwise by range."
+)
 
 
 class Table(NamedTuple):
@@ -21,6 +26,8 @@ class Table(NamedTuple):
     is_prose: bool = False
     words_at: int = 0
     """Another column of words."""
+    note: str = ""
+    """A line below it."""
 
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
@@ -65,45 +72,59 @@ def plan_tables(plan: Plan) -> list[Table]:
 
 
 def _wanted(plan: Plan) -> Table:
-    title = "What is wanted: masks to learn of each class, on so many pictures"
-    if not plan.needs:
+    title = "What is wanted; of each class: masks to learn, on so many pictures"
+    parts = plan.needs
+    if not parts:
         return Table(title, (), [])
-    rows = []
-    for need in plan.needs:
-        figures = (need.num_images, need.num_masks)
-        of_class = [
-            f"{number:,} on {need.images_of[name]:,}" for name, number in need.masks_of.items()
-        ]
-        rows.append((need.part, *(f"{n:,}" for n in figures), *of_class, f"{need.num_ignored:,}"))
-    columns = ("part", "pictures", "masks", *plan.needs[0].masks_of, "ignored")
-    return Table(title, columns, rows)
+    classes = [
+        (f"  {name}", *(f"{need.masks_of[name]:,} on {need.images_of[name]:,}" for need in parts))
+        for name in parts[0].masks_of
+    ]
+    rows = [
+        ("pictures", *(f"{need.num_images:,}" for need in parts)),
+        ("masks to learn", *(f"{need.num_masks:,}" for need in parts)),
+        *classes,
+        ("objects to ignore", *(f"{need.num_ignored:,}" for need in parts)),
+    ]
+    return Table(title, ("", *(need.part for need in parts)), rows)
 
 
 def _image_needs(plan: Plan) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for need in plan.images:
         asked = "all" if need.num_asked == need.num_files else f"{need.num_asked:,}"
         num_bytes = ("" if need.is_exact else "about ") + size(need.num_bytes)
         failed = f"{need.num_failed:,}: {need.why}" if need.num_failed else "0"
         figures = (f"{need.num_files:,}", num_bytes, asked, f"{need.num_absent:,}")
         rows.append((need.split, *figures, failed))
-    columns = ("split", "files", "bytes", "asked for their size", "of these not there", "failed")
-    title = f"Pictures to fetch from {plan.locations[1]}"
-    return Table(title, columns, rows, words_at=len(columns) - 1)
+    every = ("split", "files", "bytes", "asked for their size", "of these not there", "failed")
+    columns, rows = _without_zeros(every, rows)
+    words_at = len(columns) - 1 if "failed" in columns else 0
+    return Table(f"Pictures to fetch from {plan.locations[1]}", columns, rows, words_at=words_at)
 
 
 def _zip_needs(plan: Plan) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for need in plan.zips:
-        name = f"{need.split}-masks-{need.digit}.zip"
+        name = f"{need.split}-{need.digit}"
         if need.plan is None:
             rows.append((name, f"{need.num_wanted:,}", "-", "-", "-", "-", need.why))
             continue
         each = need.plan
         figures = (f"{each.num_wanted:,}", f"{each.num_absent:,}", size(each.zip_bytes))
         rows.append((name, *figures, size(each.bytes_to_fetch), _way(each), each.why))
-    columns = ("mask zip", "wanted", "not in it", "its bytes", "to fetch", "how", "why")
-    return Table(f"Mask zips at {plan.locations[0]}", columns, rows, words_at=len(columns) - 1)
+    all_columns = ("zip", "wanted", "not in it", "its bytes", "to fetch", "how", "why")
+    columns, rows = _without_zeros(all_columns, rows)
+    title = f"Mask zips at {plan.locations[0]}"
+    return Table(title, columns, rows, words_at=len(columns) - 1, note=_HOW_ZIPS_ARE_READ)
+
+
+def _without_zeros(
+    columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Leave out the columns that have nothing but 0."""
+    kept = [index for index in range(len(columns)) if {row[index] for row in rows} - {"0", "-"}]
+    return tuple(columns[i] for i in kept), [tuple(row[i] for i in kept) for row in rows]
 
 
 def _way(plan: ZipPlan) -> str:
@@ -187,13 +208,13 @@ def _not_learnt(parts: Mapping[str, Any]) -> Table:
 def _masks(parts: Mapping[str, Any]) -> Table:
     columns = (
         "part",
-        "IoU with box: least",
-        "5 %",
+        "least IoU with box",
+        "5 % of them",
         "median",
-        "pixels outside box",
+        "outside box",
         "tiny",
-        "PredictedIoU: known",
-        "median",
+        "with predicted IoU",
+        "its median",
     )
     rows = []
     for part, described in parts.items():

@@ -28,12 +28,19 @@ PLAN = Plan(
 
 def test_every_zip_is_told_with_how_and_why():
     wanted, pictures, zips = summary.plan_tables(PLAN)
-    assert wanted.rows == [("train", "2,000", "1,509", "1,509 on 1,200", "7")]
+    assert wanted.rows == [
+        ("pictures", "2,000"),
+        ("masks to learn", "1,509"),
+        ("  Car", "1,509 on 1,200"),
+        ("objects to ignore", "7"),
+    ]
     assert pictures.rows == [
         ("test", "10", "1.0 kB", "all", "0", "0"),
         ("train", "2,000", "about 70.0 MB", "200", "4", "3: 403"),
     ]
+    assert [row[0] for row in zips.rows] == ["train-0", "train-1", "train-2", "train-3"]
     assert zips.columns[-2:] == ("how", "why")
+    assert "at most 10% more" in zips.note
     assert [row[-2:] for row in zips.rows] == [
         ("20 ranges", BY_RANGE.why),
         ("whole", WHOLE.why),
@@ -49,6 +56,16 @@ def test_a_zip_that_is_here_is_not_fetched():
     assert zips.rows[0][-3:] == ("0 B", "from here", BY_RANGE.why)
     assert summary.to_fetch(Plan((), zips=(here,))) == []
     assert summary.to_fetch(replace(PLAN, zips=(*PLAN.zips, here))) == summary.to_fetch(PLAN)
+
+
+def test_a_column_of_nothing_but_0_is_left_out():
+    (_, _, some), (_, pictures, none) = (
+        summary.plan_tables(replace(PLAN, images=PLAN.images[:1], zips=zips))
+        for zips in (PLAN.zips, PLAN.zips[1:2])
+    )
+    assert "not in it" in some.columns and "not in it" not in none.columns
+    assert "of these not there" not in pictures.columns
+    assert all(len(row) == len(none.columns) for row in none.rows)
 
 
 def test_files_and_bytes_are_told_by_store():

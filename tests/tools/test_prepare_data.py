@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import psutil
 import pytest
 from hydra import compose, initialize_config_dir
 from processes import wait_until
+from rich.console import Console
 from servers import Fault, serve
 
 from oiv5_d2.dataset import coco_file, masks
@@ -416,6 +418,26 @@ def test_an_error_that_the_audit_found_is_one_line_and_exit_code_1_each_time(tmp
         assert "data/mini/audit.json" in line
     assert "Everything is done already" in done.stdout
     assert run_tool(tmp_path, *words, "max_errors=1").returncode == 0
+
+
+def test_no_name_is_split_and_nothing_is_cut_off_in_80_columns(tool, prepared, monkeypatch):
+    file = io.StringIO()
+    monkeypatch.setattr(tool, "console", Console(file=file, width=80))
+    report = tool.read_audit(prepared.data.dir)
+    for table in (
+        *tool.summary.tables(report),
+        *tool.summary.plan_tables(tool.make_plan(prepared)),
+    ):
+        file.truncate(file.seek(0))
+        tool.draw(table)
+        title, *lines = file.getvalue().splitlines()
+        assert title == table.title
+        assert max(map(len, lines)) <= 80
+        for row in table.rows:
+            assert not [word for word in row[0].split() if word not in file.getvalue()]
+        if not table.is_prose:
+            words = [word for column in table.columns for word in column.split()]
+            assert not [word for word in words if word not in file.getvalue()]
 
 
 def test_a_mistake_is_one_line_and_exit_code_1(tmp_path):

@@ -106,12 +106,12 @@ def how(directory: Directory, wanted: Collection[str], mode: Mode = "auto") -> Z
     wanted_bytes = sum(entry.stop - entry.start for entry in entries)
     range_bytes = sum(span.stop - span.start for span in spans) + directory.directory_bytes
     zip_bytes = directory.num_bytes
-    share = f"{wanted_bytes:,} of its {zip_bytes:,} bytes are wanted"
+    share = f"{wanted_bytes / zip_bytes:.0%} wanted"
     least_bytes = wanted_bytes + directory.directory_bytes
     if mode != "auto":
         by_range, why = mode == "range", "the settings say so"
     elif zip_bytes + directory.directory_bytes <= (1 + MOST_EXCESS) * least_bytes:
-        by_range, why = False, f"nearly all is wanted: {share}"
+        by_range, why = False, share
     elif len(spans) > FEW_REQUESTS and range_bytes + REQUEST_COST * len(spans) >= zip_bytes:
         by_range, why = False, f"too many requests ({len(spans):,}): {share}"
     else:
