@@ -26,11 +26,11 @@ from oiv5_d2.dataset.audit import read_audit
 from oiv5_d2.dataset.coco import coco_path
 from oiv5_d2.dataset.disk import REMEDY, naming_full_disk
 from oiv5_d2.dataset.findings import refuse_errors
-from oiv5_d2.dataset.listings import CREDITS_CSV
+from oiv5_d2.dataset.listings import CREDITS_CSV, IMAGE_LIST_TXT
 from oiv5_d2.dataset.manifest import MANIFEST_CSV, num_to_retry, read_manifest
 from oiv5_d2.dataset.plan import Plan, make_plan
 from oiv5_d2.dataset.preparation import AUDIT_JSON, is_to_do, stages
-from oiv5_d2.dataset.request import Request, check, data_words
+from oiv5_d2.dataset.request import Data, Request, check, data_words
 from oiv5_d2.dataset.stages import locked
 from oiv5_d2.dataset.stages import run as run_stage
 from oiv5_d2.dataset.stores import is_remote
@@ -60,7 +60,7 @@ def main(run: DictConfig) -> None:
     if num_run == 0:
         logger.info("Everything is done already; force=true does it again")
     report = read_audit(request.data.dir)
-    show_summary(report, request, in_full=num_run > 0)
+    show_summary(report, request)
     refuse_errors(report["findings"], request.max_errors, request.data.dir / AUDIT_JSON)
 
 
@@ -128,22 +128,34 @@ def time_line(plan: Plan) -> str:
     return f"{least}For how long that takes give rate=<bytes a second>: no file came to measure by"
 
 
-def show_summary(report: Mapping[str, Any], request: Request, in_full: bool) -> None:
+def show_summary(report: Mapping[str, Any], request: Request) -> None:
     """Print what came out, where it is, and what to do next."""
     data = request.data
-    tables = summary.tables(report) if in_full else summary.short_tables(report)
+    tables = summary.tables(report) if request.show_audit else summary.short_tables(report)
     manifest = read_manifest(data.dir / MANIFEST_CSV)
     for table in [*tables, summary.not_fetched(manifest)]:
         if table.rows:
             draw(table)
+    console.print(summary.files_line(manifest))
     if num_failed := num_to_retry(manifest):
         console.print(f"{num_failed:,} files may be had another time: add retry_failed=true")
-    console.print("COCO files:", *(coco_path(data.dir, part) for part in data.parts))
-    console.print(f"Pictures: {data.dir / 'images'}   audit: {data.dir / AUDIT_JSON}")
-    console.print(f"Whom to credit for them (CC BY): {data.dir / CREDITS_CSV}")
+    for what, where in places(data):
+        console.print(f"  {what:<32}{where}", soft_wrap=True)
     console.print("Next:")
     for command in next_commands(request):
         console.print(f"  {command}", soft_wrap=True)
+
+
+def places(data: Data) -> list[tuple[str, str]]:
+    """Return what was made, and where it is."""
+    return [
+        ("COCO files", " ".join(str(coco_path(data.dir, part)) for part in data.parts)),
+        ("pictures", str(data.dir / "images")),
+        ("each file's state and source", str(data.dir / MANIFEST_CSV)),
+        ("authors and licences (CC BY)", str(data.dir / CREDITS_CSV)),
+        ("ids for other downloaders", str(data.dir / IMAGE_LIST_TXT)),
+        ("audit; show_audit=true shows it", str(data.dir / AUDIT_JSON)),
+    ]
 
 
 def next_commands(request: Request) -> list[str]:
@@ -158,7 +170,15 @@ def next_commands(request: Request) -> list[str]:
 
 
 def draw(table: summary.Table) -> None:
-    """Print a table. On a narrow terminal long words are folded; figures never are."""
+    """Print a table, or prose as lines. On a narrow terminal long words are folded; figures never.
+
+    Prose has commands in it, which nobody could copy out of a narrow column.
+    """
+    if table.is_prose:
+        console.print(Text(table.title, style="italic"))
+        for first, second, *rest in table.rows:
+            console.print(Text(f"- {first}, {second}: {'; '.join(rest)}"))
+        return
     drawn = Table()
     for index, width in enumerate(widths(table)):
         justify = "left" if is_text(table, index) else "right"
@@ -196,7 +216,7 @@ def longest_whole(table: summary.Table, index: int) -> int:
 
 def is_text(table: summary.Table, index: int) -> bool:
     """Tell whether a column has words."""
-    return table.is_prose or index in (0, table.words_at)
+    return index in (0, table.words_at)
 
 
 def set_up_logging() -> None:

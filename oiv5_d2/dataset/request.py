@@ -94,6 +94,7 @@ class Request:
     plan: bool
     force: bool
     retry_failed: bool
+    show_audit: bool
     workers: int | None
     max_missing: float
     max_errors: int

@@ -7,7 +7,7 @@ import pandas as pd
 
 from oiv5_d2.dataset.inspection import SIZES
 from oiv5_d2.dataset.mask_zips.ranges import FEW_REQUESTS, MOST_EXCESS, ZipPlan
-from oiv5_d2.dataset.outcomes import PRESENT
+from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT
 from oiv5_d2.dataset.plan import Plan
 from oiv5_d2.quantities import size
 
@@ -18,7 +18,10 @@ _HOW_ZIPS_ARE_READ = (
 
 
 class Table(NamedTuple):
-    """A table of text. The first column is words, the others are figures unless ``is_prose``."""
+    """A table of text. The first column is words, the others are figures unless ``is_prose``.
+
+    Prose is better told in lines than in columns: the first two cells are what it is about.
+    """
 
     title: str
     columns: tuple[str, ...]
@@ -63,6 +66,14 @@ def not_fetched(manifest: pd.DataFrame) -> Table:
         for row in counted.reset_index().itertuples(index=False)
     ]
     return Table("Files that could not be had", ("files", "number", "why", "such as"), rows, True)
+
+
+def files_line(manifest: pd.DataFrame) -> str:
+    """Return how many files are there, and how many are not."""
+    num_of = manifest["State"].value_counts()
+    present = f"{num_of.get(PRESENT, 0):,} {PRESENT} ({size(manifest['Bytes'].sum())})"
+    absent = [f"{num_of.get(state, 0):,} {state}" for state in (MISSING, CORRUPT, FAILED)]
+    return f"{len(manifest):,} files: {', '.join([present, *absent])}"
 
 
 def plan_tables(plan: Plan) -> list[Table]:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pandas as pd
+
 from oiv5_d2.dataset import summary
 from oiv5_d2.dataset.mask_zips.ranges import ZipPlan
 from oiv5_d2.dataset.plan import ImageNeed, Need, Plan, ZipNeed
@@ -73,3 +75,11 @@ def test_files_and_bytes_are_told_by_store():
     assert pictures == "2,010 pictures, about 70.0 MB, from s3://pictures"
     assert masks == ("3,009 masks out of 4 zips, 1.2 MB, in 22 requests, from https://masks")
     assert summary.to_fetch(Plan(())) == []
+
+
+def test_files_are_counted_by_what_became_of_them():
+    states = ["present", "present", "missing", "failed", "failed", "failed"]
+    manifest = pd.DataFrame({"State": states, "Bytes": [1_000, 500, 0, 0, 0, 0]})
+    assert summary.files_line(manifest) == (
+        "6 files: 2 present (1.5 kB), 1 missing, 0 corrupt, 3 failed"
+    )

@@ -402,9 +402,13 @@ def test_mini_from_nothing_to_the_next_command(tmp_path):
         assert words in first.stdout
     assert "\x1b" not in first.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
-    second = run_tool(tmp_path, "data=mini", *TINY)
+    *_, ending = first.stdout.partition(" files: ")
+    for name in ("manifest.csv", "credits.csv", "image_list.txt", "audit.json", "coco/train.json"):
+        assert f"data/mini/{name}" in ending
+    assert "Masks to learn" not in first.stdout
+    second = run_tool(tmp_path, "data=mini", "show_audit=true", *TINY)
     assert second.returncode == 0
-    assert "Everything is done already" in second.stdout
+    assert "Everything is done already" in second.stdout and "Masks to learn" in second.stdout
 
 
 def test_an_error_that_the_audit_found_is_one_line_and_exit_code_1_each_time(tmp_path):
@@ -412,7 +416,7 @@ def test_an_error_that_the_audit_found_is_one_line_and_exit_code_1_each_time(tmp
     for _ in range(2):
         done = run_tool(tmp_path, *words)
         assert done.returncode == 1
-        assert "COCO files:" in done.stdout
+        assert "COCO files" in done.stdout
         (line,) = done.stderr.strip().splitlines()
         assert line.startswith("error: ") and "train: class Tree has no object to learn" in line
         assert "data/mini/audit.json" in line
