@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 CONFIG_DIR = Path(__file__).parent.parent / "configs"
 TRACEBACK_SWITCH = "OIV5_D2_TRACEBACK"
 STOPPED = 130  # a shell's exit code for Ctrl-C
+UNREAD = 141  # and for a program whose reader has gone, as that of ``... | head``
 
 
 def report_errors(main: Callable[[], Any], config_name: str, to_go_on: str = "") -> None:
@@ -25,8 +26,8 @@ def report_errors(main: Callable[[], Any], config_name: str, to_go_on: str = "")
 
     The package raises ``ValueError`` and ``OSError`` for what a user can mend; their message says
     what is wrong, where, and the remedy. Hydra's own complaints are put the same way, with the
-    nearest known key. Anything else is a fault of ours and keeps its traceback, as does everything
-    where ``OIV5_D2_TRACEBACK=1`` is set.
+    nearest known key. Where nobody reads the output any more it ends quietly. Anything else is a
+    fault of ours and keeps its traceback, as does everything where ``OIV5_D2_TRACEBACK=1`` is set.
 
     Args:
         main: the tool's.
@@ -37,6 +38,11 @@ def report_errors(main: Callable[[], Any], config_name: str, to_go_on: str = "")
     try:
         with redirect_stderr(cast("TextIO", _WithoutHydrasLine(sys.stderr))):
             main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still to be written goes nowhere, or the interpreter would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(UNREAD) from None
     except HydraException as error:
         _stop(error, explain(error, config_name))
     except (OSError, ValueError, OmegaConfBaseException) as error:

@@ -4,6 +4,7 @@ Both are drawn by the clock, not when something is done: a server that lets ever
 of as well.
 """
 
+import _thread
 import logging
 import threading
 import time
@@ -151,17 +152,29 @@ def _lines(name: str, tally: Tally) -> Iterator[None]:
 
 @contextmanager
 def _every(seconds: float, tell: Callable[[], None]) -> Iterator[None]:
-    """Call a function now and then, in a thread of its own, until the block ends."""
-    is_over = threading.Event()
+    """Call a function now and then, in a thread of its own, until the block ends.
+
+    Raises:
+        BrokenPipeError: nobody reads what the function writes; the block is interrupted.
+    """
+    is_over, is_unread = threading.Event(), threading.Event()
 
     def run() -> None:
-        while not is_over.wait(seconds):
-            tell()
+        try:
+            while not is_over.wait(seconds):
+                tell()
+        except BrokenPipeError:
+            is_unread.set()
+            _thread.interrupt_main()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield
+    except KeyboardInterrupt:
+        if is_unread.is_set():
+            raise BrokenPipeError from None
+        raise
     finally:
         is_over.set()
         thread.join()

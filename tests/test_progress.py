@@ -110,3 +110,14 @@ def test_an_error_goes_through_and_no_thread_is_left(often, is_terminal, error):
         raise error
     wait_until(lambda: threading.active_count() <= before)
     assert "done" not in often.text
+
+
+def test_a_job_ends_when_nobody_reads_its_lines(monkeypatch):
+    def tell(message, *args):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.01)
+    monkeypatch.setattr(progress.logger, "info", tell)
+    console = Console(file=io.StringIO(), force_terminal=False)
+    with pytest.raises(BrokenPipeError), shown(console, Trouble(), "fetch", {"pictures": 7}):
+        wait_until(lambda: False)

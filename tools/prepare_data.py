@@ -42,7 +42,26 @@ QUIET = {"show_path": False, "show_time": False}
 LONGEST_WORD = 12  # that is not folded in a column of text
 LOG_WIDTH = 160  # columns, where there is no terminal to ask
 
-console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=False)
+
+class Screen(Console):
+    """A console that leaves it to `report_errors` what happens where nobody reads it."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on with the error that is being handled."""
+        raise
+
+
+class Lines(logging.StreamHandler):
+    """A log of lines; the same."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Go on with the error that is being handled, if it is that one."""
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            raise
+        super().handleError(record)
+
+
+console = Screen(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=False)
 logger = logging.getLogger(__name__)
 
 
@@ -221,7 +240,7 @@ def is_text(table: summary.Table, index: int) -> bool:
 
 def set_up_logging() -> None:
     """Log to the screen: beside the bars on a terminal, as plain lines where there is none."""
-    plain = logging.StreamHandler(sys.stdout)
+    plain = Lines(sys.stdout)
     handler = RichHandler(console=console, **QUIET) if console.is_terminal else plain
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)
 

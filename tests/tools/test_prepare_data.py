@@ -444,6 +444,15 @@ def test_no_name_is_split_and_nothing_is_cut_off_in_80_columns(tool, prepared, m
             assert not [word for word in words if word not in file.getvalue()]
 
 
+@pytest.mark.parametrize("words", [["data=mini", *TINY], ["--cfg", "job"]])
+def test_it_ends_quietly_when_nobody_reads_it(tmp_path, words):
+    command = [sys.executable, str(TOOL), *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 141)
+
+
 def test_a_mistake_is_one_line_and_exit_code_1(tmp_path):
     for words, message in [
         (["data.clases=[Car]"], "data.classes"),
