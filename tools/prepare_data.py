@@ -28,7 +28,8 @@ from oiv5_d2.dataset.disk import REMEDY, naming_full_disk
 from oiv5_d2.dataset.findings import refuse_errors
 from oiv5_d2.dataset.listings import CREDITS_CSV, IMAGE_LIST_TXT
 from oiv5_d2.dataset.manifest import MANIFEST_CSV, num_to_retry, read_manifest
-from oiv5_d2.dataset.plan import Plan, make_plan
+from oiv5_d2.dataset.plan import Plan
+from oiv5_d2.dataset.planning import make_plan
 from oiv5_d2.dataset.preparation import AUDIT_JSON, is_to_do, stages
 from oiv5_d2.dataset.request import Data, Request, check, data_words
 from oiv5_d2.dataset.stages import locked
