@@ -19,12 +19,12 @@ from oiv5_d2.dataset.manifest import (
     MASK,
     KnownImages,
     ManifestWriter,
-    refuse_too_many,
     write_manifest,
 )
 from oiv5_d2.dataset.mask_zips.extraction import extract_masks, remove_unfinished
 from oiv5_d2.dataset.mask_zips.shards import shard_path
 from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Outcome, moment
+from oiv5_d2.dataset.shortfall import refuse_too_many
 from oiv5_d2.dataset.stores import Source, Store
 from oiv5_d2.dataset.stores.downloads import ARRIVING_PREFIX
 from oiv5_d2.dataset.subset import Subset
@@ -95,15 +95,16 @@ def fetch(
         source: the release's buckets.
         data_dir: pictures go to ``images/{split}/{ImageID}.jpg``, masks to
             ``masks/{split}-masks-{digit}.zip``.
-        max_missing: the share of all files that may be missing, corrupt or failed, in [0, 1].
+        max_missing: the share that may be missing, corrupt or failed, in [0, 1], of the pictures
+            and of the masks of each split.
         full_decode: read every picture that is there again, and decode all to the last pixel.
         keep_zips: keep mask zips that are fetched whole, in ``masks/original/``.
         advance: called with the numbers of newly finished files, of `list_files` in all, of bytes
             that came, and of files that could not be had.
 
     Raises:
-        ValueError: more than `max_missing` of the files could not be had. What could be had is
-            there, and the manifest says what is not.
+        ValueError: more than `max_missing` of the files could not be had, or not one picture of a
+            split. What could be had is there, and the manifest says what is not.
         OSError: `data_dir` can not be written.
     """
     files = list_files(subsets)
@@ -179,8 +180,8 @@ def kept_zips_dir(masks_dir: Path, keep_zips: bool) -> Path | None:
 
 def _summarise(manifest: ManifestWriter, manifest_path: Path) -> Fetched:
     return Fetched(
-        num_images=manifest.num_of[IMAGE, PRESENT],
-        num_masks=manifest.num_of[MASK, PRESENT],
+        num_images=manifest.num_in(PRESENT, [IMAGE]),
+        num_masks=manifest.num_in(PRESENT, [MASK]),
         num_missing=manifest.num_in(MISSING),
         num_corrupt=manifest.num_in(CORRUPT),
         num_failed=manifest.num_in(FAILED),

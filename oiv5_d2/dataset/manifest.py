@@ -2,14 +2,14 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
 import pandas as pd
 
-from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Known, Outcome
+from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, PRESENT, Known, Outcome
 from oiv5_d2.openimages.files import whole_file
 
 IMAGE, MASK = "image", "mask"
@@ -42,8 +42,8 @@ class ManifestWriter:
     def __init__(self, file: TextIO) -> None:
         self._rows = csv.writer(file, lineterminator="\n")
         self._rows.writerow(MANIFEST_COLUMNS)
-        self.num_of: Counter[tuple[str, str]] = Counter()
-        """Files by Kind and State."""
+        self.num_of: Counter[tuple[str, str, str]] = Counter()
+        """Files by Kind, Split and State."""
         self.num_bytes = 0
         """Bytes of all files that are there."""
         self.some_absent: list[str] = []
@@ -52,14 +52,15 @@ class ManifestWriter:
     def add(self, kind: str, split: str, outcome: Outcome) -> None:
         """Write a row."""
         self._rows.writerow((kind, split, *outcome))
-        self.num_of[kind, outcome.state] += 1
+        self.num_of[kind, split, outcome.state] += 1
         self.num_bytes += outcome.num_bytes
         if outcome.state != PRESENT and len(self.some_absent) < _NUM_SHOWN:
             self.some_absent.append(f"{split}/{outcome.path} ({outcome.state}: {outcome.reason})")
 
-    def num_in(self, state: str) -> int:
-        """Return how many files of both kinds are in a state."""
-        return self.num_of[IMAGE, state] + self.num_of[MASK, state]
+    def num_in(self, state: str, kinds: Collection[str] = (IMAGE, MASK)) -> int:
+        """Return how many files of these kinds are in a state."""
+        counts = self.num_of.items()
+        return sum(n for (kind, _, its), n in counts if its == state and kind in kinds)
 
 
 @contextmanager
@@ -115,27 +116,3 @@ def _is_sound(row: dict[str, str]) -> bool:
 def num_to_retry(rows: pd.DataFrame) -> int:
     """Return how many files failed or came damaged; those that the source lacks stay lacking."""
     return int(rows["State"].isin([FAILED, CORRUPT]).sum())
-
-
-def refuse_too_many(manifest: ManifestWriter, max_missing: float, path: Path) -> None:
-    """Raise if more files than allowed could not be had.
-
-    Args:
-        manifest: with all rows.
-        max_missing: the share of all files that may be missing, corrupt or failed, in [0, 1].
-        path: where the manifest lies.
-
-    Raises:
-        ValueError: there are more; the message has some of them and the remedy.
-    """
-    num_files = manifest.num_of.total()
-    num_absent = num_files - manifest.num_in(PRESENT)
-    if num_absent <= max_missing * num_files:
-        return
-    shown = "; ".join(manifest.some_absent) + ("; ..." if num_absent > _NUM_SHOWN else "")
-    raise ValueError(
-        f"{num_absent} of {num_files} files ({num_absent / num_files:.1%},"
-        f" {manifest.num_in(MISSING)} of them not in the source) could not be had, more than"
-        f" max_missing={max_missing:g} allows: {shown}. All are in {path}. Mend the source and run"
-        " again (what was fetched stays), or raise max_missing"
-    )

@@ -312,7 +312,7 @@ def test_too_many_missing_files_stop_the_run_and_lose_nothing(subsets, our_relea
     some = sorted((images_dir / "train").iterdir())[:4]
     for path in some:
         path.unlink()
-    with pytest.raises(ValueError, match=r"files .*max_missing=0.02.*manifest.csv") as caught:
+    with pytest.raises(ValueError, match=r"images of train .*max_missing=0.02.*manifest") as caught:
         bring(subsets, our_release, data_dir, max_missing=0.02)
     assert "\n" not in str(caught.value)
     assert "not in the release" in str(caught.value)

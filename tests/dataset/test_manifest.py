@@ -4,7 +4,6 @@ from oiv5_d2.dataset.manifest import (
     MANIFEST_COLUMNS,
     KnownImages,
     read_manifest,
-    refuse_too_many,
     write_manifest,
 )
 from oiv5_d2.dataset.outcomes import Known, Outcome
@@ -105,21 +104,3 @@ def test_pictures_stay_known_where_an_editor_changed_the_rest(tmp_path, edit):
     assert found in (Known(9, "c0", "ürl/c.jpg", WHEN), None)
     assert (found is None) == (b"\xfcrl" in path.read_bytes())
     assert known.look_up("validation/z.jpg") is None
-
-
-def test_more_absent_files_than_allowed_are_refused_with_some_of_them(tmp_path):
-    path = tmp_path / "manifest.csv"
-    manifest = write(path)
-    refuse_too_many(manifest, 0.5, path)
-    with pytest.raises(
-        ValueError, match=r"3 of 6 files \(50.0%, 1 of them not in the source\)"
-    ) as e:
-        refuse_too_many(manifest, 0.4, path)
-    for shown in (
-        "train/b.jpg (missing: it is not there)",
-        "b_1.png",
-        "max_missing=0.4",
-        str(path),
-    ):
-        assert shown in str(e.value)
-    assert "..." not in str(e.value)

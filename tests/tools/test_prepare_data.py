@@ -39,6 +39,7 @@ PARTS = "train", "validation", "test"
 TINY = [
     "data.synthetic.num_images={train: 8, validation: 4, test: 3}",
     "data.synthetic.size=[96,128]",
+    "max_missing=0.5",
 ]
 
 

@@ -65,7 +65,7 @@ def test_from_csv_to_a_sweep_s_table_and_a_record(tmp_path):
         return done.stdout + done.stderr
 
     tiny = "data.synthetic.num_images={train: 8, validation: 4, test: 3}"
-    run("prepare_data.py", "data=mini", tiny, "data.synthetic.size=[96,128]")
+    run("prepare_data.py", "data=mini", tiny, "data.synthetic.size=[96,128]", "max_missing=0.5")
     few = ["d2.SOLVER.MAX_ITER=2", "d2.SOLVER.WARMUP_ITERS=1", "d2.SOLVER.IMS_PER_BATCH=2"]
     said = run("train_net.py", "-m", "+experiment=quickstart", *few, "d2.SOLVER.BASE_LR=0.01,0.02")
     assert "best segm/AP first" in said
