@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import pandas as pd
 
-from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, PRESENT, Known, Outcome
+from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, PRESENT, Known, Outcome, kind_of_reason
 from oiv5_d2.openimages.files import whole_file
 
 IMAGE, MASK = "image", "mask"
@@ -17,7 +17,16 @@ MANIFEST_CSV = "manifest.csv"
 MANIFEST_COLUMNS = [
     "Kind", "Split", "Path", "State", "Reason", "Bytes", "BLAKE3", "Source", "Fetched",
 ]  # fmt: skip
-_NUM_SHOWN = 3
+
+
+class Absence(NamedTuple):
+    """What files that could not be had have in common."""
+
+    kind: str
+    split: str
+    state: str
+    reason: str
+    """See `kind_of_reason`."""
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
@@ -46,16 +55,20 @@ class ManifestWriter:
         """Files by Kind, Split and State."""
         self.num_bytes = 0
         """Bytes of all files that are there."""
-        self.some_absent: list[str] = []
-        """What became of the first that are not there, for people."""
+        self.absent: Counter[Absence] = Counter()
+        """Files that are not there, by what they have in common."""
+        self.example_of: dict[Absence, str] = {}
+        """Where the first of them was looked for."""
 
     def add(self, kind: str, split: str, outcome: Outcome) -> None:
         """Write a row."""
         self._rows.writerow((kind, split, *outcome))
         self.num_of[kind, split, outcome.state] += 1
         self.num_bytes += outcome.num_bytes
-        if outcome.state != PRESENT and len(self.some_absent) < _NUM_SHOWN:
-            self.some_absent.append(f"{split}/{outcome.path} ({outcome.state}: {outcome.reason})")
+        if outcome.state != PRESENT:
+            absence = Absence(kind, split, outcome.state, kind_of_reason(outcome.reason))
+            self.absent[absence] += 1
+            self.example_of.setdefault(absence, outcome.source)
 
     def num_in(self, state: str, kinds: Collection[str] = (IMAGE, MASK)) -> int:
         """Return how many files of these kinds are in a state."""

@@ -1,11 +1,14 @@
 """What became of each wanted file."""
 
+import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from blake3 import blake3
 
 PRESENT, MISSING, CORRUPT, FAILED = "present", "missing", "corrupt", "failed"
+_NUMBER = re.compile(r"(?<!says )(?<![\w.:])\d+(?:x\d+)?(?![\w.:])")  # no status, no address
+_MASK_ZIP = re.compile(r"(?<=masks-)[0-9a-f](?=\.zip)")
 
 
 class Outcome(NamedTuple):
@@ -46,3 +49,8 @@ def checksum(content: bytes) -> str:
     that would cost more than writing them.
     """
     return blake3(content).hexdigest()
+
+
+def kind_of_reason(reason: str) -> str:
+    """Return a reason without what differs from file to file, so that like ones can be counted."""
+    return _NUMBER.sub("N", _MASK_ZIP.sub("*", reason))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from oiv5_d2.dataset.inspection import SIZES
 from oiv5_d2.dataset.mask_zips.ranges import FEW_REQUESTS, MOST_EXCESS, ZipPlan
-from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT
+from oiv5_d2.dataset.outcomes import CORRUPT, FAILED, MISSING, PRESENT, kind_of_reason
 from oiv5_d2.dataset.plan import Plan
 from oiv5_d2.quantities import size
 
@@ -15,6 +15,8 @@ _HOW_ZIPS_ARE_READ = (
     f"A zip comes whole where that is at most {MOST_EXCESS:.0%} more than what is wanted of it, or"
     f" its wanted parts are more than {FEW_REQUESTS:,} and cost more; otherwise by range."
 )
+
+_NUM_REASONS = 12  # shown of those why files could not be had
 
 
 class Table(NamedTuple):
@@ -58,13 +60,19 @@ def short_tables(report: Mapping[str, Any]) -> list[Table]:
 
 
 def not_fetched(manifest: pd.DataFrame) -> Table:
-    """Return which kinds of files could not be had, how many, and why."""
+    """Return which kinds of files could not be had, how many, and why, the most first."""
     bad = manifest[manifest["State"] != PRESENT]
+    bad = bad.assign(Reason=bad["Reason"].map(kind_of_reason))
     counted = bad.groupby(["Kind", "Split", "State", "Reason"])["Path"].agg(["size", "min"])
+    counted = counted.sort_values("size", ascending=False, kind="stable").reset_index()
     rows = [
         (f"{row.Kind}s of {row.Split}", str(row.size), f"{row.State}: {row.Reason}", str(row.min))
-        for row in counted.reset_index().itertuples(index=False)
+        for row in counted[:_NUM_REASONS].itertuples(index=False)
     ]
+    rest = counted[_NUM_REASONS:]
+    if len(rest):
+        why = f"{len(rest):,} more reasons, see the manifest"
+        rows.append(("all others", str(rest["size"].sum()), why, str(rest["min"].min())))
     return Table("Files that could not be had", ("files", "number", "why", "such as"), rows, True)
 
 

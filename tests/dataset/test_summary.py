@@ -83,3 +83,15 @@ def test_files_are_counted_by_what_became_of_them():
     assert summary.files_line(manifest) == (
         "6 files: 2 present (1.5 kB), 1 missing, 0 corrupt, 3 failed"
     )
+
+
+def test_files_that_could_not_be_had_are_few_rows_whatever_the_numbers_in_their_reasons():
+    reasons = [f"it would unpack to {number} bytes: refused" for number in range(100)]
+    reasons += [f"reason {'x' * number}" for number in range(20)]
+    rows = pd.DataFrame({"Reason": reasons}).assign(
+        Kind="mask", Split="train", State="corrupt", Path="a.png"
+    )
+    shown = summary.not_fetched(rows).rows
+    assert shown[0][1:3] == ("100", "corrupt: it would unpack to N bytes: refused")
+    assert shown[-1][:3] == ("all others", "9", "9 more reasons, see the manifest")
+    assert len(shown) == 13
