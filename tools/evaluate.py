@@ -21,6 +21,7 @@ from oiv5_d2.evaluation.runs import (
     output_dir_of,
 )
 from oiv5_d2.reporting.tables import Table, ap_table, class_table
+from oiv5_d2.usage import answer_help
 
 LOG_WIDTH = 120  # columns, where there is no terminal to ask
 
@@ -62,4 +63,5 @@ def to_rich(table: Table, title: str) -> RichTable:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__, "evaluate")
     report_errors(main, "evaluate")

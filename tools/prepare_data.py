@@ -38,6 +38,7 @@ from oiv5_d2.dataset.stores import is_remote
 from oiv5_d2.errors import report_errors
 from oiv5_d2.progress import shown
 from oiv5_d2.quantities import duration, size
+from oiv5_d2.usage import answer_help
 
 QUIET = {"show_path": False, "show_time": False}
 LONGEST_WORD = 12  # that is not folded in a column of text
@@ -247,4 +248,5 @@ def set_up_logging() -> None:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__, "prepare", ["data/open_images", "transfer/default"])
     report_errors(main, "prepare", to_go_on="the same command goes on from here")

@@ -17,6 +17,7 @@ from oiv5_d2.reporting.sheets import Cell
 from oiv5_d2.reporting.truth import read_label_names
 from oiv5_d2.training.catalog import Prepared, locate, register
 from oiv5_d2.training.config import store_defaults, to_cfg
+from oiv5_d2.usage import answer_help
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="show")
@@ -50,5 +51,6 @@ def draw_augmented(run: DictConfig, part: Part, prepared: Prepared) -> list[Cell
 
 
 if __name__ == "__main__":
+    answer_help(__doc__, "show")
     store_defaults()
     report_errors(main, "show")

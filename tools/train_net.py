@@ -17,6 +17,7 @@ from oiv5_d2.training.catalog import locate
 from oiv5_d2.training.config import store_defaults, to_cfg
 from oiv5_d2.training.launch import launch
 from oiv5_d2.training.run import Settings, metric, train
+from oiv5_d2.usage import answer_help
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
@@ -44,6 +45,7 @@ def main(run: DictConfig) -> float:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__, "train")
     store_defaults()
     report_errors(
         main, "train", to_go_on="resume=true run_dir=<its folder> goes on from the last checkpoint"

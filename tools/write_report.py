@@ -14,6 +14,7 @@ from oiv5_d2.evaluation.runs import find_finished, read_evaluations
 from oiv5_d2.reporting.index import write_index
 from oiv5_d2.reporting.record import write_record
 from oiv5_d2.reporting.tables import ap_table, class_table, to_text
+from oiv5_d2.usage import answer_help
 
 logger = logging.getLogger(__name__)
 
@@ -34,4 +35,5 @@ def main(run: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    answer_help(__doc__, "report")
     report_errors(main, "report")
