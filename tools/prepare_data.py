@@ -42,6 +42,10 @@ from oiv5_d2.usage import answer_help
 
 QUIET = {"show_path": False, "show_time": False}
 LONGEST_WORD = 12  # that is not folded in a column of text
+MUST_BE_GIVEN = {  # under data, for there is no sensible value
+    "source": "give a folder or URL that holds the release, such as data.source=/path",
+    "name": "give the data set one, such as data.name=street",
+}
 LOG_WIDTH = 160  # columns, where there is no terminal to ask
 
 
@@ -94,6 +98,8 @@ def plan_it(request: Request) -> Plan:
 
 def read_request(run: DictConfig) -> Request:
     """Return the composed config as a checked record."""
+    if unset := [key for key in MUST_BE_GIVEN if OmegaConf.is_missing(run.data, key)]:
+        raise ValueError("; ".join(f"data.{key} is not set: {MUST_BE_GIVEN[key]}" for key in unset))
     try:
         typed = OmegaConf.merge(OmegaConf.structured(Request), run)
         return cast("Request", OmegaConf.to_object(typed))

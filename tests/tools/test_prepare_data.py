@@ -222,7 +222,8 @@ def test_every_data_set_composes_and_is_typed(tool, name):
         (["data.classes=Person"], "data.classes: "),
         (["data.exclude=IsInside"], "data.exclude: "),
         (["workers=two"], "workers: .*'two'"),
-        (["data=folder"], "data.source"),
+        (["data=folder"], "^data.source is not set: give a folder or URL .*data.source=/path$"),
+        (["data=open_images"], "^data.source is not set: .*; data.name is not set: .*=street$"),
         (["data.min_predicted_iou=high"], "data.min_predicted_iou: "),
     ],
 )
