@@ -31,7 +31,7 @@ from oiv5_d2.dataset.manifest import MANIFEST_CSV, num_to_retry, read_manifest
 from oiv5_d2.dataset.plan import Plan
 from oiv5_d2.dataset.planning import make_plan
 from oiv5_d2.dataset.preparation import AUDIT_JSON, is_to_do, stages
-from oiv5_d2.dataset.request import Data, Request, check, data_words
+from oiv5_d2.dataset.request import Data, Request, check, data_words, num_bytes_in
 from oiv5_d2.dataset.stages import locked
 from oiv5_d2.dataset.stages import run as run_stage
 from oiv5_d2.dataset.stores import is_remote
@@ -46,6 +46,7 @@ MUST_BE_GIVEN = {  # under data, for there is no sensible value
     "source": "give a folder or URL that holds the release, such as data.source=/path",
     "name": "give the data set one, such as data.name=street",
 }
+RATES = ("rate", "transfer.max_bytes_per_second")
 LOG_WIDTH = 160  # columns, where there is no terminal to ask
 
 
@@ -100,11 +101,25 @@ def read_request(run: DictConfig) -> Request:
     """Return the composed config as a checked record."""
     if unset := [key for key in MUST_BE_GIVEN if OmegaConf.is_missing(run.data, key)]:
         raise ValueError("; ".join(f"data.{key} is not set: {MUST_BE_GIVEN[key]}" for key in unset))
+    read_rates(run)
     try:
         typed = OmegaConf.merge(OmegaConf.structured(Request), run)
         return cast("Request", OmegaConf.to_object(typed))
     except OmegaConfBaseException as error:
-        raise ValueError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+        key, said = error.full_key, str(error).splitlines()[0]
+        if "is not a ListConfig" in said:
+            said = f"it is a list: give {key}=[{OmegaConf.select(run, key)}]"
+        raise ValueError(f"{key}: {said}") from error
+
+
+def read_rates(run: DictConfig) -> None:
+    """Put plain numbers for rates that were given with a unit."""
+    for key in RATES:
+        rate = OmegaConf.select(run, key)
+        try:
+            OmegaConf.update(run, key, int(num_bytes_in(rate)) if isinstance(rate, str) else rate)
+        except ValueError as error:
+            raise ValueError(f"{key}={rate}: {error}") from error
 
 
 def run_stages(request: Request) -> int:

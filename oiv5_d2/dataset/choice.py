@@ -58,57 +58,61 @@ class Choice:
         official = list(self.splits.values())
         for part in (*self.splits, *(self.shares or ())):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", part):
-                return f"splits: '{part}' can not name a part: use letters, digits, _ and -"
+                return f"data.splits: '{part}' can not name a part: use letters, digits, _ and -"
         for split in official:
             if split not in release.SPLITS:
-                return f"splits: '{split}' is no official split: use {', '.join(release.SPLITS)}"
+                return (
+                    f"data.splits: '{split}' is no official split: use {', '.join(release.SPLITS)}"
+                )
             if official.count(split) > 1:
-                return f"splits: two parts of '{split}' would share images: cut it with shares"
+                return f"data.splits: two parts of '{split}' would share images: cut it with shares"
         if not official:
-            return f"splits: name at least one of {', '.join(release.SPLITS)}"
+            return f"data.splits: name at least one of {', '.join(release.SPLITS)}"
         if self.shares is None:
             return None
         if len(official) > 1:
-            return "shares: one split is cut, but splits names several: name one"
+            return "data.shares: one split is cut, but splits names several: name one"
         if min(self.shares.values(), default=0) <= 0 or sum(self.shares.values()) > 1 + 1e-9:
-            return "shares: they must be above 0 and add up to at most 1"
+            return "data.shares: they must be above 0 and add up to at most 1"
         return None
 
     def _limit_problem(self) -> str | None:
         if self.limit_unit not in LIMIT_UNITS:
-            return f"limit_unit: '{self.limit_unit}' is neither of {', '.join(LIMIT_UNITS)}"
+            return f"data.limit.unit: '{self.limit_unit}' is neither of {', '.join(LIMIT_UNITS)}"
         if self.limit_per_class is not None and self.limit_per_class < 1:
-            return f"limit_per_class: {self.limit_per_class} leaves nothing: use 1 or more, or null"
+            return f"data.limit.per_class: {self.limit_per_class} leaves nothing: use 1 or more"
         if self.limit_per_class and self.limit_unit == "masks" and not self.only_masked:
-            return "limit_unit: a limit in masks needs only_masked: count images, or set it"
+            return (
+                "data.limit.unit: a limit in masks needs data.only_masked: count images, or set it"
+            )
         return None
 
     def _attribute_problems(self) -> Iterator[str]:
         for key, names in (("exclude", self.exclude), ("require", self.require)):
             for name in names:
                 if name not in release.ATTRIBUTES:
-                    yield f"{key}: '{name}' is none of {', '.join(release.ATTRIBUTES)}"
+                    yield f"data.{key}: '{name}' is none of {', '.join(release.ATTRIBUTES)}"
         for name in self.require:
             if name in self.exclude:
-                yield f"require: '{name}' is in exclude as well, which leaves nothing: name it once"
+                yield f"data.require: '{name}' is in data.exclude as well: name it once"
             if name in NEVER_LEARNT:
-                yield f"require: '{name}' objects are never learnt: there is not one object in them"
+                yield f"data.require: '{name}' objects are never learnt: leave it out"
 
     def _id_problems(self) -> Iterator[str]:
         for prefix in self.id_prefixes:
             if not re.fullmatch("[0-9a-f]{1,16}", str(prefix)):
                 yield (
-                    f"id_prefixes: '{prefix}' begins no image id: use hex digits 0-9 a-f in quotes"
+                    f"data.id_prefixes: '{prefix}' begins no image id: use digits 0-9 a-f in quotes"
                 )
         if self.image_ids == ():
-            yield "image_ids: not one is named: name some, or null for all"
+            yield "data.image_ids: not one is named: name some, or null for all"
         for image_id in self.image_ids or ():
             if not re.fullmatch("[0-9a-f]{16}", str(image_id)):
-                yield f"image_ids: '{image_id}' is no image id: use 16 hex digits 0-9 a-f in quotes"
+                yield f"data.image_ids: '{image_id}' is no image id: use 16 digits 0-9 a-f, quoted"
 
     def _iou_problem(self) -> str | None:
         if self.min_predicted_iou is not None and not 0 <= self.min_predicted_iou <= 1:
-            return f"min_predicted_iou: {self.min_predicted_iou} is outside [0, 1]"
+            return f"data.min_predicted_iou: {self.min_predicted_iou} is outside [0, 1]"
         return None
 
 

@@ -4,6 +4,7 @@ The records are not frozen: OmegaConf fills them, which checks the types.
 """
 
 import os
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -119,6 +120,18 @@ class Request:
         return sorted(set(names) & set(self.data.parts))
 
 
+def num_bytes_in(text: str) -> float:
+    """Return a number of bytes given as such or with a unit: 5MB, 2.5 GB, 500kB.
+
+    Raises:
+        ValueError: it is neither; the message is what the number may be.
+    """
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+) ?([kmg]?)b?", text.strip().lower())
+    if match is None:
+        raise ValueError("it is a number of bytes a second, such as 5000000, 500kB or 5MB, or null")
+    return float(match[1]) * 1000.0 ** " kmg".index(match[2] or " ")
+
+
 def check(request: Request) -> None:
     """Refuse what can't be done before anything is.
 
@@ -138,6 +151,9 @@ def check(request: Request) -> None:
     synthetic = request.data.synthetic
     if synthetic is not None and len(synthetic.size) != 2:
         raise ValueError(f"data.synthetic.size={synthetic.size}: it is height and width")
+    image_ids = request.data.image_ids
+    if image_ids is not None and not image_ids.is_file():
+        raise FileNotFoundError(f"data.image_ids={image_ids}: there is no such file of image ids")
     if not request.data.is_drawn:
         _check_source(request.data)
 

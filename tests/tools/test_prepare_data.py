@@ -219,7 +219,9 @@ def test_every_data_set_composes_and_is_typed(tool, name):
     ("words", "message"),
     [
         (["data.limit.per_class=many"], r"data.limit.per_class: .*'many'"),
-        (["data.classes=Person"], "data.classes: "),
+        (["data.classes=Person"], r"data.classes: it is a list: give data.classes=\[Person\]"),
+        (["data.id_prefixes=0"], r"data.id_prefixes: it is a list: give data.id_prefixes=\[0\]"),
+        (["rate=fast"], "rate=fast: .*such as 5000000, 500kB or 5MB"),
         (["data.exclude=IsInside"], "data.exclude: "),
         (["workers=two"], "workers: .*'two'"),
         (["data=folder"], "^data.source is not set: give a folder or URL .*data.source=/path$"),
@@ -246,11 +248,20 @@ def test_a_value_of_another_type_is_one_line_that_names_the_key(tool, words, mes
         (["data=folder", "data.source=data/gone"], "data/gone/openimages: .*no such.*data=mini"),
         (["data=folder", "data.source='gs://me:secret@b'"], "^the address of gs://b holds"),
         (["transfer.tries=0"], "transfer.tries=0"),
+        (["data.image_ids=/nope"], "^data.image_ids=/nope: there is no such file"),
+        (["data=traffic", "data.images=ftp://x"], "^'ftp://x' is no address .*s3://bucket"),
     ],
 )
 def test_a_setting_without_meaning_is_refused_before_anything_is_done(tool, words, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         tool.check(ask(tool, *words))
+
+
+def test_rates_may_have_a_unit(tool):
+    request = ask(tool, "rate=2.5MB", "transfer.max_bytes_per_second=500kB")
+    assert (request.rate, request.transfer.max_bytes_per_second) == (2_500_000, 500_000)
+    request = ask(tool, "rate=1e6", "transfer.max_bytes_per_second=7")
+    assert (request.rate, request.transfer.max_bytes_per_second) == (1_000_000, 7)
 
 
 def test_a_real_release_is_never_drawn_over(tool, tiny_release, tmp_path):
@@ -305,6 +316,24 @@ def test_after_a_run_that_was_cut_short_the_plan_is_what_is_left_and_the_run_doe
     assert sum(line.num_bytes for line in pictures if line.status == 200) == plan.image_bytes
     assert digests(request.data.dir / "masks") == digests(prepared.data.dir / "masks")
     assert not tool.make_plan(request).zips
+
+
+@pytest.mark.parametrize(
+    ("fault", "remedy"),
+    [
+        (Fault(403), "403 Forbidden. Is data.source, .* transfer.sign_s3=true$"),
+        (Fault(garbage=b""), "cut before an answer. Is data.source, .* right address?"),
+        (Fault(302, headers=(("Location", "http://x.invalid/"),)), "follow_redirects$"),
+    ],
+)
+def test_a_server_that_gives_no_table_is_named_once_and_with_a_remedy(
+    tool, tiny_release, tmp_path, fault, remedy
+):
+    with serve(tiny_release, lambda query, chance: fault) as server:
+        request = ask_for_folder(tool, tmp_path / "x", server.url, "transfer.tries=1")
+        with pytest.raises(OSError, match=remedy) as caught:
+            prepare(tool, request)
+    assert str(caught.value).count(server.url) == 1
 
 
 def test_an_unknown_class_gets_near_matches_and_nothing_is_left_behind(

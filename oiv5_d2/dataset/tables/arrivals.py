@@ -157,7 +157,8 @@ class ArrivingTables:
             head = self._head(file)
         except StoreError as error:
             if is_news:
-                logger.warning("%s. The tables that arrived earlier are used", error)
+                told = f"{self._url(file)}: {error.__cause__}"  # no remedy: none is needed
+                logger.warning("%s. The tables that arrived earlier are used", told)
             return origin
         return origin if _is_same(head, origin) else None
 
@@ -284,7 +285,7 @@ def _named_pieces(download: Download, url: str) -> Generator[bytes, None, None]:
 
 @contextmanager
 def _named(url: str, remedy: str = "") -> Iterator[None]:
-    """Put the URL into what a store says, which names no file."""
+    """Put the URL and a remedy into what a store says, which names no file."""
     try:
         yield
     except FileNotFoundError:
@@ -294,7 +295,16 @@ def _named(url: str, remedy: str = "") -> Iterator[None]:
     except ChangedError as error:
         raise ChangedError(f"{url}: {error}") from error
     except StoreError as error:
-        raise type(error)(f"{url}: {error}{remedy}") from error
+        raise type(error)(f"{url}: {error}{remedy or _remedy(str(error))}") from error
+
+
+def _remedy(reason: str) -> str:
+    if "transfer." in reason:
+        return ""  # it holds its own
+    key = "data.source, or data.annotations"
+    if "says 40" in reason:
+        return f". Is {key}, the right address? For a private bucket set transfer.sign_s3=true"
+    return f". Is {key}, the right address? If so, run the same command again"
 
 
 def _is_same(head: Head, origin: Origin) -> bool:
