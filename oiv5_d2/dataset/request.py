@@ -14,6 +14,11 @@ from typing import Any
 from oiv5_d2.dataset.stores import Transfer, check_address, folder_of
 from oiv5_d2.openimages import release
 
+_REAL_BUCKETS = {
+    "annotations": release.ANNOTATIONS_URL.rstrip("/"),
+    "images": "s3://open-images-dataset",
+}  # as configs/data/open_images.yaml has them
+
 
 @dataclass
 class Synthetic:
@@ -154,8 +159,19 @@ def check(request: Request) -> None:
     image_ids = request.data.image_ids
     if image_ids is not None and not image_ids.is_file():
         raise FileNotFoundError(f"data.image_ids={image_ids}: there is no such file of image ids")
+    _check_buckets(request.data)
     if not request.data.is_drawn:
         _check_source(request.data)
+
+
+def _check_buckets(data: Data) -> None:
+    """Refuse a bucket of its own beside a source that stands for both: it would not be asked."""
+    for key, bucket in _REAL_BUCKETS.items():
+        if data.source is not None and getattr(data, key) != bucket:
+            raise ValueError(
+                f"data.{key} is given beside data.source, which stands for both buckets: add"
+                " data.source=null, or leave it out"
+            )
 
 
 def _check_source(data: Data) -> None:

@@ -249,12 +249,19 @@ def test_a_value_of_another_type_is_one_line_that_names_the_key(tool, words, mes
         (["data=folder", "data.source='gs://me:secret@b'"], "^the address of gs://b holds"),
         (["transfer.tries=0"], "transfer.tries=0"),
         (["data.image_ids=/nope"], "^data.image_ids=/nope: there is no such file"),
+        (["data.annotations=ftp://x"], "^data.annotations is given beside data.source, .*=null"),
+        (["data=folder", "data.source=/x", "data.images=/y"], "^data.images is given beside"),
         (["data=traffic", "data.images=ftp://x"], "^'ftp://x' is no address .*s3://bucket"),
     ],
 )
 def test_a_setting_without_meaning_is_refused_before_anything_is_done(tool, words, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         tool.check(ask(tool, *words))
+
+
+def test_the_real_buckets_beside_a_source_are_only_the_default(tool, tiny_release):
+    tool.check(ask(tool, "data=traffic", f"data.source={tiny_release}"))
+    tool.check(ask(tool, "data=traffic"))
 
 
 def test_rates_may_have_a_unit(tool):
