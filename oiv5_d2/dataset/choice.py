@@ -1,7 +1,7 @@
 """What a user asks a subset to be: the settings, checked before anything is read."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +9,10 @@ from oiv5_d2.dataset.objects import NEVER_LEARNT
 from oiv5_d2.openimages import release
 
 LIMIT_UNITS = ("images", "masks")
+
+
+class EmptyPartError(ValueError):
+    """No image is left for a part."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,24 @@ class Choice:
         if self.shares:
             return self.shares
         return {part: 1.0 for part, official in self.splits.items() if official == split}
+
+    def refuse_empty(self, parts: Collection[str]) -> None:
+        """Raise an EmptyPartError where a list of images has some for these parts only."""
+        splits = [
+            split for split in self.splits.values() if not self.parts_of(split).keys() - parts
+        ]
+        if len(splits) == len(self.splits):
+            return
+        asked = ", ".join(self.splits.values())
+        if not splits:
+            raise EmptyPartError(
+                f"no image of data.image_ids in {asked} shows a wanted class after the filters."
+                " Ask for other images, other classes or fewer filters"
+            )
+        raise EmptyPartError(
+            f"of data.image_ids only images of {', '.join(splits)} are left after the filters, but"
+            f" {asked} are asked for: add data.splits=[{','.join(splits)}]"
+        )
 
     def _parts_problem(self) -> str | None:
         official = list(self.splits.values())

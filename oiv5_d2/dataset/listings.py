@@ -17,7 +17,7 @@ CREDITS_CSV, IMAGE_LIST_TXT = "credits.csv", "image_list.txt"
 CREDIT_COLUMNS = [
     "ImageID", "Split", "Author", "AuthorProfileURL", "License", "OriginalLandingURL", "Title",
 ]  # fmt: skip
-_LINE = re.compile(rf"(?:({'|'.join(release.SPLITS)})/)?([0-9a-f]{{16}})")
+_LINE = re.compile(rf"(?:({'|'.join(release.SPLITS)})/)?([0-9a-f]{{16}})(?:\.jpg)?")
 _LONGEST_SHOWN = 60
 
 
@@ -40,6 +40,8 @@ def write_image_list(subsets: Iterable[Subset], path: Path) -> None:
 
 def read_image_list(path: Path) -> dict[str, str]:
     """Read lines ``split/ImageID``, or of the id alone; empty lines are passed over.
+
+    An id may have its file's ending, .jpg.
 
     Returns:
         each image's split, "" where the line has none, by ImageID, in the file's order.

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from oiv5_d2.dataset.choice import Choice, make_choice
+from oiv5_d2.dataset.choice import Choice, EmptyPartError, make_choice
 from oiv5_d2.dataset.recipe import count
 from oiv5_d2.dataset.selection import Wanted, choose_images, gather, read_wanted
 from oiv5_d2.dataset.stores import Store
@@ -172,7 +172,12 @@ def select(
     subsets: dict[str, Subset] = {}
     for split in choice.splits.values():
         tables = Tables(source, split, wanted.owners, choice.id_prefixes, choice.image_ids, advance)
-        subsets |= _select_split(tables, choice, wanted)
+        try:
+            subsets |= _select_split(tables, choice, wanted)
+        except EmptyPartError:
+            if not choice.image_ids:
+                raise  # of a list, all splits are looked through for its images first
+    choice.refuse_empty(subsets)
     if choice.image_ids:
         _report_unused(choice.image_ids, subsets.values())
     return subsets
@@ -223,7 +228,7 @@ def _select_split(tables: Tables, choice: Choice, wanted: Wanted) -> dict[str, S
     parts = choose_images(tables, choice, masks)
     for part, image_ids in parts.items():
         if image_ids.empty:
-            raise ValueError(
+            raise EmptyPartError(
                 f"part '{part}' is empty: no image of split '{tables.split}' shows a wanted class"
                 " after the filters. Ask for other classes, fewer filters or a larger share"
             )

@@ -74,8 +74,10 @@ def test_a_list_that_was_written_selects_the_same_images(tiny_release, tmp_path)
 
 def test_a_list_may_be_written_by_other_hands(tmp_path):
     path = tmp_path / "list.txt"
-    text = "\ufeff0000000000000002\r\n\r\n  test/0000000000000001  \r\ntest/0000000000000002\r\n"
-    path.write_bytes(text.encode() + b"0000000000000001")
+    text = (
+        "\ufeff0000000000000002\r\n\r\n  test/0000000000000001.jpg  \r\ntest/0000000000000002\r\n"
+    )
+    path.write_bytes(text.encode() + b"0000000000000001.jpg")
     assert read_image_list(path) == {"0000000000000002": "test", "0000000000000001": "test"}
 
 
@@ -86,7 +88,7 @@ def test_a_list_may_be_written_by_other_hands(tmp_path):
         ("train/1", "line 3: 'train/1' is neither"),
         ("../../etc/passwd", "is neither"),
         ("train/000000000000000G", "16 hex digits"),
-        ("train/0000000000000001.jpg", "is neither"),
+        ("train/0000000000000001.png", "is neither"),
         ("0000000000000001,train", "is neither"),
         ("\udcff\udcfe", "line 3: "),
         ("test/0000000000000000", "line 3: 0000000000000000 is in train further up"),

@@ -457,7 +457,7 @@ def test_the_progress_adds_up_to_all_bytes(annotations):
         ({"id_prefixes": ["0x"]}, "^data.id_prefixes: '0x'"),
         ({"image_ids": []}, "^data.image_ids: not one is named"),
         ({"image_ids": ["0123"]}, "image_ids: '0123' is no image id: use 16 digits"),
-        ({"image_ids": ["f" * 16]}, "part 'train' is empty"),
+        ({"image_ids": ["f" * 16]}, "no image of data.image_ids in train, validation, test"),
         ({"min_predicted_iou": 80}, "^data.min_predicted_iou: 80 is outside"),
         ({"id_prefixes": ["f"]}, "part 'train' is empty"),
     ],
@@ -467,6 +467,14 @@ def test_a_setting_without_meaning_is_refused(annotations, options, said):
         annotations.add_object(image_id(1), "Car", split=split)
     with pytest.raises(ValueError, match=said):
         select(annotations.write(), **{"classes": WANTED, **options})
+
+
+def test_a_list_of_images_of_some_splits_only_is_told_which_to_ask_for(annotations):
+    for number, split in enumerate(release.SPLITS):
+        annotations.add_object(image_id(number), "Car", split=split)
+    said = r"only images of train are left .* are asked for: add data.splits=\[train\]$"
+    with pytest.raises(ValueError, match=said):
+        select(annotations.write(), WANTED, image_ids=[image_id(0)])
 
 
 @pytest.mark.parametrize(
