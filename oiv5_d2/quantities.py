@@ -1,4 +1,6 @@
-"""Bytes and times in the units that people read."""
+"""Bytes and times in the units that people read and write."""
+
+import re
 
 
 def size(num_bytes: float) -> str:
@@ -9,6 +11,18 @@ def size(num_bytes: float) -> str:
             break
         num_bytes, unit = num_bytes / 1000, larger
     return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
+
+
+def num_bytes_in(text: str) -> float:
+    """Return the bytes that a text means, given as a number or with a unit: 5MB, 2.5 GB, 500kB.
+
+    Raises:
+        ValueError: it is neither; the message is what the number may be.
+    """
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+) ?([kmg]?)b?", text.strip().lower())
+    if match is None:
+        raise ValueError("it is a number of bytes a second, such as 5000000, 500kB or 5MB, or null")
+    return float(match[1]) * 1000.0 ** " kmg".index(match[2] or " ")
 
 
 def duration(seconds: float) -> str:

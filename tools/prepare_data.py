@@ -31,13 +31,13 @@ from oiv5_d2.dataset.manifest import MANIFEST_CSV, num_to_retry, read_manifest
 from oiv5_d2.dataset.plan import Plan
 from oiv5_d2.dataset.planning import make_plan
 from oiv5_d2.dataset.preparation import AUDIT_JSON, is_to_do, stages
-from oiv5_d2.dataset.request import Data, Request, check, data_words, num_bytes_in
+from oiv5_d2.dataset.request import Data, Request, check, data_words
 from oiv5_d2.dataset.stages import locked
 from oiv5_d2.dataset.stages import run as run_stage
 from oiv5_d2.dataset.stores import is_remote
 from oiv5_d2.errors import report_errors
 from oiv5_d2.progress import shown
-from oiv5_d2.quantities import duration, size
+from oiv5_d2.quantities import duration, num_bytes_in, size
 from oiv5_d2.usage import answer_help
 
 QUIET = {"show_path": False, "show_time": False}

@@ -4,7 +4,6 @@ The records are not frozen: OmegaConf fills them, which checks the types.
 """
 
 import os
-import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -123,18 +122,6 @@ class Request:
         """The parts that are trained on, of those that are prepared."""
         names = [name.removeprefix(f"{self.data.name}_") for name in self.d2["DATASETS"]["TRAIN"]]
         return sorted(set(names) & set(self.data.parts))
-
-
-def num_bytes_in(text: str) -> float:
-    """Return a number of bytes given as such or with a unit: 5MB, 2.5 GB, 500kB.
-
-    Raises:
-        ValueError: it is neither; the message is what the number may be.
-    """
-    match = re.fullmatch(r"([0-9]*\.?[0-9]+) ?([kmg]?)b?", text.strip().lower())
-    if match is None:
-        raise ValueError("it is a number of bytes a second, such as 5000000, 500kB or 5MB, or null")
-    return float(match[1]) * 1000.0 ** " kmg".index(match[2] or " ")
 
 
 def check(request: Request) -> None:
