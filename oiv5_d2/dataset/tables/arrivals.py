@@ -303,7 +303,8 @@ def _remedy(reason: str) -> str:
         return ""  # it holds its own
     key = "data.source, or data.annotations"
     if "says 40" in reason:
-        return f". Is {key}, the right address? For a private bucket set transfer.sign_s3=true"
+        private = "A private bucket needs transfer.sign_s3=true, and a key that may read it"
+        return f". Is {key}, the right address? {private}"
     return f". Is {key}, the right address? If so, run the same command again"
 
 
