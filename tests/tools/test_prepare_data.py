@@ -328,7 +328,10 @@ def test_after_a_run_that_was_cut_short_the_plan_is_what_is_left_and_the_run_doe
 @pytest.mark.parametrize(
     ("fault", "remedy"),
     [
-        (Fault(403), "403 Forbidden. Is data.source, .* transfer.sign_s3=true$"),
+        (
+            Fault(403),
+            "403 Forbidden. Is data.source, .* transfer.sign_s3=true, and a key that may read it$",
+        ),
         (Fault(garbage=b""), "cut before an answer. Is data.source, .* right address?"),
         (Fault(302, headers=(("Location", "http://x.invalid/"),)), "follow_redirects$"),
     ],

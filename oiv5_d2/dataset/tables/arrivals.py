@@ -10,7 +10,7 @@ same, as long as it answers.
 import hashlib
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
@@ -30,6 +30,7 @@ from oiv5_d2.dataset.tables.cached_rows import (
 from oiv5_d2.dataset.tables.heads import Heads
 from oiv5_d2.dataset.tables.originals import Original
 from oiv5_d2.dataset.tables.piece_stream import PieceStream
+from oiv5_d2.dataset.tables.refusals import check_length, check_md5, named
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.files import TalliedFile
 from oiv5_d2.openimages.readers import ByteStream
@@ -145,7 +146,7 @@ class ArrivingTables:
         return f"{self._store.location}/{file.path}"
 
     def _head(self, file: ReleaseFile) -> Head:
-        with _named(self._url(file)):
+        with named(self._url(file)):
             return self._heads.of(file.path)
 
     def _if_current(self, file: ReleaseFile, origin: Origin | None) -> Origin | None:
@@ -171,7 +172,7 @@ class ArrivingTables:
         url = self._url(file)
         head, data = self._read(file)
         if self._is_released(file, head):
-            _check_md5(url, hashlib.md5(data, usedforsecurity=False).hexdigest(), file)
+            check_md5(url, hashlib.md5(data, usedforsecurity=False).hexdigest(), file)
         origin = Origin(url, head.etag, len(data), hashlib.sha256(data).hexdigest())
         original.write(data, origin)
         return origin
@@ -186,9 +187,9 @@ class ArrivingTables:
 
     def _read_once(self, file: ReleaseFile) -> tuple[Head, bytes]:
         head = self._head(file)
-        check = partial(_check_length, num_bytes=head.num_bytes)
+        check = partial(check_length, num_bytes=head.num_bytes)
         [answer] = self._store.read_many([Get(file.path)], check)
-        with _named(self._url(file)):
+        with named(self._url(file)):
             if answer.error:
                 raise answer.error
         return head, answer.data
@@ -213,7 +214,7 @@ class ArrivingTables:
         the rows themselves.
         """
         file, url, head = rows.file, self._url(rows.file), self._head(rows.file)
-        with _named(url):
+        with named(url):
             download = Download(self._store, file.path, original.path, head)
 
         def arrived() -> Origin:
@@ -224,7 +225,7 @@ class ArrivingTables:
                 came = f"{stream.num_bytes} bytes came of {head.num_bytes}"
                 raise ChangedError(f"{url}: {came}")
             if self._is_released(file, head):
-                _check_md5(url, stream.md5(), file)
+                check_md5(url, stream.md5(), file)
             origin = Origin(url, head.etag, stream.num_bytes, stream.sha256())
             if self._keep_originals:
                 original.drop()
@@ -279,51 +280,13 @@ def _filter_original(rows: _Rows, original: Original, origin: Origin, advance: A
 
 
 def _named_pieces(download: Download, url: str) -> Generator[bytes, None, None]:
-    with _named(url, remedy=". What has arrived is kept: run the same command again"):
+    with named(url, remedy=". What has arrived is kept: run the same command again"):
         yield from download.pieces()
-
-
-@contextmanager
-def _named(url: str, remedy: str = "") -> Iterator[None]:
-    """Put the URL and a remedy into what a store says, which names no file."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{url}: this file of the release is not there. Is this the annotations' address?"
-        ) from None
-    except ChangedError as error:
-        raise ChangedError(f"{url}: {error}") from error
-    except StoreError as error:
-        raise type(error)(f"{url}: {error}{remedy or _remedy(str(error))}") from error
-
-
-def _remedy(reason: str) -> str:
-    if "transfer." in reason:
-        return ""  # it holds its own
-    key = "data.source, or data.annotations"
-    if "says 40" in reason:
-        private = "A private bucket needs transfer.sign_s3=true, and a key that may read it"
-        return f". Is {key}, the right address? {private}"
-    return f". Is {key}, the right address? If so, run the same command again"
 
 
 def _is_same(head: Head, origin: Origin) -> bool:
     """Tell whether a file is still the one that came; a length alone may be told wrong."""
     return head.etag == origin.etag and bool(head.etag or head.num_bytes == origin.num_bytes)
-
-
-def _check_length(data: bytes, num_bytes: int) -> None:
-    if len(data) != num_bytes:
-        raise ValueError(f"{len(data)} bytes came of {num_bytes}")
-
-
-def _check_md5(url: str, md5: str, file: ReleaseFile) -> None:
-    if md5 != file.md5:
-        raise ValueError(
-            f"{url}: its MD5 is {md5}, but the release's is {file.md5}: it is damaged. Run the same"
-            " command again to fetch it anew"
-        )
 
 
 def _ignore(num_bytes: int) -> None:
