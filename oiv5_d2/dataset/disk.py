@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from oiv5_d2.dataset.images import lacking, sample
 from oiv5_d2.dataset.manifest import IMAGE, MASK
 from oiv5_d2.dataset.mask_zips.shards import shard_path
 from oiv5_d2.dataset.stores import Head, Store
@@ -54,7 +55,7 @@ def check_room(files: pd.DataFrame, images: Store, data_dir: Path) -> None:
         OSError: there is too little room; the message names folder and remedy.
     """
     keys, num_masks = _to_come(files, data_dir)
-    asked = keys[:: max(1, len(keys) // _SAMPLE)]
+    asked = sample(keys, _SAMPLE)
     sizes = [head.num_bytes for _, head in images.head_many(asked) if isinstance(head, Head)]
     num_bytes = len(keys) * sum(sizes) // max(1, len(asked)) + num_masks * _MASK_BYTES
     num_bytes += bytes_beside(len(keys), num_masks, 0)
@@ -74,7 +75,7 @@ def _to_come(files: pd.DataFrame, data_dir: Path) -> tuple[list[str], int]:
         for (split, digit), rows in masks.groupby(["Split", "Digit"])
         if not shard_path(data_dir / "masks", str(split), str(digit)).exists()
     )
-    return [key for key in keys if not (data_dir / "images" / key).exists()], num_masks
+    return lacking(keys, data_dir / "images"), num_masks
 
 
 @contextmanager

@@ -48,7 +48,9 @@ def fetch_images(
         OSError: `images_dir` can not be written.
     """
     outcomes = _InOrder(keys, note)
-    there = _names_there(images_dir, {key.rpartition("/")[0] for key in keys})
+    for folder in _folders(keys):
+        (images_dir / folder).mkdir(parents=True, exist_ok=True)
+    there = _keys_there(images_dir, _folders(keys))
 
     def wanted() -> Iterator[Get]:
         for key in keys:
@@ -83,14 +85,32 @@ class _InOrder:
             self._next = next(self._keys, "")
 
 
-def _names_there(images_dir: Path, folders: Iterable[str]) -> set[str]:
-    """Make folders; return what is in them, by key.
+def lacking(keys: Sequence[str], images_dir: Path) -> list[str]:
+    """Return the keys, as `fetch_images` has them, of which there is no file, in order."""
+    there = _keys_there(images_dir, _folders(keys))
+    return [key for key in keys if key not in there]
+
+
+def sample(keys: Sequence[str], most: int) -> Sequence[str]:
+    """Return at most so many of the keys, evenly spread."""
+    return keys[:: max(1, -(-len(keys) // most))]
+
+
+def _folders(keys: Iterable[str]) -> set[str]:
+    return {key.rpartition("/")[0] for key in keys}
+
+
+def _keys_there(images_dir: Path, folders: Iterable[str]) -> set[str]:
+    """Return what is in folders, by key.
 
     One look at each folder, not at each name: on a cluster's disk a look takes long.
     """
-    for folder in folders:
-        (images_dir / folder).mkdir(parents=True, exist_ok=True)
-    return {f"{folder}/{name}" for folder in folders for name in os.listdir(images_dir / folder)}
+    return {
+        f"{folder}/{name}"
+        for folder in folders
+        if (images_dir / folder).is_dir()
+        for name in os.listdir(images_dir / folder)
+    }
 
 
 def _look(
@@ -103,13 +123,14 @@ def _look(
     if known and not full_decode and _is_untouched(status, known):
         return Outcome(os.path.basename(path), PRESENT, "", *known)
     data = Path(path).read_bytes()
-    if known and known.checksum != checksum(data):
+    found = _present(path, data, known.source if known else _url(store, key))
+    if known and known.checksum != found.checksum:
         return None  # it changed since it was checked
     try:
         check_jpeg(data, full_decode)
     except ValueError:
         return None
-    return _present(path, data, known.source if known else _url(store, key))
+    return found
 
 
 def _is_untouched(status: os.stat_result, known: Known) -> bool:

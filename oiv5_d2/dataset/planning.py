@@ -12,6 +12,8 @@ import pandas as pd
 
 from oiv5_d2.dataset.disk import free_bytes
 from oiv5_d2.dataset.fetch import kept_zips_dir, list_files
+from oiv5_d2.dataset.images import lacking as images_lacking
+from oiv5_d2.dataset.images import sample
 from oiv5_d2.dataset.manifest import IMAGE, MASK
 from oiv5_d2.dataset.mask_zips.extraction import held_masks
 from oiv5_d2.dataset.mask_zips.mask_zip import MaskZip, lacking
@@ -129,12 +131,8 @@ def _image_needs(
     images: pd.DataFrame, source: Source, data_dir: Path, show: Show
 ) -> Iterator[ImageNeed]:
     for split, rows in images.groupby("Split"):
-        keys = [
-            f"{split}/{name}"
-            for name in rows["Path"]
-            if not (data_dir / "images" / str(split) / name).exists()
-        ]
-        asked = _sample(keys) if is_remote(source.images.location) else keys
+        keys = images_lacking([f"{split}/{name}" for name in rows["Path"]], data_dir / "images")
+        asked = sample(keys, SAMPLE) if is_remote(source.images.location) else keys
         with show(f"picture sizes, {split}", {"pictures": len(asked)}) as advance:
             need = _image_need(str(split), len(keys), asked, source.images, advance)
         yield need
@@ -156,11 +154,6 @@ def _image_need(
     num_bytes = round(sum(sizes) * num_files / num_told) if num_told else 0
     why = errors[0] if errors else ""
     return ImageNeed(split, num_files, num_bytes, len(asked), num_absent, len(errors), why)
-
-
-def _sample(keys: Sequence[str]) -> Sequence[str]:
-    """Return some of the keys, evenly spread."""
-    return keys[:: max(1, -(-len(keys) // SAMPLE))]
 
 
 def _zip_needs(
