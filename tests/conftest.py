@@ -1,15 +1,15 @@
 """Data that many tests read: a tiny synthetic release, and real pictures where they are at hand."""
 
-import sys
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from desks import Desk, fill_with_oddities
 from hypothesis import HealthCheck, settings
-
-sys.path.insert(0, str(Path(__file__).parent))  # for `servers`
-
 from servers import Server, serve
+
+from oiv5_d2.openimages import release
 
 # The same examples in every run, so that a failure is due to a change and comes again when it is
 # looked into (`--hypothesis-profile=default` draws others); and as long for each as it takes.
@@ -24,7 +24,7 @@ STREET_MIRROR = Path(__file__).parents[2] / "shared" / "data" / "street_mirror"
 @pytest.fixture(scope="session")
 def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A synthetic release of a dozen pictures in the real release's layout; read only."""
-    from oiv5_d2.dataset.synthetic import write_release
+    from oiv5_d2.synthetic import write_release
 
     root = tmp_path_factory.mktemp("release")
     num_images = {"train": 8, "validation": 4, "test": 3}
@@ -59,3 +59,27 @@ def clean_catalog() -> Iterator[None]:
     for name in set(DatasetCatalog.list()) - before:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path / "data")
+
+
+@pytest.fixture
+def odd_desk(desk):
+    """A folder with one of everything; 0-based digits of an image's id say which case it is."""
+    fill_with_oddities(desk)
+    return desk
+
+
+@pytest.fixture
+def bucket_dir(tiny_release, tmp_path):
+    """Return a copy of a release's annotations that may be changed."""
+    shutil.copytree(tiny_release / release.ANNOTATIONS_DIR, tmp_path / "bucket")
+    return tmp_path / "bucket"
+
+
+@pytest.fixture
+def tables_dir(tmp_path):
+    return tmp_path / "tables"

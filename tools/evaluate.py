@@ -12,16 +12,12 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from oiv5_d2.errors import report_errors
-from oiv5_d2.evaluation.results import describe_gaps
-from oiv5_d2.evaluation.runs import (
-    evaluate_run,
-    find_finished,
-    find_part,
-    output_dir_of,
-)
+from oiv5_d2.console.errors import report_errors
+from oiv5_d2.console.help import answer_help
+from oiv5_d2.evaluation.runs import evaluate_run
 from oiv5_d2.reporting.tables import Table, ap_table, class_table
-from oiv5_d2.usage import answer_help
+from oiv5_d2.runs.layout import find_finished, find_part, output_dir_of
+from oiv5_d2.runs.results import describe_gaps
 
 LOG_WIDTH = 120  # columns, where there is no terminal to ask
 

@@ -6,7 +6,6 @@ A folder laid out as the release:  python tools/prepare_data.py data=folder data
 
 import logging
 import shlex
-import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
@@ -16,59 +15,36 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.table import Table
-from rich.text import Text
 
-from oiv5_d2.dataset import summary
-from oiv5_d2.dataset.audit import read_audit
-from oiv5_d2.dataset.coco import coco_path
-from oiv5_d2.dataset.disk import REMEDY, naming_full_disk
-from oiv5_d2.dataset.findings import refuse_errors
-from oiv5_d2.dataset.listings import CREDITS_CSV, IMAGE_LIST_TXT
-from oiv5_d2.dataset.manifest import MANIFEST_CSV, num_to_retry, read_manifest
-from oiv5_d2.dataset.plan import Plan
-from oiv5_d2.dataset.planning import make_plan
-from oiv5_d2.dataset.preparation import AUDIT_JSON, is_to_do, stages
-from oiv5_d2.dataset.request import Data, Request, check, data_words
-from oiv5_d2.dataset.stages import locked
-from oiv5_d2.dataset.stages import run as run_stage
-from oiv5_d2.dataset.stores import is_remote
-from oiv5_d2.errors import report_errors
-from oiv5_d2.progress import shown
-from oiv5_d2.quantities import duration, num_bytes_in, size
-from oiv5_d2.usage import answer_help
+from oiv5_d2.acquisition.disk import REMEDY, naming_full_disk
+from oiv5_d2.acquisition.manifest import MANIFEST_CSV, num_to_retry, read_manifest
+from oiv5_d2.acquisition.stores import is_remote
+from oiv5_d2.audit import tables as audit_tables
+from oiv5_d2.audit.audit import read_audit
+from oiv5_d2.audit.findings import refuse_errors
+from oiv5_d2.console.bars import shown
+from oiv5_d2.console.commands import data_words
+from oiv5_d2.console.errors import report_errors
+from oiv5_d2.console.help import answer_help
+from oiv5_d2.console.quantities import duration, num_bytes_in, size
+from oiv5_d2.console.screen import console, draw, set_up_logging
+from oiv5_d2.conversion.coco import coco_path
+from oiv5_d2.preparation import tables
+from oiv5_d2.preparation.listings import CREDITS_CSV, IMAGE_LIST_TXT
+from oiv5_d2.preparation.plan import Plan
+from oiv5_d2.preparation.planning import make_plan
+from oiv5_d2.preparation.request import Data, Request, check
+from oiv5_d2.preparation.stages import locked
+from oiv5_d2.preparation.stages import run as run_stage
+from oiv5_d2.preparation.steps import AUDIT_JSON, is_to_do, stages
 
-QUIET = {"show_path": False, "show_time": False}
-LONGEST_WORD = 12  # that is not folded in a column of text
 MUST_BE_GIVEN = {  # under data, for there is no sensible value
     "source": "give a folder or URL that holds the release, such as data.source=/path",
     "name": "give the data set one, such as data.name=street",
 }
 RATES = ("rate", "transfer.max_bytes_per_second")
-LOG_WIDTH = 160  # columns, where there is no terminal to ask
 
 
-class Screen(Console):
-    """A console that leaves it to `report_errors` what happens where nobody reads it."""
-
-    def on_broken_pipe(self) -> None:
-        """Go on with the error that is being handled."""
-        raise
-
-
-class Lines(logging.StreamHandler):
-    """A log of lines; the same."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Go on with the error that is being handled, if it is that one."""
-        if isinstance(sys.exc_info()[1], BrokenPipeError):
-            raise
-        super().handleError(record)
-
-
-console = Screen(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=False)
 logger = logging.getLogger(__name__)
 
 
@@ -143,10 +119,10 @@ def show_plan(plan: Plan, request: Request) -> None:
             console.print(f"{'Done' if state else 'To do'}: {', '.join(names)}")
     if request.data.is_drawn and not plan.needs:
         console.print(f"The release is to be drawn: {request.data.synthetic}")
-    for table in summary.plan_tables(plan):
+    for table in tables.plan_tables(plan):
         draw(table)
     num_bytes = plan.image_bytes + plan.mask_bytes
-    for line in summary.to_fetch(plan):
+    for line in tables.to_fetch(plan):
         console.print(f"To fetch: {line}", soft_wrap=True)
     if num_bytes and is_remote(plan.locations[1]):
         console.print(time_line(plan), soft_wrap=True)
@@ -173,12 +149,12 @@ def time_line(plan: Plan) -> str:
 def show_summary(report: Mapping[str, Any], request: Request) -> None:
     """Print what came out, where it is, and what to do next."""
     data = request.data
-    tables = summary.tables(report) if request.show_audit else summary.short_tables(report)
+    found = audit_tables.tables(report) if request.show_audit else audit_tables.short_tables(report)
     manifest = read_manifest(data.dir / MANIFEST_CSV)
-    for table in [*tables, summary.not_fetched(manifest)]:
+    for table in [*found, tables.not_fetched(manifest)]:
         if table.rows:
             draw(table)
-    console.print(summary.files_line(manifest))
+    console.print(tables.files_line(manifest))
     if num_failed := num_to_retry(manifest):
         console.print(f"{num_failed:,} files may be had another time: add retry_failed=true")
     for what, where in places(data):
@@ -209,63 +185,6 @@ def next_commands(request: Request) -> list[str]:
         f"python tools/show_data.py {words}",
         f"python tools/train_net.py +experiment={experiment} {words}",
     ]
-
-
-def draw(table: summary.Table) -> None:
-    """Print a table, or prose as lines. On a narrow terminal long words are folded; figures never.
-
-    Prose has commands in it, which nobody could copy out of a narrow column.
-    """
-    if table.is_prose:
-        console.print(Text(table.title, style="italic"))
-        for first, second, *rest in table.rows:
-            console.print(Text(f"- {first}, {second}: {'; '.join(rest)}"))
-        return
-    drawn = Table()
-    for index, width in enumerate(widths(table)):
-        justify = "left" if is_text(table, index) else "right"
-        options = {"min_width": width} if is_text(table, index) else {"width": width}
-        drawn.add_column(table.columns[index], justify=justify, overflow="fold", **options)
-    for row in table.rows:
-        drawn.add_row(*(Text(cell) for cell in row))
-    console.print(Text(table.title, style="italic"), soft_wrap=True)  # not as narrow as the table
-    console.print(drawn)
-    if table.note:
-        console.print(table.note)
-
-
-def widths(table: summary.Table) -> list[int]:
-    """Return how wide columns are, or at least are: as narrow as has to be for the screen."""
-    columns = list(enumerate(table.columns))
-    cells = [longest_whole(table, index) for index, _ in columns]
-    words = [max(map(len, column.split()), default=0) for _, column in columns]
-    choices = [
-        [max(cells[index], len(column)) for index, column in columns],
-        [max(cells[index], words[index]) for index, _ in columns],
-        cells,
-    ]
-    frame = 3 * len(columns) + 1
-    return next((each for each in choices if sum(each) + frame <= console.width), cells)
-
-
-def longest_whole(table: summary.Table, index: int) -> int:
-    """Return the length of the longest figure or word in a column, of words not too long a one."""
-    cells = [row[index] for row in table.rows]
-    if not is_text(table, index):
-        return max(map(len, cells))
-    return min(LONGEST_WORD, max(len(word) for cell in cells for word in cell.split() or [""]))
-
-
-def is_text(table: summary.Table, index: int) -> bool:
-    """Tell whether a column has words."""
-    return index in (0, table.words_at)
-
-
-def set_up_logging() -> None:
-    """Log to the screen: beside the bars on a terminal, as plain lines where there is none."""
-    plain = Lines(sys.stdout)
-    handler = RichHandler(console=console, **QUIET) if console.is_terminal else plain
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,16 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from oiv5_d2.dataset.request import prepare_command
-from oiv5_d2.errors import report_errors
+from oiv5_d2.console.commands import prepare_command
+from oiv5_d2.console.errors import report_errors
+from oiv5_d2.console.help import answer_help
+from oiv5_d2.drawing.sheets import Cell
 from oiv5_d2.reporting.augmented import build_feed
 from oiv5_d2.reporting.gallery import Part, as_fed, as_prepared, open_part, pick, write_sheets
-from oiv5_d2.reporting.sheets import Cell
 from oiv5_d2.reporting.truth import read_label_names
-from oiv5_d2.training.catalog import Prepared, locate, register
+from oiv5_d2.runs.prepared import Prepared, locate
+from oiv5_d2.training.catalog import register
 from oiv5_d2.training.config import store_defaults, to_cfg
-from oiv5_d2.usage import answer_help
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="show")

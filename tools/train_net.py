@@ -10,14 +10,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from oiv5_d2.dataset.request import prepare_command
-from oiv5_d2.errors import report_errors
+from oiv5_d2.console.commands import prepare_command
+from oiv5_d2.console.errors import report_errors
+from oiv5_d2.console.help import answer_help
 from oiv5_d2.evaluation.coco import build_evaluator
-from oiv5_d2.training.catalog import locate
+from oiv5_d2.runs.prepared import locate
 from oiv5_d2.training.config import store_defaults, to_cfg
 from oiv5_d2.training.launch import launch
 from oiv5_d2.training.run import Settings, metric, train
-from oiv5_d2.usage import answer_help
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")

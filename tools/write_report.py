@@ -9,12 +9,12 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from oiv5_d2.errors import report_errors
-from oiv5_d2.evaluation.runs import find_finished, read_evaluations
+from oiv5_d2.console.errors import report_errors
+from oiv5_d2.console.help import answer_help
 from oiv5_d2.reporting.index import write_index
 from oiv5_d2.reporting.record import write_record
 from oiv5_d2.reporting.tables import ap_table, class_table, to_text
-from oiv5_d2.usage import answer_help
+from oiv5_d2.runs.layout import find_finished, read_evaluations
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,8 @@ from detectron2.evaluation import COCOEvaluator, inference_on_dataset
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from oiv5_d2.evaluation.results import (
+from oiv5_d2.files import sha256, whole_file
+from oiv5_d2.runs.results import (
     METRICS,
     PREDICTIONS_JSON,
     RESULTS_JSON,
@@ -30,7 +31,6 @@ from oiv5_d2.evaluation.results import (
     describe_gaps,
     write_results,
 )
-from oiv5_d2.openimages.files import sha256, whole_file
 from oiv5_d2.training import compat
 
 logger = logging.getLogger(__name__)

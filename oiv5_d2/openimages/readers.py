@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as pa_csv
 
 from oiv5_d2.openimages import release
-from oiv5_d2.openimages.faults import bad_line, first_fault, header_fault, line_of_row
+from oiv5_d2.openimages.csv_faults import bad_line, first_fault, header_fault, line_of_row
 from oiv5_d2.openimages.image_ids import ImageIds
 
 BLOCK_BYTES = 8 << 20

@@ -10,8 +10,8 @@ from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.structures import BitMasks, Instances, PolygonMasks
 from detectron2.utils.env import seed_all_rng
 
+from oiv5_d2.drawing.pictures import Picture, Shape
 from oiv5_d2.reporting.gallery import Feed
-from oiv5_d2.reporting.pictures import Picture, Shape
 from oiv5_d2.reporting.truth import Annotated
 
 

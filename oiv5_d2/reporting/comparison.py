@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as run_lengths
 
-from oiv5_d2.dataset import masks
+from oiv5_d2.conversion import masks
+from oiv5_d2.drawing.pictures import Shape, draw, fit
+from oiv5_d2.drawing.sheets import Cell, Sheet, side_by_side
 from oiv5_d2.reporting.gallery import Part, legend
-from oiv5_d2.reporting.pictures import Shape, draw, fit
-from oiv5_d2.reporting.sheets import Cell, Sheet, side_by_side
 from oiv5_d2.reporting.truth import Annotated, read_image, to_shapes
 
 Detection = dict[str, Any]  # one entry of COCO's result format

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from oiv5_d2.openimages.files import whole_file
-from oiv5_d2.reporting.colours import FAINT_INK, INK, PALETTE, to_hex
-from oiv5_d2.reporting.scalars import Series, judged_columns, series
+from oiv5_d2.drawing.colours import FAINT_INK, INK, PALETTE, to_hex
+from oiv5_d2.files import whole_file
+from oiv5_d2.runs.scalars import Series, judged_columns, series
 
 LOSSES = {
     "loss_cls": "Lcls",

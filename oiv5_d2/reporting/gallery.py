@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from oiv5_d2.openimages.files import whole_file
-from oiv5_d2.reporting.colours import Colour, colours_of
-from oiv5_d2.reporting.pictures import Picture, Shape, draw, fit
-from oiv5_d2.reporting.sheets import Cell, Entry, Sheet, lay_out
-from oiv5_d2.reporting.spread import choose
+from oiv5_d2.drawing.colours import Colour, colours_of
+from oiv5_d2.drawing.pictures import Picture, Shape, draw, fit
+from oiv5_d2.drawing.sheets import Cell, Entry, Sheet, lay_out
+from oiv5_d2.drawing.spread import choose
+from oiv5_d2.files import whole_file
 from oiv5_d2.reporting.truth import (
     Annotated,
     Overview,

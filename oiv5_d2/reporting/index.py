@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from oiv5_d2.openimages.files import whole_file
+from oiv5_d2.files import whole_file
 from oiv5_d2.reporting.record import NO_ANSWER, README, RECORD_JSON, read_answer
 from oiv5_d2.reporting.tables import Table, score, to_markdown
 

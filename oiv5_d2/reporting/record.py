@@ -13,28 +13,23 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from oiv5_d2.evaluation.results import Results, describe_gaps
-from oiv5_d2.evaluation.runs import (
+from oiv5_d2.drawing.sheets import lay_out
+from oiv5_d2.files import whole_file
+from oiv5_d2.reporting.comparison import choose_telling, compare, comparison_sheet, score_pictures
+from oiv5_d2.reporting.curves import write_curves
+from oiv5_d2.reporting.gallery import open_part, write_jpeg
+from oiv5_d2.reporting.privacy import shorten_all
+from oiv5_d2.reporting.tables import ap_table, class_table, to_markdown
+from oiv5_d2.reporting.truth import read_label_names, read_pictures
+from oiv5_d2.runs.layout import (
     CONFIG_YAML,
     find_dataset,
     read_evaluations,
     read_predictions,
     read_record,
 )
-from oiv5_d2.openimages.files import whole_file
-from oiv5_d2.reporting.comparison import (
-    choose_telling,
-    compare,
-    comparison_sheet,
-    score_pictures,
-)
-from oiv5_d2.reporting.curves import write_curves
-from oiv5_d2.reporting.gallery import open_part, write_jpeg
-from oiv5_d2.reporting.privacy import shorten_all
-from oiv5_d2.reporting.scalars import read_scalars, write_judged
-from oiv5_d2.reporting.sheets import lay_out
-from oiv5_d2.reporting.tables import ap_table, class_table, to_markdown
-from oiv5_d2.reporting.truth import read_label_names, read_pictures
+from oiv5_d2.runs.results import Results, describe_gaps
+from oiv5_d2.runs.scalars import read_scalars, write_judged
 
 README, RECORD_JSON, METRICS_CSV = "README.md", "record.json", "metrics.csv"
 CURVES, PREDICTIONS = "curves.png", "predictions.jpg"

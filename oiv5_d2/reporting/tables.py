@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from oiv5_d2.evaluation.results import METRICS, Results
+from oiv5_d2.runs.results import METRICS, Results
 
 ABSENT = "-"  # nothing to measure
 TASKS = {"segm": "segm", "bbox": "box"}  # as results call them: as people do

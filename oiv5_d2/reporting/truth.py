@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from oiv5_d2.dataset import coco_file, masks
-from oiv5_d2.reporting.pictures import Picture, Shape
+from oiv5_d2.conversion import coco_file, masks
+from oiv5_d2.drawing.pictures import Picture, Shape
 
 ATTRIBUTES = ("is_occluded", "is_truncated", "is_inside")
 TINY, HUGE = 16**2, 256**2  # square pixels

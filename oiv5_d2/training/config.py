@@ -12,7 +12,7 @@ from detectron2.config import CfgNode, get_cfg
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from oiv5_d2.errors import leaves, near
+from oiv5_d2.keys import leaves, near
 
 
 def store_defaults() -> None:

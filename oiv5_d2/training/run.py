@@ -14,8 +14,9 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 
-from oiv5_d2.training import provenance
-from oiv5_d2.training.catalog import Prepared, fingerprint, register
+from oiv5_d2.runs import provenance
+from oiv5_d2.runs.prepared import Prepared, fingerprint
+from oiv5_d2.training.catalog import register
 from oiv5_d2.training.config import check, plain
 from oiv5_d2.training.trainer import BuildEvaluator, Trainer
 from oiv5_d2.training.writers import WandbWriter

@@ -7,7 +7,7 @@ import torch
 from pycocotools import mask as run_lengths
 
 from oiv5_d2.evaluation.coco import build_evaluator, count_instances, evaluate
-from oiv5_d2.evaluation.results import read_results
+from oiv5_d2.runs.results import read_results
 
 from detectron2.structures import Boxes, Instances  # isort: skip
 

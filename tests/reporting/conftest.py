@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oiv5_d2.dataset import coco_file, masks
-from oiv5_d2.evaluation.results import METRICS, Results, write_results
-from oiv5_d2.openimages.files import sha256
+from oiv5_d2.conversion import coco_file, masks
+from oiv5_d2.files import sha256
+from oiv5_d2.runs.results import METRICS, Results, write_results
 
 CLASSES = ("Person", "Car", "Traffic light")
 LABELS = {

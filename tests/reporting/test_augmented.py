@@ -3,7 +3,8 @@ import pytest
 
 from oiv5_d2.reporting.augmented import build_feed
 from oiv5_d2.reporting.truth import read_pictures
-from oiv5_d2.training.catalog import Prepared, register
+from oiv5_d2.runs.prepared import Prepared
+from oiv5_d2.training.catalog import register
 
 from detectron2.config import get_cfg  # isort: skip
 

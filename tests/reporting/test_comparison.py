@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oiv5_d2.dataset import masks
+from oiv5_d2.conversion import masks
+from oiv5_d2.drawing.sheets import lay_out
 from oiv5_d2.reporting.comparison import (
     MIN_SCORE,
     Scored,
@@ -15,7 +16,6 @@ from oiv5_d2.reporting.comparison import (
     score_pictures,
 )
 from oiv5_d2.reporting.gallery import open_part
-from oiv5_d2.reporting.sheets import lay_out
 from oiv5_d2.reporting.truth import Annotated, read_pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")

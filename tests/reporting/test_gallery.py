@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from oiv5_d2.drawing.pictures import Shape
+from oiv5_d2.drawing.sheets import Cell
 from oiv5_d2.reporting.gallery import (
     CELL,
     as_fed,
@@ -13,8 +15,6 @@ from oiv5_d2.reporting.gallery import (
     write_jpeg,
     write_sheets,
 )
-from oiv5_d2.reporting.pictures import Shape
-from oiv5_d2.reporting.sheets import Cell
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 

@@ -1,7 +1,7 @@
 import math
 
-from oiv5_d2.evaluation.results import METRICS, Results
 from oiv5_d2.reporting.tables import Table, ap_table, class_table, score, to_markdown, to_text
+from oiv5_d2.runs.results import METRICS, Results
 
 SEGM = dict(zip(METRICS, (40.04, 70.0, 41.0, math.nan, 30.0, 50.0), strict=True))
 BOX = dict.fromkeys(METRICS, 45.0)

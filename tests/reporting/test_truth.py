@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from oiv5_d2.dataset import masks
+from oiv5_d2.conversion import masks
 from oiv5_d2.reporting.truth import (
     find_ids,
     read_image,

@@ -22,13 +22,14 @@ from processes import wait_until
 from rich.console import Console
 from servers import Fault, serve
 
-from oiv5_d2.dataset import coco_file, masks
-from oiv5_d2.dataset.coco import coco_path, read_converted, verify
-from oiv5_d2.dataset.manifest import read_manifest
-from oiv5_d2.dataset.mask_zips.shards import read_mask_file
-from oiv5_d2.dataset.stages import locked
-from oiv5_d2.dataset.subset import load
+from oiv5_d2.acquisition.manifest import read_manifest
+from oiv5_d2.acquisition.mask_zips.shards import read_mask_file
+from oiv5_d2.console import screen
+from oiv5_d2.conversion import coco_file, masks
+from oiv5_d2.conversion.coco import coco_path, read_converted, verify
 from oiv5_d2.openimages import readers, release
+from oiv5_d2.preparation.stages import locked
+from oiv5_d2.selection.subset import load
 
 # pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
@@ -467,11 +468,11 @@ def test_an_error_that_the_audit_found_is_one_line_and_exit_code_1_each_time(tmp
 
 def test_no_name_is_split_and_nothing_is_cut_off_in_80_columns(tool, prepared, monkeypatch):
     file = io.StringIO()
-    monkeypatch.setattr(tool, "console", Console(file=file, width=80))
+    monkeypatch.setattr(screen, "console", Console(file=file, width=80))
     report = tool.read_audit(prepared.data.dir)
     for table in (
-        *tool.summary.tables(report),
-        *tool.summary.plan_tables(tool.make_plan(prepared)),
+        *tool.audit_tables.tables(report),
+        *tool.tables.plan_tables(tool.make_plan(prepared)),
     ):
         file.truncate(file.seek(0))
         tool.draw(table)

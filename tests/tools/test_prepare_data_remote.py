@@ -15,11 +15,11 @@ from processes import wait_until
 from real_servers import serve_by_nginx
 from servers import Fault, port_without_server, serve, sometimes
 
-from oiv5_d2.dataset.manifest import read_manifest
-from oiv5_d2.dataset.mask_zips.central_directory import read_directory
-from oiv5_d2.dataset.stores import FolderStore
-from oiv5_d2.dataset.synthetic import write_release
+from oiv5_d2.acquisition.manifest import read_manifest
+from oiv5_d2.acquisition.mask_zips.central_directory import read_directory
+from oiv5_d2.acquisition.stores import FolderStore
 from oiv5_d2.openimages import release
+from oiv5_d2.synthetic import write_release
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools" / "prepare_data.py"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oiv5_d2.dataset import coco_file, masks
+from oiv5_d2.conversion import coco_file, masks
 
 TOOL = Path(__file__).parents[2] / "tools" / "show_data.py"
 CLASSES = ["Person", "Traffic light", "Car", "Traffic sign"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oiv5_d2.evaluation.results import METRICS, Results, write_results
+from oiv5_d2.runs.results import METRICS, Results, write_results
 
 TOOL = Path(__file__).parents[2] / "tools" / "write_report.py"
 

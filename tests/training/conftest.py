@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from PIL import Image
 from pycocotools import mask as mask_util
 
-from oiv5_d2.errors import CONFIG_DIR
+from oiv5_d2.console.errors import CONFIG_DIR
 from oiv5_d2.training.config import store_defaults
 
 CLASSES = ("Person", "Traffic light", "Car", "Traffic sign")

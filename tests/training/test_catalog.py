@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from oiv5_d2.training.catalog import Prepared, fingerprint, locate, register
+from oiv5_d2.runs.prepared import Prepared, fingerprint, locate
+from oiv5_d2.training.catalog import register
 
 from detectron2.data import DatasetCatalog, MetadataCatalog  # isort: skip
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from oiv5_d2.errors import CONFIG_DIR
+from oiv5_d2.console.errors import CONFIG_DIR
 from oiv5_d2.training.config import check, to_cfg
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIG_DIR / "experiment").rglob("*.yaml"))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from oiv5_d2.evaluation.coco import build_evaluator
-from oiv5_d2.training.catalog import locate
+from oiv5_d2.runs.prepared import locate
 from oiv5_d2.training.config import to_cfg
 from oiv5_d2.training.launch import launch
 from oiv5_d2.training.run import Settings, metric, train

@@ -1,0 +1,1 @@
+"""Brings files of the release to disk, whole, or says why not."""

@@ -1,0 +1,1 @@
+"""What the tools share on the screen. Used by tools only."""

@@ -1,0 +1,99 @@
+"""The terminal, or the file in its place: what tools print, and how tables are drawn."""
+
+import logging
+import sys
+from typing import TextIO
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+from rich.text import Text
+
+from oiv5_d2 import table
+
+LONGEST_WORD = 12  # that is not folded in a column of text
+LOG_WIDTH = 160  # columns, where there is no terminal to ask
+
+
+class Screen(Console):
+    """A console that leaves it to `report_errors` what happens where nobody reads it."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on with the error that is being handled."""
+        raise
+
+
+class Lines(logging.StreamHandler[TextIO]):
+    """A log of lines; the same."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Go on with the error that is being handled, if it is that one."""
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            raise
+        super().handleError(record)
+
+
+console = Screen(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=False)
+
+
+def draw(table: table.Table) -> None:
+    """Print a table, or prose as lines. On a narrow terminal long words are folded; figures never.
+
+    Prose has commands in it, which nobody could copy out of a narrow column.
+    """
+    if table.is_prose:
+        console.print(Text(table.title, style="italic"))
+        for first, second, *rest in table.rows:
+            console.print(Text(f"- {first}, {second}: {'; '.join(rest)}"))
+        return
+    drawn = Table()
+    for index, width in enumerate(widths(table)):
+        header = table.columns[index]
+        if is_text(table, index):
+            drawn.add_column(header, overflow="fold", min_width=width)
+        else:
+            drawn.add_column(header, overflow="fold", justify="right", width=width)
+    for row in table.rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    console.print(Text(table.title, style="italic"), soft_wrap=True)  # not as narrow as the table
+    console.print(drawn)
+    if table.note:
+        console.print(table.note)
+
+
+def widths(table: table.Table) -> list[int]:
+    """Return how wide columns are, or at least are: as narrow as has to be for the screen."""
+    columns = list(enumerate(table.columns))
+    cells = [longest_whole(table, index) for index, _ in columns]
+    words = [max(map(len, column.split()), default=0) for _, column in columns]
+    choices = [
+        [max(cells[index], len(column)) for index, column in columns],
+        [max(cells[index], words[index]) for index, _ in columns],
+        cells,
+    ]
+    frame = 3 * len(columns) + 1
+    return next((each for each in choices if sum(each) + frame <= console.width), cells)
+
+
+def longest_whole(table: table.Table, index: int) -> int:
+    """Return the length of the longest figure or word in a column, of words not too long a one."""
+    cells = [row[index] for row in table.rows]
+    if not is_text(table, index):
+        return max(map(len, cells))
+    return min(LONGEST_WORD, max(len(word) for cell in cells for word in cell.split() or [""]))
+
+
+def is_text(table: table.Table, index: int) -> bool:
+    """Tell whether a column has words."""
+    return index in (0, table.words_at)
+
+
+def set_up_logging() -> None:
+    """Log to the screen: beside the bars on a terminal, as plain lines where there is none."""
+    plain = Lines(sys.stdout)
+    handler = (
+        RichHandler(console=console, show_path=False, show_time=False)
+        if console.is_terminal
+        else plain
+    )
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)

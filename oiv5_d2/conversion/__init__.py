@@ -1,0 +1,1 @@
+"""From a selection and its fetched files to COCO files."""

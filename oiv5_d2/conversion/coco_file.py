@@ -1,0 +1,103 @@
+"""A COCO file with one record a line, so that it is written and read without being held whole.
+
+Any JSON reader reads it; ours goes line by line, in memory that does not grow with the file.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from oiv5_d2.files import whole_file
+
+LISTS = ("images", "annotations")
+
+
+def dumps(record: Any) -> str:
+    """Return one record as JSON on one line, in ASCII; NaN and infinity are refused."""
+    return json.dumps(record, separators=(",", ":"), allow_nan=False)
+
+
+def write(
+    path: Path, head: Mapping[str, Any], images: Iterable[str], annotations: Iterable[str]
+) -> None:
+    """Write a COCO file, which appears only when whole.
+
+    Args:
+        path: where to.
+        head: info, licenses, categories: whatever comes before the two long lists.
+        images: lines as `dumps` makes them.
+        annotations: the same.
+    """
+    with whole_file(path) as part_path, part_path.open("w", encoding="ascii", newline="\n") as file:
+        file.write("{\n")
+        for key, value in head.items():
+            file.write(f"{dumps(key)}: {dumps(value)},\n")
+        _write_list(file, "images", images)
+        file.write(",\n")
+        _write_list(file, "annotations", annotations)
+        file.write("\n}\n")
+
+
+def read_head(path: Path) -> dict[str, Any]:
+    """Read info, licenses and categories.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a COCO file as `write` makes them.
+    """
+    with _opened(path) as file:
+        lines = list(_until(file, '"images": ['))
+    try:
+        head: dict[str, Any] = json.loads("".join(lines).rstrip().removesuffix(",") + "}")
+    except json.JSONDecodeError as error:
+        raise _damaged(path) from error
+    return head
+
+
+def read_records(path: Path, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the records of ``images`` or ``annotations`` one by one.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a COCO file as `write` makes them, or is cut short.
+    """
+    with _opened(path) as file:
+        for _ in _until(file, f'"{name}": ['):
+            pass
+        for line in file:
+            if line.startswith("]"):
+                return
+            try:
+                yield json.loads(line.rstrip().removesuffix(","))
+            except json.JSONDecodeError as error:
+                raise _damaged(path) from error
+    raise _damaged(path)
+
+
+def _write_list(file: TextIO, name: str, lines: Iterable[str]) -> None:
+    file.write(f'"{name}": [')
+    separator = "\n"
+    for line in lines:
+        file.write(separator + line)
+        separator = ",\n"
+    file.write("\n]")
+
+
+def _opened(path: Path) -> TextIO:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is absent: make it with tools/prepare_data.py")
+    return path.open(encoding="utf-8")
+
+
+def _until(file: TextIO, start: str) -> Iterator[str]:
+    for line in file:
+        if line.startswith(start):
+            return
+        yield line
+
+
+def _damaged(path: Path) -> ValueError:
+    return ValueError(
+        f"{path} is damaged or was not made here: run tools/prepare_data.py force=true"
+    )

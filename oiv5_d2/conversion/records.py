@@ -1,0 +1,137 @@
+"""COCO records of one picture and of one object.
+
+A record holds what COCO asks for, and whatever the release says that a reader may want later. Boxes
+and areas are of the mask at the picture's size, not the annotator's box, which is another.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from oiv5_d2.acquisition.mask_zips.shards import read_mask_file
+from oiv5_d2.conversion import masks
+from oiv5_d2.conversion.masks import Region, RelBox
+from oiv5_d2.conversion.pictures import Picture
+
+MISSING_MASK, UNREADABLE_MASK = "missing mask", "unreadable mask"
+EMPTY_MASK, VANISHED_MASK = "empty mask", "mask vanishes when resized"
+
+_ATTRIBUTE_KEYS = {
+    "is_occluded": "IsOccluded",
+    "is_truncated": "IsTruncated",
+    "is_group_of": "IsGroupOf",
+    "is_depiction": "IsDepiction",
+    "is_inside": "IsInside",
+}
+_BOX_DECIMALS = 3  # of a pixel: the release's six decimals of a side of 1024
+
+
+def image_record(
+    row: Any,
+    image_id: int,
+    picture: Picture,
+    category_ids: Mapping[str, int],
+    license_ids: Mapping[str, int],
+) -> dict[str, Any]:
+    """Return the COCO record of a picture.
+
+    Args:
+        row: a row of ``Subset.images``, its columns as attributes.
+        image_id: the integer that COCO wants; the release's own goes to ``image_id``.
+        picture: the JPG's header.
+        category_ids: of the class names.
+        license_ids: of the licences' URLs.
+    """
+    return {
+        "id": image_id,
+        "file_name": f"{row.Split}/{row.ImageID}.jpg",
+        "height": picture.height,
+        "width": picture.width,
+        "image_id": row.ImageID,
+        "positive_category_ids": _ids(row.PositiveClasses, category_ids),
+        "negative_category_ids": _ids(row.NegativeClasses, category_ids),
+        "license": license_ids[row.License],
+        "author": row.Author,
+        "author_url": row.AuthorProfileURL,
+        "landing_url": row.OriginalLandingURL,
+        "title": row.Title,
+        "rotation": _or_none(row.Rotation),
+    }
+
+
+def annotation_record(
+    row: Any,
+    annotation_id: int,
+    image: Mapping[str, Any],
+    category_ids: Mapping[str, int],
+    masks_dir: Path,
+) -> dict[str, Any]:
+    """Return the COCO record of an object; its mask file is read.
+
+    An object that is not to be learnt, or whose mask can't be had, is a crowd region of its box:
+    evaluation ignores what is found there. ``ignore_reason`` says why, "" for an object to learn.
+
+    Args:
+        row: a row of ``Subset.instances``, its columns as attributes.
+        annotation_id: the integer that COCO wants.
+        image: the record of its picture.
+        category_ids: of the class names.
+        masks_dir: where the mask zips are.
+    """
+    size = image["height"], image["width"]
+    split = image["file_name"].split("/")[0]
+    region, reason = (None, row.Ignore) if row.Ignore else _outline(row, split, size, masks_dir)
+    box = [float(side) for side in region.box] if region else _released_box(row, size)
+    region = region or masks.encode_box(_rel_box(row), *size)
+    return {
+        "id": annotation_id,
+        "image_id": image["id"],
+        "category_id": category_ids[row.ClassName],
+        # Floats even where whole: Detectron2 scales a box in the type that it finds.
+        "bbox": box,
+        "area": region.area,
+        "iscrowd": int(bool(reason)),
+        "segmentation": region.rle,
+        "label": row.LabelName,
+        "box_id": row.BoxID,
+        "mask_path": row.MaskPath,
+        "predicted_iou": _or_none(row.PredictedIoU),
+        **{key: int(getattr(row, column)) for key, column in _ATTRIBUTE_KEYS.items()},
+        # Not "ignore": Detectron2 refuses a file with such a key.
+        "ignore_reason": reason,
+    }
+
+
+def _outline(
+    row: Any, split: str, size: tuple[int, int], masks_dir: Path
+) -> tuple[Region | None, str]:
+    """Return the object's mask at the picture's (height, width), or None and the reason."""
+    try:
+        mask = masks.read_png(read_mask_file(masks_dir, split, row.ImageID, row.MaskPath))
+    except FileNotFoundError:
+        return None, MISSING_MASK
+    except ValueError:
+        return None, UNREADABLE_MASK
+    region = masks.encode_resized(mask, *size)
+    if region.area == 0:
+        return None, VANISHED_MASK if mask.any() else EMPTY_MASK
+    return region, ""
+
+
+def _rel_box(row: Any) -> RelBox:
+    return RelBox(row.XMin, row.YMin, row.XMax, row.YMax)
+
+
+def _released_box(row: Any, size: tuple[int, int]) -> list[float]:
+    return [round(side, _BOX_DECIMALS) for side in masks.to_xywh_abs(_rel_box(row), *size)]
+
+
+def _ids(names: str, category_ids: Mapping[str, int]) -> list[int]:
+    """Return the sorted category ids of class names joined by '|'."""
+    return sorted(category_ids[name] for name in names.split("|") if name)
+
+
+def _or_none(value: float) -> float | None:
+    """Return None for NaN, which JSON has no word for."""
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: what pictures and sheets are drawn with."""

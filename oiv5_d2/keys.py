@@ -1,0 +1,24 @@
+"""Dotted keys of nested settings, and the known ones nearest to a wrong one."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def near(key: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean a or b?"`` with the known keys nearest to ``key``, or nothing."""
+    names = sorted(known)
+    last = key.rsplit(".", 1)[-1].lower()
+    same_end = [name for name in names if name.rsplit(".", 1)[-1].lower() == last]
+    close = difflib.get_close_matches(key, names, n=2, cutoff=0.7)
+    best = list(dict.fromkeys([*same_end[:2], *close]))[:2]
+    return f"; did you mean {' or '.join(best)}?" if best else ""
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Yield (dotted key, value) of nested mappings; an empty one is a leaf of its own."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,1 @@
+"""The stages from a release to audited COCO files, in order."""

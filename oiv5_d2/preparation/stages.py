@@ -1,0 +1,129 @@
+"""Which stages of a preparation are done: a stamp each, and a lock for the folder.
+
+A stamp holds a stage's settings, and size and time of change of its inputs and outputs. A stage is
+done while all of them are as stamped; a folder counts with its own time, which changes when a file
+in it comes, goes or is replaced. Nothing else that is prepared holds a time.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from oiv5_d2.files import whole_file
+from oiv5_d2.jobs import Advance
+
+STAMPS = ".stamps"
+VERSION = version("oiv5_d2")  # another program may make other files
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a preparation.
+
+    Inputs and outputs are functions, because an earlier stage may have to run before they are
+    known.
+    """
+
+    name: str
+    """Of its stamp, and what a user sees."""
+    settings: Mapping[str, Any]
+    """JSON-ready: whatever changes the outputs."""
+    inputs: Callable[[], Iterable[Path]]
+    outputs: Callable[[], Iterable[Path]]
+    count: Callable[[], Mapping[str, int]]
+    """How much there is to do, by kind, in the order in which it is done; 0 where unknown."""
+    run: Callable[[Advance], None]
+
+
+def is_done(stage: Stage, data_dir: Path) -> bool:
+    """Say whether a stage's stamp is there and still true."""
+    try:
+        stamp = json.loads(_stamp_path(stage, data_dir).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    if not isinstance(stamp, dict) or stamp.get("settings") != _settings(stage):
+        return False
+    return all(
+        stamp.get(key) == _fingerprints(paths(), data_dir)
+        for key, paths in (("inputs", stage.inputs), ("outputs", stage.outputs))
+    )
+
+
+def run(stage: Stage, data_dir: Path, advance: Advance) -> None:
+    """Run a stage and stamp it. While it runs it has no stamp, so a killed one counts as not done.
+
+    Args:
+        stage: what to run.
+        data_dir: the folder that is prepared.
+        advance: called with the number of newly finished units.
+    """
+    stamp_path = _stamp_path(stage, data_dir)
+    stamp_path.unlink(missing_ok=True)
+    inputs = _fingerprints(stage.inputs(), data_dir)  # before: a later change must show
+    stage.run(advance)
+    stamp = {
+        "settings": _settings(stage),
+        "inputs": inputs,
+        "outputs": _fingerprints(stage.outputs(), data_dir),
+    }
+    with whole_file(stamp_path) as part_path:
+        part_path.write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """Keep a folder to this process; the system frees it when the process ends, however it does.
+
+    Raises:
+        BlockingIOError: another process is preparing the folder; the message says which.
+    """
+    path = data_dir / STAMPS / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise BlockingIOError(
+                f"{data_dir} is being prepared by {holder}: wait for it, or stop it"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {os.uname().nodename}")
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def _stamp_path(stage: Stage, data_dir: Path) -> Path:
+    return data_dir / STAMPS / f"{stage.name.replace(' ', '-')}.json"
+
+
+def _settings(stage: Stage) -> dict[str, Any]:
+    """Return the settings as JSON gives them back, with the program's version."""
+    settings: dict[str, Any] = json.loads(json.dumps({**stage.settings, "_version": VERSION}))
+    return settings
+
+
+def _fingerprints(paths: Iterable[Path], data_dir: Path) -> dict[str, list[int] | None]:
+    """Return size and time of each path, None for one that is absent."""
+    return {_name(path, data_dir): _fingerprint(path) for path in sorted(set(paths))}
+
+
+def _name(path: Path, data_dir: Path) -> str:
+    """Return a path inside the folder relative to it, so that the folder can be moved."""
+    return str(path.relative_to(data_dir) if path.is_relative_to(data_dir) else path)
+
+
+def _fingerprint(path: Path) -> list[int] | None:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return [0 if path.is_dir() else stat.st_size, stat.st_mtime_ns]

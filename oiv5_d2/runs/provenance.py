@@ -1,0 +1,83 @@
+"""What a run was made of: command, commit, packages, hardware, data. Written beside its results."""
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from oiv5_d2.files import whole_file
+
+PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "pycocotools", "hydra-core", "wandb")
+
+
+def describe() -> dict[str, Any]:
+    """Return command, commit, versions and hardware; no host, user name or absolute path."""
+    return {
+        "command": command(),
+        "git": git_state(),
+        "packages": packages(),
+        "hardware": hardware(),
+    }
+
+
+def command() -> str:
+    """Return the command line as one would type it at the project's root."""
+    script = Path(sys.argv[0])
+    root = Path.cwd()
+    name = (
+        script.resolve().relative_to(root) if script.resolve().is_relative_to(root) else script.name
+    )
+    return shlex.join(["python", str(name), *sys.argv[1:]])
+
+
+def git_state() -> dict[str, Any]:
+    """Return the commit and whether files differ from it; Nones outside a git checkout."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": commit, "dirty": bool(changed)}
+
+
+def packages() -> dict[str, str]:
+    """Return the versions of the libraries that numbers depend on."""
+    from detectron2 import __version__ as detectron2_version
+
+    found = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
+    return {"python": platform.python_version(), "detectron2": detectron2_version, **found}
+
+
+def hardware() -> dict[str, Any]:
+    """Return the GPUs' names, the processor's name and the number of cores this process may use."""
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {"gpus": gpus, "cpu": _cpu_name(), "cores": len(os.sched_getaffinity(0))}
+
+
+def write(run_dir: Path, record: dict[str, Any]) -> None:
+    """Write ``run.json``, whole or not at all."""
+    with whole_file(run_dir / "run.json") as path:
+        path.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _installed(name: str) -> bool:
+    return any(True for _ in metadata.distributions(name=name))
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,91 @@
+"""The results of one evaluation: what they are called, and the file that holds them.
+
+In memory a metric that cannot be computed is NaN, as Detectron2 has it. JSON has no NaN, so the
+file says ``null`` and carries a note that says why.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from oiv5_d2.files import whole_file
+
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+RESULTS_JSON = "results.json"
+PREDICTIONS_JSON = "coco_instances_results.json"
+
+Metrics = dict[str, float]  # "AP", "AP50", "AP-Person": 0 to 100, or NaN
+
+
+class Results(NamedTuple):
+    """One model judged on one dataset.
+
+    Attributes:
+        dataset: the name under which the dataset is registered, as ``mini_validation``.
+        sha256: of its COCO file.
+        num_images: pictures in the dataset.
+        num_instances: objects to be found per class, in class order; ignored regions not counted.
+        tasks: ``bbox`` and, for a model with masks, ``segm``: metrics from 0 to 100, NaN where
+            there is nothing to measure.
+    """
+
+    dataset: str
+    sha256: str
+    num_images: int
+    num_instances: dict[str, int]
+    tasks: dict[str, Metrics]
+
+
+def describe_gaps(results: Results) -> list[str]:
+    """Return one sentence for each thing that could not be measured, so that no mean misleads."""
+    absent = [name for name, count in results.num_instances.items() if not count]
+    if not absent:
+        return []
+    measured = len(results.num_instances) - len(absent)
+    return [
+        f"{', '.join(absent)}: no object to find in {results.dataset}, so no AP (null); "
+        f"the means are over the other {measured} of {len(results.num_instances)} classes"
+    ]
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Write results as JSON, with ``null`` for NaN and the notes that explain it."""
+    content = {
+        "dataset": results.dataset,
+        "sha256": results.sha256,
+        "num_images": results.num_images,
+        "num_instances": results.num_instances,
+        **{task: _without_nan(metrics) for task, metrics in results.tasks.items()},
+        "notes": describe_gaps(results),
+    }
+    with whole_file(path) as part:
+        part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_results(path: Path) -> Results:
+    """Read what `write_results` wrote; ``null`` becomes NaN again.
+
+    Raises:
+        ValueError: the file is not JSON or lacks a key.
+    """
+    try:
+        content = json.loads(path.read_text())
+        return Results(
+            dataset=content["dataset"],
+            sha256=content["sha256"],
+            num_images=content["num_images"],
+            num_instances=content["num_instances"],
+            tasks={task: _with_nan(content[task]) for task in ("bbox", "segm") if task in content},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not a results file ({error}); evaluate the run again") from error
+
+
+def _without_nan(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in metrics.items()}
+
+
+def _with_nan(metrics: Mapping[str, Any]) -> Metrics:
+    return {name: math.nan if value is None else float(value) for name, value in metrics.items()}

@@ -1,0 +1,1 @@
+"""Which images and objects are used."""

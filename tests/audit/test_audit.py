@@ -1,0 +1,302 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from oiv5_d2.audit import measure as inspection
+from oiv5_d2.audit import tables as summary
+from oiv5_d2.audit.audit import audit, read_audit
+from oiv5_d2.conversion import coco
+from oiv5_d2.conversion.masks import RelBox, decode, encode_box
+from oiv5_d2.conversion.pictures import read_header
+from oiv5_d2.selection import subset as subsets
+
+# pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to mend.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+
+WHOLE = 0.0, 0.0, 1.0, 1.0
+
+
+def ignore(_):
+    """Stand where a progress bar would."""
+
+
+def prepare(desk, part="train"):
+    coco.convert(desk.finish(part), desk.data_dir, 1, ignore)
+
+
+def block(height, width, top, left, bottom, right):
+    mask = np.zeros((height, width), bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def found(report, severity, words):
+    """Return the findings of a severity that say something."""
+    return [f for f in report["findings"] if f["severity"] == severity and words in f["what"]]
+
+
+@pytest.fixture
+def odd_report(odd_desk):
+    prepare(odd_desk)
+    return audit(odd_desk.data_dir, ["train"])
+
+
+def test_images_and_objects_are_counted_by_what_became_of_them(odd_report):
+    images = odd_report["parts"]["train"]["images"]
+    assert (images["wanted"], images["usable"], images["with_objects_to_learn"]) == (11, 7, 4)
+    assert [entry["reason"].split(":")[0] for entry in images["left_out"]] == [
+        "turned by EXIF (orientation 6)",
+        "missing",
+        "unreadable",
+        "unreadable",
+    ]
+    objects = odd_report["parts"]["train"]["objects"]
+    assert objects["to_learn"] == 6
+    assert objects["ignored"]["unreadable mask"] == 2
+    assert images["num_rows_left_out"] == 4
+
+
+def test_classes_are_counted_by_size_and_released_label(odd_report):
+    classes = odd_report["parts"]["train"]["classes"]
+    assert classes["Person"]["to_learn"] == 1
+    assert list(classes["Person"]["labels"]) == ["/m/04yx4"]
+    assert classes["Car"]["to_learn"] == sum(classes["Car"]["sizes"].values()) == 5
+    assert classes["Traffic sign"] == {
+        "images": 0,
+        "to_learn": 0,
+        "ignored": 0,
+        "sizes": {"small": 0, "medium": 0, "large": 0},
+        "labels": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("side", "size"), [(31, "small"), (32, "medium"), (95, "medium"), (96, "large")]
+)
+def test_sizes_are_coco_s(desk, side, size):
+    desk.add_image("0" * 16, size=(120, 130))
+    desk.add_object("0" * 16, WHOLE, block(120, 130, 0, 0, side, side))
+    prepare(desk)
+    sizes = audit(desk.data_dir, ["train"])["parts"]["train"]["classes"]["Car"]["sizes"]
+    assert sizes == {"small": 0, "medium": 0, "large": 0} | {size: 1}
+
+
+def test_every_finding_has_a_severity_and_a_remedy_and_errors_come_first(odd_report):
+    severities = [finding["severity"] for finding in odd_report["findings"]]
+    assert severities == sorted(severities, key=["error", "warning", "note"].index)
+    assert all(finding["what"] and finding["remedy"] for finding in odd_report["findings"])
+    assert found(odd_report, "warning", "images left out: 4 of 11")
+    assert found(odd_report, "warning", "masks missing or unreadable: 3")
+    assert found(odd_report, "note", "masks that are empty: 2")
+    assert found(odd_report, "error", "class Traffic sign has no object to learn")
+    assert found(odd_report, "note", "real objects that are not to be learnt: 9")
+
+
+def test_it_is_written_and_the_same_each_time(odd_desk, odd_report):
+    path = odd_desk.data_dir / "audit.json"
+    first = path.read_bytes()
+    assert json.loads(first) == json.loads(json.dumps(odd_report)) == read_audit(odd_desk.data_dir)
+    audit(odd_desk.data_dir, ["train"])
+    assert path.read_bytes() == first
+    assert str(odd_desk.data_dir).encode() not in first
+
+
+def test_workers_do_not_change_it(odd_desk, odd_report, monkeypatch):
+    monkeypatch.setattr(inspection, "PICTURES_A_TASK", 2)
+    monkeypatch.setattr(inspection, "TASKS_A_WORKER", 1)
+    first = (odd_desk.data_dir / "audit.json").read_bytes()
+    steps = []
+    audit(odd_desk.data_dir, ["train"], workers=2, advance=steps.append)
+    assert (odd_desk.data_dir / "audit.json").read_bytes() == first
+    assert sum(steps) == 7
+
+
+def test_the_iou_of_mask_and_box_and_the_pixels_outside_are_those_of_the_drawn_ones(odd_desk):
+    prepare(odd_desk)
+    path = coco.coco_path(odd_desk.data_dir, "train")
+    subset = subsets.load(odd_desk.data_dir / "subset", "train")
+    images = inspection.read_images(path)
+    objects = inspection.measure_objects(path, images, subset).set_index("Id")
+    for annotation in json.loads(path.read_text())["annotations"]:
+        measured = objects.loc[annotation["id"]]
+        if annotation["iscrowd"]:
+            assert np.isnan(measured.BoxIoU)
+            continue
+        mask = decode(annotation["segmentation"])
+        row = subset.instances.iloc[annotation["id"] - 1]
+        drawn = decode(encode_box(RelBox(row.XMin, row.YMin, row.XMax, row.YMax), *mask.shape).rle)
+        assert measured.Outside == pytest.approx((mask & ~drawn).sum() / mask.sum())
+        tight = np.zeros_like(mask)
+        x, y, w, h = map(int, annotation["bbox"])
+        tight[y : y + h, x : x + w] = True
+        overlap = (tight & drawn).sum() / (tight | drawn).sum()
+        assert measured.BoxIoU == pytest.approx(overlap, abs=0.1)  # the box is not whole pixels
+
+
+def test_a_mask_that_does_not_fit_its_box_is_named(desk):
+    desk.add_image("0" * 16)
+    desk.add_object("0" * 16, (0.0, 0.0, 0.5, 0.5), block(60, 90, 30, 45, 60, 90))
+    desk.add_object("0" * 16, (0.0, 0.0, 0.5, 0.5), block(60, 90, 0, 0, 30, 45))
+    prepare(desk)
+    report = audit(desk.data_dir, ["train"])
+    described = report["parts"]["train"]
+    assert described["mask_box_iou"]["num_poor"] == 1
+    assert described["mask_box_iou"]["counts"] == [1, 0, 0, 0, 0, 0, 0, 0, 0, 1]
+    worst = described["outside_box"]["worst"]
+    assert [(entry["annotation_id"], entry["value"]) for entry in worst] == [(1, 1.0)]
+    for words in ("IoU below 0.5", "outside their box"):
+        (finding,) = found(report, "warning", words)
+        assert f"{'0' * 16}_0.png" in finding["what"] and f"{'0' * 16}_1" not in finding["what"]
+
+
+def test_tiny_masks_are_named(desk):
+    desk.add_image("0" * 16)
+    desk.add_object("0" * 16, WHOLE, block(60, 90, 0, 0, 3, 5))
+    desk.add_object("0" * 16, WHOLE, block(60, 90, 0, 0, 4, 4))
+    prepare(desk)
+    report = audit(desk.data_dir, ["train"])
+    assert [entry["value"] for entry in report["parts"]["train"]["tiny"]["worst"]] == [15]
+    assert found(report, "note", "masks below 16 px")
+
+
+def test_predicted_ious_are_binned_and_absent_ones_are_not(desk):
+    desk.add_image("0" * 16)
+    for value in (0.05, 0.55, 0.58, 1.0, np.nan):
+        desk.add_object("0" * 16, WHOLE, block(60, 90, 0, 0, 30, 30), PredictedIoU=value)
+    prepare(desk)
+    known = audit(desk.data_dir, ["train"])["parts"]["train"]["predicted_iou"]
+    assert known["num"] == 4
+    assert known["counts"] == [1, 0, 0, 0, 0, 2, 0, 0, 0, 1]
+
+
+def test_pictures_that_changed_after_conversion_are_errors(desk):
+    ids = [f"{digit}{'0' * 15}" for digit in "01234"]
+    for image_id in ids:
+        desk.add_image(image_id)
+        desk.add_object(image_id, WHOLE, block(60, 90, 0, 0, 30, 30))
+    prepare(desk)
+    paths = [desk.data_dir / "images" / "train" / f"{image_id}.jpg" for image_id in ids]
+    paths[0].write_bytes(desk.jpg("0", size=(30, 40)))
+    paths[1].write_bytes(desk.jpg("1", orientation=8))
+    paths[2].write_bytes(paths[2].read_bytes()[:-900])
+    paths[3].unlink()
+    report = audit(desk.data_dir, ["train"])
+    faults = report["parts"]["train"]["images"]["faults"]
+    assert {kind: entries[0]["image_id"] for kind, entries in faults.items()} == {
+        "missing": ids[3],
+        "size": ids[0],
+        "turned": ids[1],
+        "unreadable": ids[2],
+    }
+    assert faults["size"][0]["detail"] == "40 x 30, not 90 x 60"
+    assert len(found(report, "error", "pictures on disk")) == 4
+
+
+def test_damage_that_only_a_full_decode_finds_is_found(desk):
+    desk.add_image("0" * 16)
+    desk.add_object("0" * 16, WHOLE, block(60, 90, 0, 0, 30, 30))
+    prepare(desk)
+    path = desk.data_dir / "images" / "train" / f"{'0' * 16}.jpg"
+    whole = path.read_bytes()
+    tables = whole.index(b"\xff\xc4") + 5
+    path.write_bytes(whole[:tables] + bytes(16) + whole[tables + 16 :])  # no Huffman codes at all
+    assert read_header(path) == (60, 90, 1)
+    report = audit(desk.data_dir, ["train"])
+    assert "unreadable" in report["parts"]["train"]["images"]["faults"]
+
+
+def two_parts(desk):
+    """Prepare part train of ids 0 and 1, and part validation of ids 1 and 2."""
+    for part, digits in [("train", "01"), ("validation", "12")]:
+        desk.images.clear(), desk.instances.clear(), desk.zips.clear()
+        for digit in digits:
+            image_id = f"{digit}{'0' * 15}"
+            desk.add_image(image_id)
+            desk.add_object(image_id, WHOLE, block(60, 90, 0, 0, 30, 30))
+        prepare(desk, part)
+
+
+def test_an_image_in_two_parts_is_an_error(desk):
+    two_parts(desk)
+    report = audit(desk.data_dir, ["train", "validation"])
+    shared = "1" + "0" * 15
+    assert report["leakage"]["same_image_id"] == [[("train", shared), ("validation", shared)]]
+    assert found(report, "error", f"train/{shared} = validation/{shared}")
+
+
+def test_equal_bytes_under_other_names_are_found(desk):
+    same = desk.jpg("7")
+    for digit in "01":
+        desk.add_image(f"{digit}{'0' * 15}", content=same)
+    prepare(desk)
+    desk.images.clear()
+    desk.add_image(f"2{'0' * 15}", content=same)
+    desk.add_image(f"3{'0' * 15}")
+    prepare(desk, "validation")
+    report = audit(desk.data_dir, ["train", "validation"])
+    assert report["leakage"]["same_image_id"] == []
+    assert len(report["leakage"]["same_bytes"][0]) == 3
+    assert found(report, "warning", "byte for byte")
+    report = audit(desk.data_dir, ["train"])
+    assert report["leakage"]["same_bytes"] == [] and len(report["leakage"]["copies"]) == 1
+    assert found(report, "note", "copy in their own part")
+
+
+def test_uneven_classes_are_told_with_the_settings_to_use(desk):
+    for number in range(40):
+        image_id = f"{number:016x}"
+        desk.add_image(image_id)
+        for _ in range(2):
+            desk.add_object(image_id, WHOLE, block(60, 90, 0, 0, 30, 30), class_name="Person")
+    desk.add_object("0" * 16, WHOLE, block(60, 90, 0, 0, 30, 30), class_name="Traffic light")
+    prepare(desk)
+    report = audit(desk.data_dir, ["train"])
+    (finding,) = found(report, "warning", "80 times the objects of Traffic light")
+    assert "d2.DATALOADER.SAMPLER_TRAIN=RepeatFactorTrainingSampler" in finding["remedy"]
+    assert "d2.DATALOADER.REPEAT_THRESHOLD=" in finding["remedy"]
+
+
+def test_a_part_that_is_only_judged_gets_other_demands(odd_desk):
+    prepare(odd_desk)
+    report = audit(odd_desk.data_dir, ["train"], train_parts=["elsewhere"])
+    assert found(report, "warning", "classes without an object to judge by: Traffic light, Traffic")
+    assert found(report, "note", "fewer than 50 objects to judge by: Person 1, Car 5")
+    assert not found(report, "error", "to learn")
+
+
+def test_tables_hold_what_people_want_to_see(odd_desk, odd_report):
+    shown = {table.title.split(" (")[0]: table for table in summary.tables(odd_report)}
+    assert ("train", "11", "4", "7", "4", "0") in shown["Pictures"].rows
+    assert ("Car", "5 (1/4/0)") in shown["Objects to learn"].rows
+    assert ("unreadable mask", "2") in shown["Objects kept as ignored, by reason"].rows
+    assert len(shown["Findings"].rows) == len(odd_report["findings"])
+    for table in shown.values():
+        assert all(len(row) == len(table.columns) for row in table.rows)
+        assert all(isinstance(cell, str) for row in table.rows for cell in row)
+
+
+def test_a_part_without_a_single_usable_image_is_still_told(desk):
+    desk.add_image("0" * 16, content=False)
+    desk.add_object("0" * 16, WHOLE, block(60, 90, 0, 0, 30, 30))
+    prepare(desk)
+    report = audit(desk.data_dir, ["train"])
+    assert report["parts"]["train"]["images"]["usable"] == 0
+    assert found(report, "warning", "images left out: 1 of 1")
+    assert summary.tables(report)
+
+
+def test_a_folder_that_was_not_prepared_or_is_damaged_is_one_clear_line(odd_desk):
+    with pytest.raises(FileNotFoundError, match="prepare_data"):
+        audit(odd_desk.data_dir, ["train"])
+    with pytest.raises(FileNotFoundError, match="prepare_data"):
+        read_audit(odd_desk.data_dir)
+    prepare(odd_desk)
+    audit(odd_desk.data_dir, ["train"])
+    (odd_desk.data_dir / "audit.json").write_text("{")
+    with pytest.raises(ValueError, match="damaged"):
+        read_audit(odd_desk.data_dir)
+    shutil.rmtree(odd_desk.data_dir / "subset")
+    with pytest.raises(FileNotFoundError, match="subset"):
+        audit(odd_desk.data_dir, ["train"])

@@ -1,0 +1,48 @@
+"""What the tools say of themselves."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def say(tool):
+    command = [sys.executable, str(ROOT / "tools" / tool), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def keys_of(name):
+    """Return the settings of a file of configs/, as they are written on a command line."""
+    read = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
+    group, _, file = name.partition("/")
+    own = read[group] if file else read
+    dotted = [f"{group}.{key}" if file else key for key in own]
+    return [key for key in dotted if key not in ("defaults", "hydra", "d2")]
+
+
+def test_prepare_data_says_every_setting_with_its_comment():
+    said = say("prepare_data.py")
+    lines = {line.split("=")[0].strip(): line for line in said.splitlines() if "=" in line}
+    for file in ("prepare", "data/open_images", "transfer/default"):
+        for key in keys_of(file):
+            assert key in lines
+    assert "keep mask zips that had to be fetched whole" in lines["keep_zips"]
+    assert "SOLVER" not in said and "solver=" not in said and "hydra=" not in said
+    assert "data=traffic" in said and "prepare_data.py data=traffic plan=true" in said
+
+
+@pytest.mark.parametrize(
+    ("tool", "config"),
+    [("train_net.py", "train"), ("show_data.py", "show"), ("evaluate.py", "evaluate"),
+     ("write_report.py", "report")],
+)  # fmt: skip
+def test_the_other_tools_say_theirs(tool, config):
+    said = say(tool)
+    for key in keys_of(config):
+        assert f"  {key}=" in said

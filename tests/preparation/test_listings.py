@@ -1,0 +1,119 @@
+import csv
+
+import pandas as pd
+import pytest
+
+from oiv5_d2.openimages import release
+from oiv5_d2.preparation.listings import (
+    CREDIT_COLUMNS,
+    read_image_list,
+    write_credits,
+    write_image_list,
+)
+from oiv5_d2.selection.subset import INSTANCE_SCHEMA, Subset, select
+
+
+def make_subset(part, *images):
+    columns = [*CREDIT_COLUMNS, "PositiveClasses"]
+    frame = pd.DataFrame([[*row, ""] for row in images], columns=columns)
+    return Subset(part, ("Car",), frame, pd.DataFrame(columns=INSTANCE_SCHEMA.names), {})
+
+
+def image(number, split, author="Who, I", title='A "title"\nin two lines, 东京'):
+    return (f"{number:016x}", split, author, "https://who", "by/2.0", "https://page", title)
+
+
+SUBSETS = [
+    make_subset("train", image(3, "train"), image(1, "train", author="", title="")),
+    make_subset("val", image(2, "validation")),
+    make_subset("small", image(3, "train")),
+]
+
+
+def test_credits_name_every_picture_once_in_order(tmp_path):
+    write_credits(SUBSETS, tmp_path / "credits.csv")
+    with (tmp_path / "credits.csv").open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == CREDIT_COLUMNS
+    assert [tuple(row) for row in rows] == [
+        image(1, "train", author="", title=""),
+        image(2, "validation"),
+        image(3, "train"),
+    ]
+
+
+def test_a_list_of_images_is_as_the_official_downloader_takes_it(tmp_path):
+    path = tmp_path / "image_list.txt"
+    write_image_list(SUBSETS, path)
+    assert path.read_bytes() == (
+        b"train/0000000000000001\ntrain/0000000000000003\nvalidation/0000000000000002\n"
+    )
+    assert read_image_list(path) == {
+        "0000000000000001": "train",
+        "0000000000000003": "train",
+        "0000000000000002": "validation",
+    }
+
+
+def test_the_order_of_the_subsets_changes_nothing(tmp_path):
+    for write in (write_credits, write_image_list):
+        write(SUBSETS, tmp_path / "a")
+        write(SUBSETS[::-1], tmp_path / "b")
+        assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_list_that_was_written_selects_the_same_images(tiny_release, tmp_path):
+    annotations_dir = tiny_release / release.ANNOTATIONS_DIR
+    subsets = select(annotations_dir, ["Car"], limit_per_class=2)
+    write_image_list(subsets.values(), tmp_path / "list.txt")
+    again = select(annotations_dir, ["Car"], image_ids=read_image_list(tmp_path / "list.txt"))
+    for part, subset in subsets.items():
+        pd.testing.assert_frame_equal(again[part].images, subset.images)
+        pd.testing.assert_frame_equal(again[part].instances, subset.instances)
+
+
+def test_a_list_may_be_written_by_other_hands(tmp_path):
+    path = tmp_path / "list.txt"
+    text = (
+        "\ufeff0000000000000002\r\n\r\n  test/0000000000000001.jpg  \r\ntest/0000000000000002\r\n"
+    )
+    path.write_bytes(text.encode() + b"0000000000000001.jpg")
+    assert read_image_list(path) == {"0000000000000002": "test", "0000000000000001": "test"}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("val/0000000000000001", "line 3: 'val/0000000000000001' is neither split/ImageID"),
+        ("train/1", "line 3: 'train/1' is neither"),
+        ("../../etc/passwd", "is neither"),
+        ("train/000000000000000G", "16 hex digits"),
+        ("train/0000000000000001.png", "is neither"),
+        ("0000000000000001,train", "is neither"),
+        ("\udcff\udcfe", "line 3: "),
+        ("test/0000000000000000", "line 3: 0000000000000000 is in train further up"),
+    ],
+)
+def test_another_line_is_refused_with_its_number(tmp_path, line, said):
+    path = tmp_path / "list.txt"
+    path.write_text(f"train/0000000000000000\n\n{line}\n", errors="surrogateescape")
+    with pytest.raises(ValueError, match=r"list\.txt: line 3: ") as caught:
+        read_image_list(path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_list_is_refused(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("\n\n")
+    with pytest.raises(ValueError, match=r"list\.txt: the list is empty"):
+        read_image_list(path)
+
+
+def test_a_writer_that_fails_leaves_nothing_behind(tmp_path):
+    broken = make_subset("train")
+    del broken.images["Author"]
+    for write in (write_credits, write_image_list):
+        with pytest.raises(KeyError):
+            write([broken], tmp_path / "list")
+    assert list(tmp_path.iterdir()) == []

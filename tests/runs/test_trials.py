@@ -1,0 +1,35 @@
+import json
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from oiv5_d2.runs.trials import TrialTable, read_trials
+
+
+def write_trial(sweep_dir, number, overrides, ap=None):
+    folder = sweep_dir / str(number)
+    (folder / ".hydra").mkdir(parents=True)
+    OmegaConf.save(OmegaConf.create(overrides), folder / ".hydra" / "overrides.yaml")
+    run = {} if ap is None else {"results": {"segm": {"AP": ap}}, "seconds": 90.0}
+    (folder / "run.json").write_text(json.dumps(run))
+
+
+def test_trials_are_sorted_by_their_metric_and_show_where_they_differ(tmp_path):
+    write_trial(tmp_path, 0, ["+experiment=quickstart", "d2.SOLVER.BASE_LR=0.02"], ap=20.0)
+    write_trial(tmp_path, 1, ["+experiment=quickstart", "d2.SOLVER.BASE_LR=0.04"], ap=30.0)
+    write_trial(tmp_path, 2, ["+experiment=quickstart", "d2.SOLVER.BASE_LR=9.0"])
+    trials = read_trials(tmp_path, "segm/AP")
+    assert list(trials.columns) == ["trial", "d2.SOLVER.BASE_LR", "segm/AP", "minutes"]
+    assert list(trials["trial"]) == ["1", "0", "2"]
+    assert list(trials["minutes"][:2]) == [1.5, 1.5]
+    assert trials["segm/AP"].isna().iloc[2]
+
+
+def test_the_table_is_written_when_a_sweep_ends(tmp_path):
+    write_trial(tmp_path, 0, ["a=1"], ap=20.0)
+    write_trial(tmp_path, 1, ["a=2"], ap=10.0)
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    TrialTable("segm/AP").on_multirun_end(config)
+    table = pd.read_csv(tmp_path / "trials.csv")
+    assert list(table["a"]) == [1, 2]
+    assert list(table["segm/AP"]) == [20.0, 10.0]
