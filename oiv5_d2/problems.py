@@ -1,0 +1,93 @@
+"""What can go wrong for a user, as data. The sentence and the remedy are made once, at the screen.
+
+Code below the tools raises a `Problem`: what kind it is, what it is about, the facts, and which
+remedy helps. `console.errors` turns that into words. Nothing ever reads meaning back out of prose.
+"""
+
+from enum import StrEnum, auto
+
+
+class Kind(StrEnum):
+    """What is wrong."""
+
+    ABSENT = auto()
+    """A file, folder or name that has to exist does not."""
+    BUSY = auto()
+    """Another process is at work there."""
+    CHANGED = auto()
+    """A file is no longer the one that it was."""
+    DAMAGED = auto()
+    """A file is cut short, or not what its format or checksum says."""
+    DISK_FULL = auto()
+    EMPTY = auto()
+    """Nothing is left after the filters."""
+    FOREIGN = auto()
+    """A file was not made by these tools, and would be replaced or removed."""
+    MISMATCH = auto()
+    """Two things that have to agree do not."""
+    REFUSED = auto()
+    """A server or the system does not allow it."""
+    SETTING = auto()
+    """A setting is unknown, or its value has no meaning."""
+    TOO_LARGE = auto()
+    TOO_MANY = auto()
+    """More files are missing, or more errors were found, than allowed."""
+    UNFINISHED = auto()
+    """A run or a preparation has not come to its end."""
+    UNREACHABLE = auto()
+    """No answer from a server, or an error that may be temporary."""
+    UNSUPPORTED = auto()
+    """A format or a server feature that is not handled here."""
+
+
+class Remedy(StrEnum):
+    """What helps; `console.errors` has the words."""
+
+    CHANGE_SETTING = auto()
+    CHECK_ADDRESS = auto()
+    FETCH_AGAIN = auto()
+    FIX_SOURCE = auto()
+    FREE_DISK = auto()
+    MOVE_AWAY = auto()
+    NONE = auto()
+    PREPARE = auto()
+    PREPARE_AGAIN = auto()
+    RETRY_FAILED = auto()
+    RUN_AGAIN = auto()
+    WAIT = auto()
+
+
+class Problem(Exception):
+    """Something that a user can fix.
+
+    Args:
+        kind: what is wrong.
+        subject: the file, address or setting that it is about, as a user would type it.
+        detail: the facts in a few words, such as "line 3: 9 fields instead of 10"; no remedy.
+        key: the settings to change, such as "data.shares"; several are separated by a space.
+        remedy: what helps.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        subject: object,
+        detail: str = "",
+        *,
+        key: str = "",
+        remedy: Remedy = Remedy.NONE,
+    ) -> None:
+        super().__init__(kind, str(subject), detail)
+        self.kind, self.subject, self.detail = kind, str(subject), detail
+        self.key, self.remedy = key, remedy
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (str(self.kind), self.subject, self.detail)))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep key and remedy on the way out of a worker process."""
+        return _remake, (self.kind, self.subject, self.detail, self.key, self.remedy)
+
+
+def _remake(kind: Kind, subject: str, detail: str, key: str, remedy: Remedy) -> Problem:
+    return Problem(kind, subject, detail, key=key, remedy=remedy)
