@@ -29,6 +29,8 @@ class Kind(StrEnum):
     """A server or the system does not allow it."""
     SETTING = auto()
     """A setting is unknown, or its value has no meaning."""
+    STOPPED = auto()
+    """A process was ended from outside."""
     TOO_LARGE = auto()
     TOO_MANY = auto()
     """More files are missing, or more errors were found, than allowed."""
@@ -46,6 +48,7 @@ class Remedy(StrEnum):
     CHANGE_SETTING = auto()
     CHECK_ADDRESS = auto()
     FETCH_AGAIN = auto()
+    FEWER_WORKERS = auto()
     FIX_SOURCE = auto()
     FREE_DISK = auto()
     MOVE_AWAY = auto()

@@ -1,16 +1,19 @@
-"""Several processes on one list of tasks, in order and in bounded memory."""
+"""A function on a list of tasks over several processes, in order and in bounded memory."""
 
 import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import connection, forkserver, resource_tracker
+from multiprocessing import resource_tracker
 from typing import TypeVar
+
+from oiv5_d2.problems import Kind, Problem, Remedy
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -26,31 +29,25 @@ def map_tasks(
     Args:
         function: a module's function, so that another process can find it.
         tasks: taken one by one as processes come free, never listed.
-        num_workers: with 1 all happens in this process.
+        num_workers: with 1 everything happens in this process.
 
     Raises:
-        ValueError: there is less than one worker.
-        OSError: a process was killed from outside, mostly for want of memory.
-        KeyboardInterrupt: Ctrl-C, once the tasks under way are finished. The processes do not hear
-            it themselves.
+        Problem: STOPPED, a process was killed from outside, mostly because memory ran out; or
+            whatever the function raises.
+        KeyboardInterrupt: Ctrl-C, once the tasks under way are finished.
     """
-    if num_workers < 1:
-        raise ValueError(f"workers must be at least 1, not {num_workers}")
     if num_workers == 1:
         yield from map(function, tasks)
         return
-    # Not by plain fork: a copy of a process that runs threads (Arrow's, OpenCV's) may hang. The
-    # server imports once for all workers, and none inherits the lock of the data folder.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", function.__module__])
-    _start_server()
+    # Not by fork: a copy of a process that runs threads (Arrow's, OpenCV's) may hang.
+    context = multiprocessing.get_context("spawn")
+    resource_tracker.ensure_running()  # it would unblock Ctrl-C for the workers
     pool = ProcessPoolExecutor(num_workers, context, initializer=_end_with_parent)
     try:
         yield from _in_order(pool, function, tasks, num_workers * TASKS_AHEAD)
     except BrokenProcessPool as error:
-        raise OSError(
-            "a worker process was ended from outside, most likely for want of memory; "
-            "run again with fewer workers: finished pieces are kept"
+        raise Problem(
+            Kind.STOPPED, "a worker process", key="workers", remedy=Remedy.FEWER_WORKERS
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -64,7 +61,7 @@ def _in_order(
 ) -> Iterator[Result]:
     waiting: deque[Future[Result]] = deque()
     for task in tasks:
-        with _ctrl_c_held_back():  # a process that is being started would find its parent gone
+        with _ctrl_c_blocked():  # a worker that starts meanwhile inherits that for good
             waiting.append(pool.submit(function, task))
         if len(waiting) >= num_ahead:
             yield waiting.popleft().result()
@@ -72,38 +69,21 @@ def _in_order(
         yield waiting.popleft().result()
 
 
-def _start_server() -> None:
-    """Start the server that forks, deaf to Ctrl-C as all that it forks will be.
-
-    It inherits what is blocked. One that comes meanwhile is heard here afterwards.
-    """
-    resource_tracker.ensure_running()  # before: it unblocks what is blocked
+@contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        forkserver.ensure_running()
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt
-
-
 def _end_with_parent() -> None:
-    """Watch the parent: a worker whose parent was killed would wait for tasks for ever."""
-    threading.Thread(target=_watch_parent, daemon=True).start()
+    """Watch the parent: a worker whose parent was killed would wait for tasks forever."""
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
 
 
-def _watch_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
     os._exit(1)

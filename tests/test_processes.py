@@ -1,10 +1,13 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
+from raising import refused
 
-from oiv5_d2 import processes as workers
+from oiv5_d2.problems import Kind
 from oiv5_d2.processes import map_tasks
 
 
@@ -47,20 +50,42 @@ def test_an_error_in_a_task_comes_through(num_workers):
         list(map_tasks(fail, range(5), num_workers))
 
 
-def test_a_killed_worker_is_one_clear_line_with_the_remedy():
-    with pytest.raises(OSError, match="fewer workers"):
+def test_a_killed_worker_is_a_problem_with_a_remedy():
+    with refused(Kind.STOPPED, key="workers"):
         list(map_tasks(die, range(8), 2))
 
 
-def test_ctrl_c_that_comes_while_the_server_is_started_is_heard(monkeypatch):
-    def start_slowly():
-        os.kill(os.getpid(), signal.SIGINT)
+CHILD = """
+import time
+from oiv5_d2.processes import map_tasks
 
-    monkeypatch.setattr(workers.forkserver, "ensure_running", start_slowly)
-    with pytest.raises(KeyboardInterrupt):
-        list(map_tasks(square, range(3), 2))
+if __name__ == "__main__":
+    print("ready", flush=True)
+    list(map_tasks(time.sleep, [0.2] * 100, 2))
+"""
 
 
-def test_no_workers_at_all_are_refused():
-    with pytest.raises(ValueError, match="at least 1"):
-        list(map_tasks(square, [1], 0))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_their_parent(number, tmp_path):
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(2)
+        group = os.getpgid(process.pid)
+        os.killpg(group, number) if number == signal.SIGINT else process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    if number == signal.SIGINT:
+        assert errors.count("Traceback") == 1 and errors.rstrip().endswith("KeyboardInterrupt")
+    deadline = time.monotonic() + 20
+    while _processes_of(group) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _processes_of(group)
+
+
+def _processes_of(group):
+    found = subprocess.run(["pgrep", "-g", str(group)], capture_output=True, text=True)
+    return found.stdout.split()
