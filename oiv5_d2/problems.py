@@ -50,6 +50,7 @@ class Remedy(StrEnum):
     FETCH_AGAIN = auto()
     FEWER_WORKERS = auto()
     FIX_SOURCE = auto()
+    FOLLOW_FINDINGS = auto()
     FREE_DISK = auto()
     MOVE_AWAY = auto()
     NONE = auto()

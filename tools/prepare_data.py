@@ -28,7 +28,7 @@ from oiv5_d2.console.errors import report_errors
 from oiv5_d2.console.help import answer_help
 from oiv5_d2.console.quantities import duration, num_bytes_in, size
 from oiv5_d2.console.screen import console, draw, set_up_logging
-from oiv5_d2.conversion.coco import coco_path
+from oiv5_d2.conversion.convert import coco_path
 from oiv5_d2.preparation import tables
 from oiv5_d2.preparation.listings import CREDITS_CSV, IMAGE_LIST_TXT
 from oiv5_d2.preparation.plan import Plan

@@ -1,4 +1,4 @@
-"""How uneven the classes are, and what Detectron2's repeat-factor sampler would make of it.
+"""How uneven the classes are, and what Detectron2's repeat-factor sampler would change.
 
 The sampler shows an image more often if it holds a class that few images hold. With f(c) the share
 of the images that hold class c and t a threshold, r(c) = max(1, sqrt(t / f(c))), and an image is
@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 THRESHOLDS = (0.01, 0.03, 0.1, 0.3, 1.0)
-# A class with a tenth of another's objects is still learnt; with less, people report zeros.
+# A class with a tenth of another's objects is still learned; with fewer, people report zeros.
 WORST_RATIO = 10.0
-MOST_REPEATS = 10.0  # beyond, a rare class's few pictures are learnt by heart
+MOST_REPEATS = 10.0  # beyond, a rare class's few images are memorized
 
 
 class Mix(NamedTuple):
-    """What a sampler shows of each class.
+    """How often a sampler shows each class.
 
     Attributes:
         threshold: the sampler's, 0 for one that shows each image once.
-        shares: each class's share of the objects shown, NaN where there are none at all.
+        shares: each class's share of the objects shown, NaN if there are none at all.
         ratio: the objects of the most frequent class to those of the rarest that has any.
         most_repeats: how often, on average, the most repeated image is shown for one showing of
             the least repeated.
@@ -62,7 +62,7 @@ def mix(
 
     Args:
         present: (N, C), whether image n holds class c.
-        num_objects: (N, C), the objects to learn of class c in image n.
+        num_objects: (N, C), the training targets of class c in image n.
         threshold: the sampler's.
         square_root: as Detectron2 v0.6 has it.
     """

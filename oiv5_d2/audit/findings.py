@@ -1,44 +1,49 @@
-"""What an audit's figures mean for the user: how bad it is, and what to do."""
+"""What an audit's figures mean for the user: how serious it is, and what to do."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from oiv5_d2.problems import Kind, Problem, Remedy
+
 ERROR, WARNING, NOTE = "error", "warning", "note"
 SEVERITIES = (ERROR, WARNING, NOTE)
 
-MANY = 0.05  # of a part's images or masks: below, losses are the real release's usual ones
-FEW_TO_JUDGE = 50  # objects of a class: with fewer its AP jumps with every single one
+MANY = 0.05  # of a part's images or masks; the real release loses fewer
+FEW_TO_EVALUATE = 50  # objects of a class: with fewer, its AP jumps with every single one
 _NUM_SHOWN = 3
 _LOST_MASKS = ("missing mask", "unreadable mask")
 _EMPTY_MASKS = ("empty mask", "mask vanishes when resized")
-_AGAIN = "prepare again with force=true"
-_LOOK = "look at them with tools/show_data.py; data.min_predicted_iou can leave bad masks out"
+_AGAIN = "Prepare again with force=true."
+_NOTHING = "Nothing to do."
+_LOOK = "Look at them with tools/show_data.py; data.min_predicted_iou leaves bad masks out."
 
 
 class Finding(NamedTuple):
-    """One thing that an audit found. ``part`` is "" for what concerns several."""
+    """One thing that an audit found. ``part`` is "" if it concerns several."""
 
     severity: str
+    kind: str
+    """What it is about, in one word for programs: "same_id", "tiny", ..."""
     part: str
     what: str
     remedy: str
 
 
 def find(report: Mapping[str, Any]) -> list[Finding]:
-    """Judge an audit's figures, the worst first.
+    """Return what an audit's figures mean, the most serious first.
 
     Args:
         report: what `audit` measured: train_parts, parts, leakage.
     """
     findings = list(_leaks(report["leakage"]))
     for part, described in report["parts"].items():
-        findings += _pictures(part, described["images"])
+        findings += _images(part, described["images"])
         findings += _masks(part, described)
         if part in report["train_parts"]:
             findings += _training(part, described, report["classes"])
         else:
-            findings += _judging(part, described["classes"])
+            findings += _evaluation(part, described["classes"])
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
@@ -48,10 +53,10 @@ def refuse_errors(findings: Iterable[Mapping[str, str]], max_errors: int, path: 
     Args:
         findings: the audit's, as it wrote them.
         max_errors: how many of them may be errors.
-        path: where the audit lies.
+        path: of the audit.
 
     Raises:
-        ValueError: there are more; the message has some of them and the remedy.
+        Problem: TOO_MANY; the detail has the first of them.
     """
     errors = [
         f"{finding['part']}: {finding['what']}".removeprefix(": ")
@@ -60,118 +65,125 @@ def refuse_errors(findings: Iterable[Mapping[str, str]], max_errors: int, path: 
     ]
     if len(errors) > max_errors:
         shown = "; ".join(errors[:_NUM_SHOWN]) + ("; ..." if len(errors) > _NUM_SHOWN else "")
-        raise ValueError(
-            f"errors that the audit found: {len(errors)}, more than max_errors={max_errors} allows:"
-            f" {shown}. All are in {path}, each with its remedy: follow it, or raise max_errors"
-        )
+        detail = f"{len(errors)} errors, max_errors={max_errors}: {shown}"
+        raise Problem(Kind.TOO_MANY, path, detail, key="max_errors", remedy=Remedy.FOLLOW_FINDINGS)
 
 
 def _leaks(leakage: Mapping[str, Any]) -> Iterator[Finding]:
     verdicts = {
-        "same_image_id": (
+        "same_id": (
             ERROR,
-            "images that are in several parts",
-            "a model would be judged on what it has seen: cut the parts out of one split by shares",
+            "images are in several parts",
+            "A model would be evaluated on images that it was trained on: cut the parts out of one"
+            " split with data.shares.",
         ),
         "same_bytes": (
             WARNING,
-            "pictures that are byte for byte in several parts under other ids",
-            "scores on them flatter: take them out of one part's source, or say so with the scores",
+            "images are in several parts, byte for byte, under different ids",
+            "Scores on them are too good: remove them from one part's source.",
         ),
-        "copies": (NOTE, "pictures that have a copy in their own part", "none is needed"),
+        "copies": (NOTE, "images have a copy in their own part", _NOTHING),
     }
     for key, (severity, what, remedy) in verdicts.items():
         groups = [" = ".join("/".join(place) for place in group) for group in leakage[key]]
         if groups:
-            yield Finding(severity, "", f"{len(groups)} {what}: {_shown(groups)}", remedy)
+            yield Finding(severity, key, "", f"{len(groups)} {what}: {_shown(groups)}", remedy)
 
 
-def _pictures(part: str, images: Mapping[str, Any]) -> Iterator[Finding]:
+def _images(part: str, images: Mapping[str, Any]) -> Iterator[Finding]:
     remedies = {
-        "missing": f"they went after conversion: {_AGAIN}",
-        "size": f"they changed after conversion: {_AGAIN}",
-        "turned": f"they changed after conversion: {_AGAIN}",
-        "unreadable": f"training would stop at them: {_AGAIN}, which decodes every picture",
+        "missing": f"They were removed after the conversion. {_AGAIN}",
+        "size": f"They changed after the conversion. {_AGAIN}",
+        "turned": f"They changed after the conversion. {_AGAIN}",
+        "unreadable": f"Training would stop at them. {_AGAIN}",
     }
     for kind, entries in images["faults"].items():
-        shown = _shown(f"{entry['image_id']} {entry['detail']}".strip() for entry in entries)
-        what = f"pictures on disk that are at fault ({kind}): {len(entries)}: {shown}"
-        yield Finding(ERROR, part, what, remedies[kind])
+        shown = _shown(f"{entry['open_images_id']} {entry['detail']}".strip() for entry in entries)
+        what = f"{len(entries)} image files are wrong ({kind}): {shown}"
+        yield Finding(ERROR, kind, part, what, remedies[kind])
     left_out = images["left_out"]
     if left_out:
-        shown = _shown(f"{entry['image_id']} {entry['reason']}" for entry in left_out)
-        what = f"images left out: {len(left_out)} of {images['wanted']}: {shown}"
+        shown = _shown(f"{entry['open_images_id']} {entry['reason']}" for entry in left_out)
+        what = f"{len(left_out)} of {images['wanted']} images were left out ({shown})"
         severity = WARNING if len(left_out) > MANY * images["wanted"] else NOTE
-        yield Finding(severity, part, what, "none if they are few; else mend the source")
+        yield Finding(
+            severity, "left_out", part, what, "Harmless if few; otherwise fix the source."
+        )
 
 
 def _masks(part: str, described: Mapping[str, Any]) -> Iterator[Finding]:
-    num_learnt, ignored = described["objects"]["to_learn"], described["objects"]["ignored"]
+    num_targets, ignored = described["objects"]["targets"], described["objects"]["ignored"]
     num_lost = sum(ignored.get(reason, 0) for reason in _LOST_MASKS)
     if num_lost:
-        what = f"masks missing or unreadable: {num_lost}; their objects are ignored"
-        severity = WARNING if num_lost > MANY * (num_learnt + num_lost) else NOTE
-        yield Finding(severity, part, what, "manifest.csv names them: mend the source")
+        what = f"{num_lost} masks are missing or unreadable; their objects are ignored"
+        severity = WARNING if num_lost > MANY * (num_targets + num_lost) else NOTE
+        yield Finding(
+            severity, "lost_masks", part, what, "manifest.csv names them: fix the source."
+        )
     num_empty = sum(ignored.get(reason, 0) for reason in _EMPTY_MASKS)
     if num_empty:
-        what = f"masks that are empty: {num_empty}; their objects are ignored"
-        yield Finding(NOTE, part, what, "none is needed: the release has such masks")
+        what = f"{num_empty} masks are empty; their objects are ignored"
+        yield Finding(NOTE, "empty_masks", part, what, "Nothing to do: the release has such masks.")
     tiny, fit, outside = (described[key] for key in ("tiny", "mask_box_iou", "outside_box"))
     if tiny["num_masks"]:
-        limits = f"{tiny['below_pixels']} px or {tiny['below_share']:.2%} of their picture"
-        what = f"masks below {limits}: {_worst(tiny, tiny['num_masks'])}"
-        yield Finding(NOTE, part, what, _LOOK)
+        limits = f"{tiny['below_pixels']} px or {tiny['below_share']:.2%} of their image"
+        what = f"{tiny['num_masks']} masks are smaller than {limits}: {_worst(tiny)}"
+        yield Finding(NOTE, "tiny", part, what, _LOOK)
     if fit["num_poor"]:
-        limit = f"masks with an IoU below {fit['poor_below']} with their box"
-        yield Finding(WARNING, part, f"{limit}: {_worst(fit, fit['num_poor'])}", _LOOK)
+        what = f"{fit['num_poor']} masks have an IoU below {fit['poor_below']} with their box"
+        yield Finding(WARNING, "poor_fit", part, f"{what}: {_worst(fit, fit['num_poor'])}", _LOOK)
     if outside["num_far"]:
-        limit = f"masks with over {outside['far_above']:.0%} of their pixels outside their box"
-        yield Finding(WARNING, part, f"{limit}: {_worst(outside, outside['num_far'])}", _LOOK)
+        share = f"over {outside['far_above']:.0%} of their pixels outside their box"
+        what = f"{outside['num_far']} masks have {share}: {_worst(outside, outside['num_far'])}"
+        yield Finding(WARNING, "outside_box", part, what, _LOOK)
 
 
 def _training(part: str, described: Mapping[str, Any], classes: list[str]) -> Iterator[Finding]:
     for name, each in described["classes"].items():
-        if not each["to_learn"]:
-            remedy = "it can't be learnt: choose other data.classes, or more images"
-            yield Finding(ERROR, part, f"class {name} has no object to learn", remedy)
+        if not each["targets"]:
+            remedy = "It cannot be learned: choose other data.classes, or more images."
+            yield Finding(ERROR, "no_target", part, f"class {name} has no training target", remedy)
     balance = described["balance"]
     if balance["ratio"] > balance["worst_ratio"]:
         settings, shares = balance["recommended"], balance["mixes"][0]["shares"]
         rarest = min((share, name) for share, name in zip(shares, classes, strict=True) if share)[1]
         what = (
             f"the most frequent class has {balance['ratio']:.0f} times the objects of {rarest}; "
-            f"above {balance['worst_ratio']:.0f} the rarest is hardly learnt"
+            f"above {balance['worst_ratio']:.0f}, the rarest is hardly learned"
         )
         chosen = " ".join(f"d2.{key}={value}" for key, value in settings.items() if key != "ratio")
-        yield Finding(WARNING, part, what, f"{chosen} makes it {settings['ratio']:.0f} times")
+        remedy = f"Add {chosen}: that makes it {settings['ratio']:.0f} times."
+        yield Finding(WARNING, "imbalance", part, what, remedy)
     num_ignored = sum(described["objects"]["ignored"].values())
     if num_ignored:
-        share = num_ignored / (num_ignored + described["objects"]["to_learn"])
-        what = f"real objects that are not to be learnt: {num_ignored} ({share:.0%} of all)"
-        remedy = "none yet: Detectron2 drops them in training, which makes them background"
-        yield Finding(NOTE, part, what, remedy)
+        share = num_ignored / (num_ignored + described["objects"]["targets"])
+        what = f"{num_ignored} real objects ({share:.0%}) are ignored"
+        remedy = "Nothing to do yet: Detectron2 drops them in training, as if they were background."
+        yield Finding(NOTE, "ignored", part, what, remedy)
 
 
-def _judging(part: str, classes: Mapping[str, Any]) -> Iterator[Finding]:
-    absent = [name for name, each in classes.items() if not each["to_learn"]]
+def _evaluation(part: str, classes: Mapping[str, Any]) -> Iterator[Finding]:
+    absent = [name for name, each in classes.items() if not each["targets"]]
     if absent:
-        what = f"classes without an object to judge by: {', '.join(absent)}"
-        yield Finding(WARNING, part, what, "they have no AP there: read means with care")
+        what = f"no object to evaluate: {', '.join(absent)}"
+        remedy = "These classes have no AP here, and the means leave them out."
+        yield Finding(WARNING, "nothing_to_evaluate", part, what, remedy)
     few = [
-        f"{name} {each['to_learn']}"
+        f"{name} {each['targets']}"
         for name, each in classes.items()
-        if 0 < each["to_learn"] < FEW_TO_JUDGE
+        if 0 < each["targets"] < FEW_TO_EVALUATE
     ]
     if few:
-        what = f"classes with fewer than {FEW_TO_JUDGE} objects to judge by: {', '.join(few)}"
-        yield Finding(NOTE, part, what, "take small differences of their AP for noise")
+        what = f"fewer than {FEW_TO_EVALUATE} objects to evaluate: {', '.join(few)}"
+        yield Finding(
+            NOTE, "few_to_evaluate", part, what, "Small differences of their AP are noise."
+        )
 
 
-def _worst(described: Mapping[str, Any], number: int) -> str:
-    """Return the number and the first of its worst in words."""
+def _worst(described: Mapping[str, Any], number: int | None = None) -> str:
+    """Return the first of the worst masks, at most `number`, in words."""
     worst = described["worst"][:number]
-    shown = _shown(f"{entry['mask_path']} {entry['value']:g}" for entry in worst)
-    return f"{number}: {shown}"
+    return _shown(f"{entry['mask_path']} {entry['value']:g}" for entry in worst)
 
 
 def _shown(items: Iterable[str]) -> str:

@@ -1,32 +1,32 @@
-"""Pictures that are in more than one part: what a model is judged on it must not have seen."""
+"""Images that are in more than one part: a model must not have seen what it is evaluated on."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from oiv5_d2.audit.measure import SeenPicture
+from oiv5_d2.audit.measure import ImageFile
 
 Place = tuple[str, str]  # part, ImageID
 
 
-def find_leaks(pictures: Mapping[str, Sequence[SeenPicture]]) -> dict[str, list[Any]]:
-    """Return what parts share, and copies inside a part; JSON-ready and sorted.
+def find_leaks(files: Mapping[str, Sequence[ImageFile]]) -> dict[str, list[Any]]:
+    """Return the images that parts share, and copies inside a part; JSON-ready and sorted.
 
     Args:
-        pictures: of each part.
+        files: the image files of each part.
 
     Returns:
-        groups of [part, ImageID]: ``same_image_id`` in several parts; ``same_bytes``, files that
+        groups of [part, ImageID]: ``same_id`` in several parts; ``same_bytes``, files that
         are equal byte for byte under other ids in several parts; ``copies``, the same inside one
         part.
     """
-    places = [(part, picture) for part, some in pictures.items() for picture in some]
-    by_id = _grouped((picture.image_id, (part, picture.image_id)) for part, picture in places)
+    places = [(part, file) for part, some in files.items() for file in some]
+    by_id = _grouped((file.open_images_id, (part, file.open_images_id)) for part, file in places)
     by_content = _grouped(
-        (picture.sha256, (part, picture.image_id)) for part, picture in places if picture.sha256
+        (file.sha256, (part, file.open_images_id)) for part, file in places if file.sha256
     )
-    equal = [group for group in by_content if len({image_id for _, image_id in group}) > 1]
+    equal = [group for group in by_content if len({id_ for _, id_ in group}) > 1]
     return {
-        "same_image_id": by_id,
+        "same_id": by_id,
         "same_bytes": [group for group in equal if _num_parts(group) > 1],
         "copies": [group for group in equal if _num_parts(group) == 1],
     }

@@ -1,4 +1,4 @@
-"""What an audit measures: every object of a COCO file, and every picture that it names."""
+"""What an audit measures: every object of a COCO file, and every image file that it names."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -17,8 +17,8 @@ from oiv5_d2.conversion.pictures import UPRIGHT, decode, read_header
 from oiv5_d2.processes import map_tasks
 from oiv5_d2.selection.subset import Subset
 
-PICTURES_A_TASK = 64
-TASKS_A_WORKER = 8  # fewer are finished sooner than a process has started
+IMAGES_PER_TASK = 64
+TASKS_PER_WORKER = 8  # fewer are done before another process has started
 SIZES = ("small", "medium", "large")  # COCO's: below 32 x 32, below 96 x 96, above
 _SIZE_EDGES = (32**2, 96**2)
 
@@ -39,17 +39,18 @@ _OBJECT_TYPES = {
 }
 
 
-class SeenPicture(NamedTuple):
-    """One picture as found on disk."""
+class ImageFile(NamedTuple):
+    """One image as found on disk."""
 
-    image_id: str
+    open_images_id: str
     fault: str
-    """"" or what is wrong: missing, size, turned, unreadable; with details after a colon."""
+    """"" or what is wrong: missing, size, turned, unreadable."""
+    detail: str
     sha256: str
 
 
 class _Expected(NamedTuple):
-    image_id: str
+    open_images_id: str
     path: Path
     height: int
     width: int
@@ -58,7 +59,7 @@ class _Expected(NamedTuple):
 def read_images(path: Path) -> pd.DataFrame:
     """Return the images of a COCO file: Id, ImageID, FileName, Height, Width, sorted by Id."""
     rows = [
-        (image["id"], image["image_id"], image["file_name"], image["height"], image["width"])
+        (image["id"], image["open_images_id"], image["file_name"], image["height"], image["width"])
         for image in coco_file.read_records(path, "images")
     ]
     return pd.DataFrame(rows, columns=["Id", "ImageID", "FileName", "Height", "Width"])
@@ -70,14 +71,14 @@ def measure_objects(path: Path, images: pd.DataFrame, subset: Subset) -> pd.Data
     Args:
         path: a COCO file.
         images: of that file, from `read_images`.
-        subset: what the file was made from; it has the boxes that the annotators began with.
+        subset: what the file was made from; it has the boxes that the annotators started from.
 
     Returns:
         Id, ImageRow (position in `images`), Category (index in the classes), Label (MID), MaskPath,
-        Reason ("" to learn), Area (px), Share (of the picture's area), Size (of `SIZES`),
-        PredictedIoU, BoxIoU (of the mask's tight box and the released box) and Outside (share of
-        the mask's pixels that no pixel of the released box covers); the last two are NaN for
-        objects that are not to be learnt.
+        Reason ("" for a training target), Area (px), Share (of the image's area), Size (of
+        `SIZES`), PredictedIoU, BoxIoU (of the mask's tight box and the released box) and Outside
+        (share of the mask's pixels that no pixel of the released box covers); the last two are NaN
+        for ignored objects.
     """
     sizes = images[["Height", "Width"]].to_numpy()
     row_of = dict(zip(images["Id"].tolist(), range(len(images)), strict=True))
@@ -104,34 +105,34 @@ def measure_objects(path: Path, images: pd.DataFrame, subset: Subset) -> pd.Data
             )
         )
     frame = pd.DataFrame(rows, columns=list(_OBJECT_TYPES))
-    return frame.astype(_OBJECT_TYPES)  # said, since without rows nothing else says it
+    return frame.astype(_OBJECT_TYPES)  # without rows pandas would not know the types
 
 
-def inspect_pictures(
+def inspect_images(
     images: pd.DataFrame, images_dir: Path, workers: int, advance: Callable[[int], object]
-) -> list[SeenPicture]:
-    """Decode every picture in full, compare it with what the COCO file says, and hash its bytes.
+) -> list[ImageFile]:
+    """Decode every image in full, compare it with what the COCO file says, and hash its bytes.
 
     Args:
         images: from `read_images`.
         images_dir: the folder that FileName is relative to.
-        workers: processes at most; the result does not depend on it.
-        advance: called with the number of pictures newly seen.
+        workers: the most processes to use; the result does not depend on it.
+        advance: called with the number of images newly decoded.
     """
     tasks = list(_tasks(images, images_dir))
-    num_workers = max(1, min(workers, len(tasks) // TASKS_A_WORKER))
-    seen: list[SeenPicture] = []
+    num_workers = max(1, min(workers, len(tasks) // TASKS_PER_WORKER))
+    found: list[ImageFile] = []
     for some in map_tasks(_inspect_all, tasks, num_workers):
-        seen += some
+        found += some
         advance(len(some))
-    return seen
+    return found
 
 
 def presence(images: pd.DataFrame, objects: pd.DataFrame, num_classes: int) -> NDArray[np.bool_]:
-    """Return (N, C): whether an image has an annotation of the class, crowds counted.
+    """Return (N, C) bool: whether an image has an annotation of the class, crowds included.
 
-    Only for images that training keeps, those with an object to learn: Detectron2's sampler sees
-    these, and counts their crowds.
+    Only for images that training keeps, those with a training target: these are what Detectron2's
+    sampler sees, and it counts their crowds.
     """
     every = _count(images, objects, num_classes)
     kept = _count(images, objects[objects["Reason"] == ""], num_classes).any(axis=1)
@@ -140,7 +141,7 @@ def presence(images: pd.DataFrame, objects: pd.DataFrame, num_classes: int) -> N
 
 
 def num_objects(images: pd.DataFrame, objects: pd.DataFrame, num_classes: int) -> NDArray[np.int64]:
-    """Return (N, C): how many objects to learn, for the same images as `presence`."""
+    """Return (N, C): the number of training targets, for the same images as `presence`."""
     counts = _count(images, objects[objects["Reason"] == ""], num_classes)
     return counts[counts.any(axis=1)]
 
@@ -170,30 +171,31 @@ def _fit(annotation: Any, box: RelBox, height: int, width: int) -> tuple[float, 
 def _tasks(images: pd.DataFrame, images_dir: Path) -> Iterator[list[_Expected]]:
     columns = (images[name].tolist() for name in ("ImageID", "FileName", "Height", "Width"))
     expected = (
-        _Expected(image_id, images_dir / name, height, width)
-        for image_id, name, height, width in zip(*columns, strict=True)
+        _Expected(open_images_id, images_dir / name, height, width)
+        for open_images_id, name, height, width in zip(*columns, strict=True)
     )
-    while task := list(islice(expected, PICTURES_A_TASK)):
+    while task := list(islice(expected, IMAGES_PER_TASK)):
         yield task
 
 
-def _inspect_all(task: list[_Expected]) -> list[SeenPicture]:
+def _inspect_all(task: list[_Expected]) -> list[ImageFile]:
     return [_inspect(*expected) for expected in task]
 
 
-def _inspect(image_id: str, path: Path, height: int, width: int) -> SeenPicture:
+def _inspect(open_images_id: str, path: Path, height: int, width: int) -> ImageFile:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
-        return SeenPicture(image_id, "missing", "")
+        return ImageFile(open_images_id, "missing", "", "")
     try:
         header = read_header(path)
         decode(path)
     except (OSError, ValueError) as error:
-        return SeenPicture(image_id, f"unreadable: {error}", digest)
+        return ImageFile(open_images_id, "unreadable", str(error), digest)
     if header.orientation != UPRIGHT:
-        return SeenPicture(image_id, f"turned: EXIF orientation {header.orientation}", digest)
+        turned = f"EXIF orientation {header.orientation}"
+        return ImageFile(open_images_id, "turned", turned, digest)
     if (header.height, header.width) != (height, width):
-        found = f"size: {header.width} x {header.height}, not {width} x {height}"
-        return SeenPicture(image_id, found, digest)
-    return SeenPicture(image_id, "", digest)
+        sizes = f"{header.width} x {header.height}, not {width} x {height}"
+        return ImageFile(open_images_id, "size", sizes, digest)
+    return ImageFile(open_images_id, "", "", digest)

@@ -1,4 +1,4 @@
-"""An audit in words and figures, as tables."""
+"""An audit as tables for the screen."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,13 +8,13 @@ from oiv5_d2.table import Table
 
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
-    """Return what `audit` found as tables, the findings last; tables without rows are left out."""
+    """Return an audit's tables, the findings last; tables without rows are left out."""
     parts = report["parts"]
     found = [
-        _pictures(parts),
+        _images(parts),
         _objects(parts, report["classes"]),
-        _images(parts, report["classes"]),
-        _not_learnt(parts),
+        _by_class(parts, report["classes"]),
+        _ignored(parts),
         _masks(parts),
         *(
             _mixes(part, parts[part]["balance"], report["classes"])
@@ -26,13 +26,13 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
 
 
 def short_tables(report: Mapping[str, Any]) -> list[Table]:
-    """Return the classes' counts and the findings alone."""
+    """Return the counts by class and the findings only."""
     found = [_objects(report["parts"], report["classes"]), _findings(report["findings"])]
     return [table for table in found if table.rows]
 
 
-def _pictures(parts: Mapping[str, Any]) -> Table:
-    columns = ("part", "wanted", "left out", "usable", "with objects to learn", "faulty")
+def _images(parts: Mapping[str, Any]) -> Table:
+    columns = ("part", "wanted", "left out", "usable", "with targets", "faulty")
     rows = []
     for part, described in parts.items():
         images = described["images"]
@@ -41,15 +41,15 @@ def _pictures(parts: Mapping[str, Any]) -> Table:
             images["wanted"],
             len(images["left_out"]),
             images["usable"],
-            images["with_objects_to_learn"],
+            images["with_targets"],
             num_faulty,
         )
         rows.append((part, *map(str, figures)))
-    return Table("Pictures", columns, rows)
+    return Table("Images", columns, rows)
 
 
 def _objects(parts: Mapping[str, Any], classes: Sequence[str]) -> Table:
-    """Return objects to learn by class and, indented, by released label, in each part."""
+    """Return training targets by class and, indented, by released label, in each part."""
     rows = []
     for name in classes:
         each = [described["classes"][name] for described in parts.values()]
@@ -60,37 +60,37 @@ def _objects(parts: Mapping[str, Any], classes: Sequence[str]) -> Table:
                 (f"  {label}", *(_by_size(entry["labels"].get(label)) for entry in each))
                 for label in labels
             ]
-    return Table("Objects to learn (small/medium/large ones)", ("class", *parts), rows)
+    return Table("Training targets (small/medium/large)", ("class", *parts), rows)
 
 
 def _by_size(entry: Mapping[str, Any] | None) -> str:
-    if entry is None or not entry["to_learn"]:
+    if entry is None or not entry["targets"]:
         return "0"
-    return f"{entry['to_learn']:,} ({'/'.join(str(entry['sizes'][size]) for size in SIZES)})"
+    return f"{entry['targets']:,} ({'/'.join(str(entry['sizes'][size]) for size in SIZES)})"
 
 
-def _images(parts: Mapping[str, Any], classes: Sequence[str]) -> Table:
+def _by_class(parts: Mapping[str, Any], classes: Sequence[str]) -> Table:
     rows = [
         (name, *(f"{described['classes'][name]['images']:,}" for described in parts.values()))
         for name in classes
     ]
-    return Table("Images with an object to learn", ("class", *parts), rows)
+    return Table("Images with a training target", ("class", *parts), rows)
 
 
-def _not_learnt(parts: Mapping[str, Any]) -> Table:
+def _ignored(parts: Mapping[str, Any]) -> Table:
     ignored = [described["objects"]["ignored"] for described in parts.values()]
     rows = [
         (reason, *(str(each.get(reason, 0)) for each in ignored))
         for reason in sorted({reason for each in ignored for reason in each})
     ]
-    return Table("Objects kept as ignored, by reason", ("reason", *parts), rows)
+    return Table("Ignored objects, by reason", ("reason", *parts), rows)
 
 
 def _masks(parts: Mapping[str, Any]) -> Table:
     columns = (
         "part",
-        "least IoU with box",
-        "5 % of them",
+        "lowest IoU with box",
+        "5 % quantile",
         "median",
         "outside box",
         "tiny",
@@ -108,7 +108,7 @@ def _masks(parts: Mapping[str, Any]) -> Table:
             _decimal(predicted["median"]),
         )
         rows.append((part, *figures))
-    return Table("Masks to learn", columns, rows)
+    return Table("Masks of training targets", columns, rows)
 
 
 def _mixes(part: str, balance: Mapping[str, Any], classes: Sequence[str]) -> Table:

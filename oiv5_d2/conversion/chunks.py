@@ -17,14 +17,14 @@ from oiv5_d2.conversion.records import annotation_record, image_record
 from oiv5_d2.files import whole_file
 from oiv5_d2.selection.subset import Subset
 
-IMAGES_A_CHUNK = 128  # some 350 masks: less than a second of one core's work
+IMAGES_PER_CHUNK = 128  # about 350 masks: less than a second on one core
 
 MISSING_IMAGE, UNREADABLE_IMAGE, TURNED_IMAGE = "missing", "unreadable", "turned by EXIF"
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A run of images with their objects, and all that is needed to convert them elsewhere."""
+    """Consecutive images with their objects, and all that another process needs to convert them."""
 
     path: Path
     """The file to write."""
@@ -52,13 +52,13 @@ def cut(subset: Subset, data_dir: Path, chunks_dir: Path) -> Iterator[Chunk]:
     """Yield a subset in chunks, which are views of its tables."""
     images, instances = subset.images, subset.instances
     categories, licenses = category_ids(subset), license_ids(subset)
-    starts = list(range(0, len(images), IMAGES_A_CHUNK))
+    starts = list(range(0, len(images), IMAGES_PER_CHUNK))
     firsts = images["ImageID"].iloc[starts]
     rows = [*np.searchsorted(instances["ImageID"], firsts).tolist(), len(instances)]
     for index, start in enumerate(starts):
         yield Chunk(
             path=chunks_dir / f"{index:06d}.jsonl",
-            images=images.iloc[start : start + IMAGES_A_CHUNK],
+            images=images.iloc[start : start + IMAGES_PER_CHUNK],
             instances=instances.iloc[rows[index] : rows[index + 1]],
             first_image_id=start + 1,
             first_annotation_id=rows[index] + 1,
@@ -72,14 +72,14 @@ def convert_chunk(chunk: Chunk) -> int:
     """Write a chunk's file: a line of counts, a line an image, a line an annotation.
 
     Returns:
-        the number of images looked at, for the progress bar.
+        the number of images that were read, for the progress bar.
     """
     images, annotations, left_out = [], [], []
     num_left_out_rows = 0
     for row, image_id, objects in _by_image(chunk):
         picture, reason = _usable(chunk.data_dir / "images" / f"{row.Split}/{row.ImageID}.jpg")
         if picture is None:
-            left_out.append({"image_id": row.ImageID, "reason": reason})
+            left_out.append({"open_images_id": row.ImageID, "reason": reason})
             num_left_out_rows += len(objects)
             continue
         image = image_record(row, image_id, picture, chunk.category_ids, chunk.license_ids)
@@ -106,7 +106,7 @@ def convert_chunk(chunk: Chunk) -> int:
 
 
 def read_counts(path: Path) -> dict[str, Any]:
-    """Return the first line of a chunk's file: what is in it and what was left out."""
+    """Return the first line of a chunk's file: what it contains and what was left out."""
     with path.open(encoding="ascii") as file:
         counts: dict[str, Any] = json.loads(file.readline())
         return counts
@@ -134,7 +134,7 @@ def _by_image(chunk: Chunk) -> Iterator[tuple[Any, int, list[tuple[int, Any]]]]:
 
 
 def _usable(path: Path) -> tuple[Picture | None, str]:
-    """Return a picture's header, or None and why training can't use it."""
+    """Return an image's header, or None and why training cannot use it."""
     try:
         picture = read_header(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A COCO file with one record a line, so that it is written and read without being held whole.
+"""A COCO file with one record a line, so that it can be written and read as a stream.
 
 Any JSON reader reads it; ours goes line by line, in memory that does not grow with the file.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from oiv5_d2.files import whole_file
+from oiv5_d2.problems import Kind, Problem, Remedy
 
 LISTS = ("images", "annotations")
 
@@ -21,11 +22,11 @@ def dumps(record: Any) -> str:
 def write(
     path: Path, head: Mapping[str, Any], images: Iterable[str], annotations: Iterable[str]
 ) -> None:
-    """Write a COCO file, which appears only when whole.
+    """Write a COCO file; it appears only when it is complete.
 
     Args:
-        path: where to.
-        head: info, licenses, categories: whatever comes before the two long lists.
+        path: the file.
+        head: info, licenses and categories, which come before the two long lists.
         images: lines as `dumps` makes them.
         annotations: the same.
     """
@@ -43,8 +44,7 @@ def read_head(path: Path) -> dict[str, Any]:
     """Read info, licenses and categories.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a COCO file as `write` makes them.
+        Problem: ABSENT, or DAMAGED: not a COCO file as `write` makes them.
     """
     with _opened(path) as file:
         lines = list(_until(file, '"images": ['))
@@ -59,8 +59,7 @@ def read_records(path: Path, name: str) -> Iterator[dict[str, Any]]:
     """Yield the records of ``images`` or ``annotations`` one by one.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a COCO file as `write` makes them, or is cut short.
+        Problem: ABSENT, or DAMAGED: not a COCO file as `write` makes them, or cut short.
     """
     with _opened(path) as file:
         for _ in _until(file, f'"{name}": ['):
@@ -86,7 +85,7 @@ def _write_list(file: TextIO, name: str, lines: Iterable[str]) -> None:
 
 def _opened(path: Path) -> TextIO:
     if not path.exists():
-        raise FileNotFoundError(f"{path} is absent: make it with tools/prepare_data.py")
+        raise Problem(Kind.ABSENT, path, remedy=Remedy.PREPARE)
     return path.open(encoding="utf-8")
 
 
@@ -97,7 +96,7 @@ def _until(file: TextIO, start: str) -> Iterator[str]:
         yield line
 
 
-def _damaged(path: Path) -> ValueError:
-    return ValueError(
-        f"{path} is damaged or was not made here: run tools/prepare_data.py force=true"
+def _damaged(path: Path) -> Problem:
+    return Problem(
+        Kind.DAMAGED, path, "not a COCO file as these tools write it", remedy=Remedy.PREPARE_AGAIN
     )

@@ -1,14 +1,15 @@
-"""One object's mask: read from its PNG, brought to the picture's size, written as run lengths.
+"""One object's mask: read from its PNG, resized to the image's, written as run lengths.
 
 A mask PNG rarely has its JPG's size, and the aspect may be off by a rounding pixel, so each axis
-is stretched by itself. The rule: a target pixel takes the source pixel that its centre falls into,
+is resized on its own. The rule: a target pixel takes the source pixel that its centre falls into,
 in exact integers: target column ``x`` of ``W`` takes source column ``(2 x + 1) w // (2 W)``.
 OpenCV's ``INTER_NEAREST`` takes ``x w // W``, the source under the pixel's upper left corner, which
 moves an outline down and to the right by up to half a pixel. Its ``INTER_NEAREST_EXACT`` and
-Pillow's ``NEAREST`` mean our rule, but in fixed and floating point, where rounding decides ties.
+Pillow's ``NEAREST`` follow this rule too, but with fixed and floating point, where rounding decides
+ties.
 
-``encode_resized`` is what the converter runs: it looks at the object's own rectangle only.
-``resize``, ``encode`` and ``tight_box`` say the same plainly, and the self-check uses them.
+The converter runs ``encode_resized``, which looks at the object's own rectangle only. ``resize``,
+``encode`` and ``tight_box`` do the same in plain steps; the verification uses them.
 """
 
 import io
@@ -28,11 +29,11 @@ Mask = NDArray[np.bool_]
 
 # What Pillow raises on a file cut short, with a broken header, or of absurd dimensions.
 _BROKEN_PNG = (OSError, SyntaxError, struct.error, zlib.error, Image.DecompressionBombError)
-MAX_PIXELS = 100_000_000  # no mask of the release comes near; a PNG that claims more is a trap
+MAX_PIXELS = 100_000_000  # the release's masks are far smaller; a PNG that claims more is malicious
 
 
 class RelBox(NamedTuple):
-    """A box's corners (xyxy_rel) as fractions of the picture's width and height, each in [0, 1]."""
+    """A box's corners (xyxy_rel) as fractions of the image's width and height, each in [0, 1]."""
 
     x0: float
     y0: float
@@ -59,31 +60,31 @@ def read_png(data: bytes) -> Mask:
 
     Args:
         data: a whole PNG. The release has 1-bit grey ones, which readers return as 0/255, 0/1 or
-            bool; whatever is above zero is object.
+            bool; every value above zero is object.
 
     Returns:
         (H, W) bool at the PNG's own size.
 
     Raises:
-        ValueError: it is no PNG, is cut short or broken, or claims over 100 million pixels.
+        ValueError: it is not a PNG, is cut short or broken, or claims over 100 million pixels.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # checked below
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-                if math.prod(picture.size) > MAX_PIXELS:
-                    raise ValueError("it claims {} x {} pixels".format(*picture.size))
-                if picture.mode.startswith("I"):  # 16 bits: a conversion would lose the low ones
-                    return np.asarray(picture) > 0
-                if picture.mode == "1":  # Pillow hands out 0 and 255 as "bool": compare bytes
-                    return np.asarray(picture).view(np.uint8) > 0
-                return np.asarray(picture.convert("L")) > 0
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as png:
+                if math.prod(png.size) > MAX_PIXELS:
+                    raise ValueError("it claims {} x {} pixels".format(*png.size))
+                if png.mode.startswith("I"):  # 16 bits: a conversion would lose the low ones
+                    return np.asarray(png) > 0
+                if png.mode == "1":  # Pillow hands out 0 and 255 as "bool": compare bytes
+                    return np.asarray(png).view(np.uint8) > 0
+                return np.asarray(png.convert("L")) > 0
     except (*_BROKEN_PNG, ValueError) as error:
         raise ValueError(f"unreadable PNG: {error}") from error
 
 
 def resize(mask: Mask, height: int, width: int) -> Mask:
-    """Stretch a mask (H, W) to (height, width) by the centre rule of this module."""
+    """Resize a mask (H, W) to (height, width) by the centre rule of this module."""
     rows = _sources(height, mask.shape[0])
     columns = _sources(width, mask.shape[1])
     return mask.take(rows, axis=0).take(columns, axis=1)
@@ -111,10 +112,10 @@ def tight_box(mask: Mask) -> tuple[int, int, int, int]:
 
 
 def encode_resized(mask: Mask, height: int, width: int) -> Region:
-    """Resize a mask (H, W) to (height, width) and encode it, in one go.
+    """Resize a mask (H, W) to (height, width) and encode it in one step.
 
-    The same as ``encode(resize(mask, height, width))`` with its tight box and area, several times
-    as fast: only the rectangle that the object fills is stretched and searched for runs.
+    The same as ``encode(resize(mask, height, width))`` with its tight box and area, but several
+    times as fast: only the rectangle that the object fills is resized and searched for runs.
     """
     x, y, w, h = tight_box(mask)
     top, rows = _window(_sources(height, mask.shape[0]), y, y + h)
@@ -140,7 +141,7 @@ def to_xywh_abs(box: RelBox, height: int, width: int) -> list[float]:
 def encode_box(box: RelBox, height: int, width: int) -> Region:
     """Return a box as a region of whole pixels: every pixel that the box touches.
 
-    Rounded outwards, since such a region says what to ignore; at least one pixel in the picture.
+    Rounded outwards, because such a region says what to ignore; at least one pixel.
     """
     x0, x1 = _outwards(box.x0, box.x1, width)
     y0, y1 = _outwards(box.y0, box.y1, height)
@@ -161,13 +162,13 @@ def _window(sources: NDArray[np.int64], start: int, stop: int) -> tuple[int, NDA
 
 
 def _edges(patch: Mask, top: int, left: int, height: int) -> NDArray[np.int64]:
-    """Return where object begins and ends, in turn, counting pixels column by column.
+    """Return alternately where the object begins and ends, counting pixels column by column.
 
     Args:
-        patch: (columns, rows) bool, the picture's part with its first pixel at (left, top).
-        top: the patch's first row in the picture.
+        patch: (columns, rows) bool, the part of the image whose first pixel is at (left, top).
+        top: the patch's first row in the image.
         left: its first column.
-        height: the picture's height.
+        height: the image's height.
     """
     num_columns, num_rows = patch.shape
     # A background pixel at both ends of each column makes every run end in its column.
@@ -179,8 +180,8 @@ def _edges(patch: Mask, top: int, left: int, height: int) -> NDArray[np.int64]:
 
 
 def _compress(edges: NDArray[np.int64], height: int, width: int) -> dict[str, Any]:
-    """Return COCO's compressed run lengths of the object between each two edges."""
-    # A run at one column's foot goes on at the next column's head: no edge there.
+    """Return COCO's compressed run lengths for an object that lies between pairs of edges."""
+    # A run at the bottom of a column continues at the top of the next one: no edge there.
     touching = np.flatnonzero(edges[1:] == edges[:-1])
     edges = np.delete(edges, np.concatenate([touching, touching + 1]))
     counts = np.diff(edges, prepend=0, append=height * width).tolist()

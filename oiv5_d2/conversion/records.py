@@ -1,7 +1,7 @@
-"""COCO records of one picture and of one object.
+"""COCO records of one image and of one object.
 
-A record holds what COCO asks for, and whatever the release says that a reader may want later. Boxes
-and areas are of the mask at the picture's size, not the annotator's box, which is another.
+A record holds what COCO asks for, and what else the release says that a reader may want later.
+Boxes and areas are those of the mask at the image's size, not of the annotator's box.
 """
 
 import math
@@ -34,21 +34,21 @@ def image_record(
     category_ids: Mapping[str, int],
     license_ids: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Return the COCO record of a picture.
+    """Return the COCO record of an image.
 
     Args:
         row: a row of ``Subset.images``, its columns as attributes.
-        image_id: the integer that COCO wants; the release's own goes to ``image_id``.
+        image_id: the integer that COCO wants; the release's own id goes to ``open_images_id``.
         picture: the JPG's header.
-        category_ids: of the class names.
-        license_ids: of the licences' URLs.
+        category_ids: category id by class name.
+        license_ids: licence id by the licence's URL.
     """
     return {
         "id": image_id,
         "file_name": f"{row.Split}/{row.ImageID}.jpg",
         "height": picture.height,
         "width": picture.width,
-        "image_id": row.ImageID,
+        "open_images_id": row.ImageID,
         "positive_category_ids": _ids(row.PositiveClasses, category_ids),
         "negative_category_ids": _ids(row.NegativeClasses, category_ids),
         "license": license_ids[row.License],
@@ -69,14 +69,15 @@ def annotation_record(
 ) -> dict[str, Any]:
     """Return the COCO record of an object; its mask file is read.
 
-    An object that is not to be learnt, or whose mask can't be had, is a crowd region of its box:
-    evaluation ignores what is found there. ``ignore_reason`` says why, "" for an object to learn.
+    An object that is ignored, or whose mask is not available, becomes a crowd region with the shape
+    of its box: evaluation ignores detections there. ``ignore_reason`` says why; "" marks a training
+    target.
 
     Args:
         row: a row of ``Subset.instances``, its columns as attributes.
         annotation_id: the integer that COCO wants.
-        image: the record of its picture.
-        category_ids: of the class names.
+        image: the record of its image.
+        category_ids: category id by class name.
         masks_dir: where the mask zips are.
     """
     size = image["height"], image["width"]
@@ -88,7 +89,7 @@ def annotation_record(
         "id": annotation_id,
         "image_id": image["id"],
         "category_id": category_ids[row.ClassName],
-        # Floats even where whole: Detectron2 scales a box in the type that it finds.
+        # Floats even if whole: Detectron2 scales a box in the type that it finds.
         "bbox": box,
         "area": region.area,
         "iscrowd": int(bool(reason)),
@@ -106,7 +107,7 @@ def annotation_record(
 def _outline(
     row: Any, split: str, size: tuple[int, int], masks_dir: Path
 ) -> tuple[Region | None, str]:
-    """Return the object's mask at the picture's (height, width), or None and the reason."""
+    """Return the object's mask at the image's (height, width), or None and the reason."""
     try:
         mask = masks.read_png(read_mask_file(masks_dir, split, row.ImageID, row.MaskPath))
     except FileNotFoundError:
@@ -133,5 +134,5 @@ def _ids(names: str, category_ids: Mapping[str, int]) -> list[int]:
 
 
 def _or_none(value: float) -> float | None:
-    """Return None for NaN, which JSON has no word for."""
+    """Return None for NaN, which JSON does not have."""
     return None if math.isnan(value) else float(value)

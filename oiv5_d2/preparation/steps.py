@@ -12,7 +12,8 @@ from oiv5_d2.acquisition.fetch import fetch
 from oiv5_d2.acquisition.manifest import IMAGE, MANIFEST_CSV, MASK, num_to_retry, read_manifest
 from oiv5_d2.acquisition.stores import folder_of
 from oiv5_d2.audit.audit import audit
-from oiv5_d2.conversion import coco
+from oiv5_d2.conversion import convert as coco
+from oiv5_d2.conversion.verify import verify
 from oiv5_d2.jobs import Advance
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.release import HEX_DIGITS
@@ -193,7 +194,7 @@ def _verify(request: Request, part: str) -> Stage:
 
     def run(advance: Advance) -> None:
         path, subset = coco.coco_path(data.dir, part), load(data.dir / "subset", part)
-        advance(coco.verify(path, subset, data.dir, request.verify_sample))
+        advance(verify(path, subset, data.dir, request.verify_sample))
 
     def count() -> dict[str, int]:
         num_annotations = coco.read_converted(coco.coco_path(data.dir, part)).num_annotations

@@ -26,7 +26,7 @@ from oiv5_d2.acquisition.manifest import read_manifest
 from oiv5_d2.acquisition.mask_zips.shards import read_mask_file
 from oiv5_d2.console import screen
 from oiv5_d2.conversion import coco_file, masks
-from oiv5_d2.conversion.coco import coco_path, read_converted, verify
+from oiv5_d2.conversion.convert import coco_path, read_converted, verify
 from oiv5_d2.openimages import readers, release
 from oiv5_d2.preparation.stages import locked
 from oiv5_d2.selection.subset import load

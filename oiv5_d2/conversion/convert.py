@@ -1,10 +1,9 @@
-"""From a subset and its fetched files to one COCO file a part.
+"""From a subset and its fetched files to one COCO file for each part.
 
 The work is cut into chunks of images. A finished chunk is a file of its own in the data folder's
-``.stamps``, so that a killed run goes on where it was; they are joined when all are there. Chunks
-hold lines of JSON, not objects, and nothing is ever held whole: memory does not grow with the
-pictures. The bytes depend on the subset and the fetched files alone, not on the number of
-processes.
+``.stamps``, so that a killed run continues where it stopped; they are joined when all are done.
+Chunks hold lines of JSON, and the whole is never in memory. The bytes depend on the subset and the
+fetched files alone, not on the number of processes.
 """
 
 import hashlib
@@ -16,17 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
-from oiv5_d2.acquisition.mask_zips.shards import read_mask_file
-from oiv5_d2.conversion import chunks, coco_file, masks
+from oiv5_d2.conversion import chunks, coco_file
 from oiv5_d2.files import sha256
+from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.processes import map_tasks
 from oiv5_d2.selection.subset import Subset
 
-CHUNKS_A_WORKER = 4  # fewer are finished sooner than a process has started
-_FORMAT = 1  # raise it when the records change, so that chunks of an older program are not used
+CHUNKS_PER_WORKER = 4  # fewer are done before another process has started
+_FORMAT = 2  # increase it when the records change, so that chunks of an older version are not used
 
 
 @dataclass(frozen=True)
@@ -38,11 +34,11 @@ class Converted:
     num_images: int
     num_annotations: int
     num_objects: int
-    """Annotations to learn, those that are not crowd regions."""
+    """Training targets: annotations that are not crowd regions."""
     ignored: dict[str, int]
     """Crowd regions by reason, sorted by reason."""
     left_out: tuple[dict[str, str], ...]
-    """``image_id`` and ``reason`` of images that can't be used, sorted."""
+    """``open_images_id`` and ``reason`` of images that cannot be used, sorted."""
     num_left_out_rows: int
 
 
@@ -56,13 +52,13 @@ def convert(
 ) -> Converted:
     """Write ``coco/{part}.json`` of a data folder.
 
-    Images that are missing, can't be read or are turned by EXIF are left out and listed; masks that
-    are missing, can't be read or are empty become crowd regions with that reason.
+    Images that are missing, unreadable or turned by EXIF are left out and listed; masks that are
+    missing, unreadable or empty become crowd regions with that reason.
 
     Args:
         subset: a part, which is also saved in ``data_dir / "subset"``.
         data_dir: holds ``subset``, ``images`` and ``masks``.
-        workers: processes at most; the result does not depend on it.
+        workers: the most processes to use; the result does not depend on it.
         advance: called with the number of images newly finished.
 
     Raises:
@@ -77,7 +73,7 @@ def convert(
             advance(len(chunk.images))
         else:
             todo.append(chunk)
-    num_workers = max(1, min(workers, len(todo) // CHUNKS_A_WORKER))
+    num_workers = max(1, min(workers, len(todo) // CHUNKS_PER_WORKER))
     for num_images in map_tasks(chunks.convert_chunk, todo, num_workers):
         advance(num_images)
     converted = _sum(subset, paths)
@@ -95,83 +91,18 @@ def read_converted(path: Path) -> Converted:
     """Read from a COCO file what became of its part's rows.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it was not written by `convert`.
+        Problem: ABSENT, or DAMAGED: not written by `convert`.
     """
     try:
         converted = coco_file.read_head(path)["info"]["converted"]
         return Converted(**{**converted, "left_out": tuple(converted["left_out"])})
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} was not made by tools/prepare_data.py ({error})") from error
-
-
-def verify(path: Path, subset: Subset, data_dir: Path, sample: int) -> int:
-    """Decode annotations again and compare them pixel by pixel with what they were made from.
-
-    The way back is another than the way there: OpenCV reads the PNG, the whole mask is resized, and
-    the box is drawn.
-
-    Args:
-        path: a COCO file that `convert` made.
-        subset: what it was made from.
-        data_dir: where the fetched files are.
-        sample: the number of annotations to look at, evenly spread over the file.
-
-    Returns:
-        the number that was looked at: all, where there are fewer.
-
-    Raises:
-        ValueError: one differs; the message names it.
-    """
-    num_annotations = read_converted(path).num_annotations
-    wanted = set(np.linspace(0, num_annotations - 1, min(sample, num_annotations)).astype(int))
-    annotations = [
-        annotation
-        for index, annotation in enumerate(coco_file.read_records(path, "annotations"))
-        if index in wanted
-    ]
-    image_ids = {annotation["image_id"] for annotation in annotations}
-    images = {
-        image["id"]: image
-        for image in coco_file.read_records(path, "images")
-        if image["id"] in image_ids
-    }
-    for annotation in annotations:
-        row = subset.instances.iloc[annotation["id"] - 1]
-        _compare(path, annotation, row, images[annotation["image_id"]], data_dir / "masks")
-    return len(annotations)
-
-
-def _compare(
-    path: Path, annotation: Mapping[str, Any], row: Any, image: Mapping[str, Any], masks_dir: Path
-) -> None:
-    size = image["height"], image["width"]
-    if annotation["iscrowd"]:
-        box = masks.RelBox(row.XMin, row.YMin, row.XMax, row.YMax)
-        x, y, width, height = masks.encode_box(box, *size).box
-        truth = np.zeros(size, dtype=bool)
-        truth[y : y + height, x : x + width] = True
-    else:
-        split = image["file_name"].split("/")[0]
-        data = read_mask_file(masks_dir, split, row.ImageID, row.MaskPath)
-        png = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-        assert png is not None, "OpenCV can't read a PNG that Pillow could"
-        truth = masks.resize(png > 0, *size)
-        if tuple(annotation["bbox"]) != masks.tight_box(truth):
-            raise _differs(path, annotation, "box")
-    if image["image_id"] != row.ImageID or annotation["mask_path"] != row.MaskPath:
-        raise _differs(path, annotation, "row")
-    if not np.array_equal(masks.decode(annotation["segmentation"]), truth):
-        raise _differs(path, annotation, "mask")
-    if annotation["area"] != np.count_nonzero(truth):
-        raise _differs(path, annotation, "area")
-
-
-def _differs(path: Path, annotation: Mapping[str, Any], what: str) -> ValueError:
-    return ValueError(
-        f"{path}: the {what} of annotation {annotation['id']} ({annotation['mask_path'] or 'box'})"
-        " differs from its source: run tools/prepare_data.py force=true"
-    )
+        raise Problem(
+            Kind.DAMAGED,
+            path,
+            "not a COCO file as these tools write it",
+            remedy=Remedy.PREPARE_AGAIN,
+        ) from error
 
 
 def _subset_files(subset_dir: Path, part: str) -> dict[str, str]:
@@ -181,7 +112,7 @@ def _subset_files(subset_dir: Path, part: str) -> dict[str, str]:
 
 
 def _chunks_dir(subset: Subset, data_dir: Path, files: Mapping[str, str]) -> Path:
-    """Return the folder for this conversion's chunks; chunks made from other inputs are removed."""
+    """Return the folder for this conversion's chunks; remove chunks made from other inputs."""
     splits = sorted(subset.images["Split"].unique().tolist())
     paths = [
         *sorted((data_dir / "masks").glob("*.zip")),
@@ -190,7 +121,7 @@ def _chunks_dir(subset: Subset, data_dir: Path, files: Mapping[str, str]) -> Pat
     stats = [
         (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.exists()
     ]
-    inputs = json.dumps([_FORMAT, chunks.IMAGES_A_CHUNK, dict(files), stats])
+    inputs = json.dumps([_FORMAT, chunks.IMAGES_PER_CHUNK, dict(files), stats])
     fingerprint = hashlib.sha256(inputs.encode()).hexdigest()[:16]
     chunks_dir = data_dir / ".stamps" / f"chunks-{subset.part}" / fingerprint
     chunks_dir.mkdir(parents=True, exist_ok=True)
@@ -219,11 +150,11 @@ def _sum(subset: Subset, chunk_paths: Sequence[Path]) -> Converted:
 
 
 def _head(subset: Subset, converted: Converted, files: Mapping[str, str]) -> dict[str, Any]:
-    """Return what precedes the images: how it was made, without a date, and the classes."""
+    """Return what comes before the images: how it was made, without a date, and the classes."""
     info = {
         "description": f"Open Images V5, part {subset.part}, as COCO",
-        "masks": "nearest neighbour to the JPG's size, a pixel takes what its centre falls into",
-        "crowds": "boxes that are not to be learnt; ignore_reason says why",
+        "masks": "resized to the JPG: a pixel takes the mask pixel that its centre falls into",
+        "crowds": "regions to ignore; ignore_reason says why",
         "classes": list(subset.classes),
         "subset_sha256": dict(files),
         "converted": asdict(converted),

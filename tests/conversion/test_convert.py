@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
+from raising import refused
 
 from oiv5_d2.acquisition.mask_zips.shards import read_mask_file
-from oiv5_d2.conversion import chunks, coco, coco_file, masks
+from oiv5_d2.conversion import chunks, coco_file, convert, masks, verify
+from oiv5_d2.problems import Kind, Remedy
 
 # pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
@@ -18,10 +20,10 @@ def ignore(_):
     """Stand where a progress bar would."""
 
 
-def convert(desk, workers=1):
+def convert_desk(desk, workers=1):
     subset = desk.finish()
-    converted = coco.convert(subset, desk.data_dir, workers, ignore)
-    return subset, converted, coco.coco_path(desk.data_dir, "train")
+    converted = convert.convert(subset, desk.data_dir, workers, ignore)
+    return subset, converted, convert.coco_path(desk.data_dir, "train")
 
 
 def fill_with_many(desk, num_images):
@@ -59,7 +61,7 @@ def assert_decodes_to_its_source(coco_path, subset, data_dir):
 
 
 def assert_accounts_for_every_row(coco_path, subset, converted):
-    left_out = {entry["image_id"] for entry in converted.left_out}
+    left_out = {entry["open_images_id"] for entry in converted.left_out}
     ids = {annotation["id"] for annotation in coco_file.read_records(coco_path, "annotations")}
     for number, row in enumerate(subset.instances.itertuples(), start=1):
         assert (number in ids) == (row.ImageID not in left_out)
@@ -70,28 +72,28 @@ def assert_accounts_for_every_row(coco_path, subset, converted):
 
 
 def test_every_annotation_decodes_to_its_resized_source_mask(odd_desk):
-    subset, _, path = convert(odd_desk)
+    subset, _, path = convert_desk(odd_desk)
     assert_decodes_to_its_source(path, subset, odd_desk.data_dir)
 
 
 def test_every_row_is_an_annotation_or_on_an_image_left_out(odd_desk):
-    subset, converted, path = convert(odd_desk)
+    subset, converted, path = convert_desk(odd_desk)
     assert_accounts_for_every_row(path, subset, converted)
 
 
 def test_images_that_training_could_not_read_are_left_out_by_reason(odd_desk):
-    _, converted, path = convert(odd_desk)
-    reasons = {entry["image_id"][0]: entry["reason"] for entry in converted.left_out}
+    _, converted, path = convert_desk(odd_desk)
+    reasons = {entry["open_images_id"][0]: entry["reason"] for entry in converted.left_out}
     assert set(reasons) == set("4569")
     assert reasons["4"] == "turned by EXIF (orientation 6)"
     assert reasons["5"] == "missing"
     assert reasons["6"].startswith("unreadable: ") and "truncated" in reasons["6"]
     assert reasons["9"].startswith("unreadable: ") and str(odd_desk.data_dir) not in reasons["9"]
-    assert coco.read_converted(path) == converted
+    assert convert.read_converted(path) == converted
 
 
 def test_masks_that_give_nothing_become_crowds_by_reason(odd_desk):
-    _, converted, _ = convert(odd_desk)
+    _, converted, _ = convert_desk(odd_desk)
     assert converted.ignored == {
         "depiction": 1,
         "empty mask": 1,
@@ -105,7 +107,7 @@ def test_masks_that_give_nothing_become_crowds_by_reason(odd_desk):
 
 
 def test_pycocotools_loads_the_file_and_its_masks(odd_desk, capsys):
-    _, converted, path = convert(odd_desk)
+    _, converted, path = convert_desk(odd_desk)
     loaded = COCO(str(path))
     assert len(loaded.imgs) == converted.num_images
     assert len(loaded.anns) == converted.num_annotations
@@ -119,7 +121,7 @@ def test_detectron2_loads_the_file_with_one_to_one_categories(odd_desk, clean_ca
     pytest.importorskip("oiv5_d2.training.compat")
     from detectron2.data.datasets import load_coco_json
 
-    _, converted, path = convert(odd_desk)
+    _, converted, path = convert_desk(odd_desk)
     records = load_coco_json(str(path), str(odd_desk.data_dir / "images"), "odd_train")
     assert len(records) == converted.num_images
     objects = [annotation for record in records for annotation in record["annotations"]]
@@ -128,12 +130,12 @@ def test_detectron2_loads_the_file_with_one_to_one_categories(odd_desk, clean_ca
 
 
 def test_ids_are_ranks_in_the_subset_and_the_release_s_names_survive(odd_desk):
-    subset, _, path = convert(odd_desk)
+    subset, _, path = convert_desk(odd_desk)
     for image in coco_file.read_records(path, "images"):
         row = subset.images.iloc[image["id"] - 1]
         assert image["file_name"] == f"{row.Split}/{row.ImageID}.jpg"
         assert (odd_desk.data_dir / "images" / image["file_name"]).exists()
-        assert (image["image_id"], image["title"]) == (row.ImageID, row.Title)
+        assert (image["open_images_id"], image["title"]) == (row.ImageID, row.Title)
         assert (image["positive_category_ids"], image["negative_category_ids"]) == ([1, 3], [4])
     for annotation in coco_file.read_records(path, "annotations"):
         row = subset.instances.iloc[annotation["id"] - 1]
@@ -144,33 +146,33 @@ def test_ids_are_ranks_in_the_subset_and_the_release_s_names_survive(odd_desk):
 
 
 def test_the_file_is_the_same_whatever_the_number_of_processes(desk, tmp_path, monkeypatch):
-    monkeypatch.setattr(chunks, "IMAGES_A_CHUNK", 16)
-    monkeypatch.setattr(coco, "CHUNKS_A_WORKER", 1)
+    monkeypatch.setattr(chunks, "IMAGES_PER_CHUNK", 16)
+    monkeypatch.setattr(convert, "CHUNKS_PER_WORKER", 1)
     fill_with_many(desk, 50)
-    subset, _, path = convert(desk)
+    subset, _, path = convert_desk(desk)
     first = path.read_bytes()
     for workers in (1, 2):
         path.unlink()
-        coco.convert(subset, desk.data_dir, workers, ignore)
+        convert.convert(subset, desk.data_dir, workers, ignore)
         assert path.read_bytes() == first
     moved = tmp_path / "elsewhere"
     shutil.copytree(desk.data_dir, moved)
-    coco.convert(subset, moved, 1, ignore)
-    assert coco.coco_path(moved, "train").read_bytes() == first
+    convert.convert(subset, moved, 1, ignore)
+    assert convert.coco_path(moved, "train").read_bytes() == first
 
 
 def test_progress_reaches_the_number_of_images(desk, monkeypatch):
-    monkeypatch.setattr(chunks, "IMAGES_A_CHUNK", 16)
+    monkeypatch.setattr(chunks, "IMAGES_PER_CHUNK", 16)
     fill_with_many(desk, 50)
     steps = []
-    coco.convert(desk.finish(), desk.data_dir, 1, steps.append)
+    convert.convert(desk.finish(), desk.data_dir, 1, steps.append)
     assert sum(steps) == 50 and len(steps) == 4
 
 
 def test_a_conversion_that_was_stopped_goes_on_from_its_finished_chunks(desk, monkeypatch):
-    monkeypatch.setattr(chunks, "IMAGES_A_CHUNK", 16)
+    monkeypatch.setattr(chunks, "IMAGES_PER_CHUNK", 16)
     fill_with_many(desk, 50)
-    subset, _, path = convert(desk)
+    subset, _, path = convert_desk(desk)
     whole = path.read_bytes()
     path.unlink()
 
@@ -184,7 +186,7 @@ def test_a_conversion_that_was_stopped_goes_on_from_its_finished_chunks(desk, mo
 
     seen = []
     with pytest.raises(Stopped):
-        coco.convert(subset, desk.data_dir, 1, stop_after_two)
+        convert.convert(subset, desk.data_dir, 1, stop_after_two)
     assert not path.exists()
     written = {p: p.stat().st_mtime_ns for p in (desk.data_dir / ".stamps").rglob("*.jsonl")}
     assert len(written) == 2
@@ -193,14 +195,14 @@ def test_a_conversion_that_was_stopped_goes_on_from_its_finished_chunks(desk, mo
         again.extend(p for p, time in written.items() if p.stat().st_mtime_ns != time)
 
     again = []
-    coco.convert(subset, desk.data_dir, 1, touched)
+    convert.convert(subset, desk.data_dir, 1, touched)
     assert again == []
     assert path.read_bytes() == whole
     assert not list((desk.data_dir / ".stamps").rglob("*.jsonl"))
 
 
 def test_chunks_of_other_inputs_are_not_used(desk, monkeypatch):
-    monkeypatch.setattr(chunks, "IMAGES_A_CHUNK", 16)
+    monkeypatch.setattr(chunks, "IMAGES_PER_CHUNK", 16)
     fill_with_many(desk, 50)
     subset = desk.finish()
     chunk_paths = []
@@ -210,20 +212,20 @@ def test_chunks_of_other_inputs_are_not_used(desk, monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        coco.convert(subset, desk.data_dir, 1, keep)
+        convert.convert(subset, desk.data_dir, 1, keep)
     (old,) = chunk_paths
     desk.instances[0]["Ignore"] = "filtered: IsInside"
     changed = desk.finish()
-    converted = coco.convert(changed, desk.data_dir, 1, ignore)
+    converted = convert.convert(changed, desk.data_dir, 1, ignore)
     assert converted.ignored == {"filtered: IsInside": 1}
     assert not old.exists()
 
 
 def test_the_self_check_finds_what_differs_and_names_it(odd_desk):
-    subset, converted, path = convert(odd_desk)
-    assert coco.verify(path, subset, odd_desk.data_dir, 1000) == converted.num_annotations
-    assert coco.verify(path, subset, odd_desk.data_dir, 5) == 5
-    assert coco.verify(path, subset, odd_desk.data_dir, 0) == 0
+    subset, converted, path = convert_desk(odd_desk)
+    assert verify.verify(path, subset, odd_desk.data_dir, 1000) == converted.num_annotations
+    assert verify.verify(path, subset, odd_desk.data_dir, 5) == 5
+    assert verify.verify(path, subset, odd_desk.data_dir, 0) == 0
     whole = path.read_text()
     content = json.loads(whole)
     first = content["annotations"][0]
@@ -234,50 +236,50 @@ def test_the_self_check_finds_what_differs_and_names_it(odd_desk):
         (first["mask_path"], "other.png", "row"),
     ]:
         path.write_text(whole.replace(old, new, 1))
-        with pytest.raises(ValueError, match=f"the {what} of annotation 1 .*force=true"):
-            coco.verify(path, subset, odd_desk.data_dir, 1000)
+        with refused(Kind.MISMATCH, remedy=Remedy.PREPARE_AGAIN, about=f"{what} of annotation 1 "):
+            verify.verify(path, subset, odd_desk.data_dir, 1000)
 
 
 def test_no_file_holds_a_time_or_a_path(odd_desk):
-    _, _, path = convert(odd_desk)
+    _, _, path = convert_desk(odd_desk)
     assert str(odd_desk.data_dir.parent) not in path.read_text()
 
 
 def test_a_part_without_images_or_objects_is_a_valid_file(desk):
     desk.add_image("0" * 16)
-    subset, converted, path = convert(desk)
+    subset, converted, path = convert_desk(desk)
     assert (converted.num_images, converted.num_annotations) == (1, 0)
     assert json.loads(path.read_text())["annotations"] == []
     assert list(coco_file.read_records(path, "annotations")) == []
-    assert coco.verify(path, subset, desk.data_dir, 10) == 0
+    assert verify.verify(path, subset, desk.data_dir, 10) == 0
 
 
 def test_a_damaged_file_is_one_clear_line(odd_desk):
-    _, _, path = convert(odd_desk)
+    _, _, path = convert_desk(odd_desk)
     whole = path.read_text()
     path.write_text(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="force=true"):
+    with refused(Kind.DAMAGED, remedy=Remedy.PREPARE_AGAIN, about=path):
         list(coco_file.read_records(path, "annotations"))
     path.write_text("{}")
-    with pytest.raises(ValueError, match="was not made"):
-        coco.read_converted(path)
-    with pytest.raises(FileNotFoundError, match="prepare_data"):
-        coco.read_converted(path.with_name("absent.json"))
+    with refused(Kind.DAMAGED, remedy=Remedy.PREPARE_AGAIN, about=path):
+        convert.read_converted(path)
+    with refused(Kind.ABSENT, remedy=Remedy.PREPARE):
+        convert.read_converted(path.with_name("absent.json"))
 
 
 def test_a_subset_that_was_not_saved_is_refused(desk):
     desk.add_image("0" * 16)
     subset = desk.finish()
     shutil.rmtree(desk.data_dir / "subset")
-    with pytest.raises(FileNotFoundError, match="parquet"):
-        coco.convert(subset, desk.data_dir, 1, ignore)
+    with pytest.raises(FileNotFoundError):
+        convert.convert(subset, desk.data_dir, 1, ignore)
 
 
 def test_licences_are_listed_once_and_referred_to(desk):
     desk.add_image("0" * 16)
     desk.add_image("1" * 16)
     desk.images[1]["License"] = "by-sa/2.0"
-    _, _, path = convert(desk)
+    _, _, path = convert_desk(desk)
     licences = {entry["id"]: entry["url"] for entry in coco_file.read_head(path)["licenses"]}
     images = list(coco_file.read_records(path, "images"))
     assert [licences[image["license"]] for image in images] == ["by/2.0", "by-sa/2.0"]
