@@ -30,6 +30,7 @@ from oiv5_d2.files import whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.selection.subset import Subset, load
 
+AUDIT_JSON = "audit.json"
 TINY_PIXELS, TINY_SHARE = 16, 1e-4
 POOR_IOU = 0.5  # the release's masks have 0.63 and more with their annotator's box
 FAR_OUTSIDE = 0.2  # of a mask's pixels
@@ -77,7 +78,7 @@ def audit(
         "leakage": find_leaks({part: each.files for part, each in seen.items()}),
     }
     report["findings"] = [finding._asdict() for finding in find(report)]
-    with whole_file(data_dir / "audit.json") as part_path:
+    with whole_file(data_dir / AUDIT_JSON) as part_path:
         text = json.dumps(report, indent=2, allow_nan=False)
         part_path.write_text(text + "\n", encoding="ascii")
     return report
@@ -89,7 +90,7 @@ def read_audit(data_dir: Path) -> dict[str, Any]:
     Raises:
         Problem: ABSENT, the folder has not been audited; DAMAGED, the file is.
     """
-    path = data_dir / "audit.json"
+    path = data_dir / AUDIT_JSON
     if not path.exists():
         raise Problem(Kind.ABSENT, path, remedy=Remedy.PREPARE)
     try:

@@ -1,6 +1,6 @@
-"""Lists of a subset's pictures for others: whom to credit, and what the official downloader takes.
+"""Lists of a subset's images: whom to credit, and what the official downloader reads.
 
-The photos are CC BY: whoever shows them names author and licence.
+The photos are CC BY: anyone who shows them has to name author and licence.
 """
 
 import re
@@ -11,6 +11,7 @@ import pandas as pd
 
 from oiv5_d2.files import whole_file
 from oiv5_d2.openimages import release
+from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.selection.subset import Subset
 
 CREDITS_CSV, IMAGE_LIST_TXT = "credits.csv", "image_list.txt"
@@ -22,16 +23,16 @@ _LONGEST_SHOWN = 60
 
 
 def write_credits(subsets: Iterable[Subset], path: Path) -> None:
-    """Write `CREDIT_COLUMNS` of every picture, sorted by ImageID, each once.
+    """Write `CREDIT_COLUMNS` of every image, sorted by ImageID, each once.
 
-    A picture that the release does not list has empty fields.
+    An image that the release does not list has empty fields.
     """
     with whole_file(path) as part_path:
         _images(subsets).to_csv(part_path, index=False, lineterminator="\n", encoding="utf-8")
 
 
 def write_image_list(subsets: Iterable[Subset], path: Path) -> None:
-    """Write a line ``split/ImageID`` for every picture, sorted, each once."""
+    """Write a line ``split/ImageID`` for every image, sorted, each once."""
     images = _images(subsets)
     lines = sorted(images["Split"] + "/" + images["ImageID"])
     with whole_file(path) as part_path:
@@ -39,43 +40,43 @@ def write_image_list(subsets: Iterable[Subset], path: Path) -> None:
 
 
 def read_image_list(path: Path) -> dict[str, str]:
-    """Read lines ``split/ImageID``, or of the id alone; empty lines are passed over.
+    """Read lines ``split/ImageID``, or ``ImageID``; empty lines are skipped.
 
     An id may have its file's ending, .jpg.
 
     Returns:
-        each image's split, "" where the line has none, by ImageID, in the file's order.
+        each image's split, "" if the line has none, by ImageID, in the file's order.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line is something else, an image is in two splits, or there is none at all;
-            the message names file and line.
+        Problem: DAMAGED, a line is something else, or an image is in two splits; EMPTY.
     """
     splits: dict[str, str] = {}
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             if text := line.strip():
-                split, image_id = _parse(text, f"{path}: line {number}")
-                known = splits.setdefault(image_id, split) or split
+                split, open_images_id = _parse(path, number, text)
+                known = splits.setdefault(open_images_id, split) or split
                 if split and known != split:
-                    raise ValueError(
-                        f"{path}: line {number}: {image_id} is in {known} further up: no image is"
-                        " in two splits. Correct one of the lines"
+                    raise _bad_line(
+                        path, number, f"{open_images_id} is in {known} on an earlier line"
                     )
-                splits[image_id] = known
+                splits[open_images_id] = known
     if not splits:
-        raise ValueError(f"{path}: the list is empty. Write a line split/ImageID for each image")
+        raise Problem(Kind.EMPTY, path, key="data.image_ids", remedy=Remedy.CHANGE_SETTING)
     return splits
 
 
-def _parse(text: str, where: str) -> tuple[str, str]:
+def _parse(path: Path, number: int, text: str) -> tuple[str, str]:
     found = _LINE.fullmatch(text)
     if found is None:
-        raise ValueError(
-            f"{where}: {text[:_LONGEST_SHOWN]!r} is neither split/ImageID nor an ImageID: the"
-            f" splits are {', '.join(release.SPLITS)}, an id is 16 hex digits 0-9 a-f"
-        )
+        raise _bad_line(path, number, f"{text[:_LONGEST_SHOWN]!r} is not split/ImageID or ImageID")
     return found[1] or "", found[2]
+
+
+def _bad_line(path: Path, number: int, what: str) -> Problem:
+    detail = f"line {number}: {what}"
+    return Problem(Kind.DAMAGED, path, detail, key="data.image_ids", remedy=Remedy.FIX_IMAGE_LIST)
 
 
 def _images(subsets: Iterable[Subset]) -> pd.DataFrame:

@@ -1,68 +1,62 @@
-"""The plan of a preparation: what it would bring, how, and how long that takes."""
+"""What a preparation would do, found out without fetching an image or a mask.
 
+The tables are read, because they say which files are needed, and the mask zips' directories, because
+they say where each mask is. Images are asked for their size: a sample of them if there are many.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
-from oiv5_d2.acquisition.disk import bytes_beside
-from oiv5_d2.acquisition.mask_zips.ranges import ZipPlan
+import pandas as pd
+
+from oiv5_d2.acquisition.buckets import Bucket, Head
+from oiv5_d2.acquisition.disk import bytes_beside, free_bytes
+from oiv5_d2.acquisition.manifest import IMAGE, MASK
+from oiv5_d2.acquisition.mask_zips import needed_bytes
+from oiv5_d2.jobs import Advance, Show, unseen
+from oiv5_d2.preparation.settings import Request
+from oiv5_d2.preparation.steps import is_to_do, load_subsets, select_subsets, stages, table_bytes
+from oiv5_d2.problems import Problem
+from oiv5_d2.selection.files import list_files
+from oiv5_d2.selection.subset import Subset
+
+MAKERS = ("draw", "select", "fetch")  # when one of these runs, everything after it runs
+SAMPLE = 200  # images of a split that a server is asked about; more hardly change the estimate
 
 
-class Need(NamedTuple):
-    """What one part is to have."""
+class PartNeed(NamedTuple):
+    """What one part of the data set will contain."""
 
     part: str
     num_images: int
     num_masks: int
     images_of: dict[str, int]
-    """Images that show an object to learn, by class."""
+    """Images with a training target, by class."""
     masks_of: dict[str, int]
-    """Objects to learn, by class."""
+    """Training targets, by class."""
     num_ignored: int
 
-    @property
-    def bytes_beside(self) -> int:
-        """About how much is written about them."""
-        return bytes_beside(self.num_images, self.num_masks, self.num_ignored)
 
-
-class ImageNeed(NamedTuple):
-    """The pictures of one split that are not on the disk yet."""
+class SplitNeed(NamedTuple):
+    """What is still to be fetched of one official split."""
 
     split: str
-    num_files: int
-    num_bytes: int
+    num_images: int
+    image_bytes: int
+    """Estimated from a sample if `num_asked` is below `num_images`."""
     num_asked: int
-    """How many of them were asked for their size."""
-    num_absent: int
-    """Of those asked, how many the source does not have."""
-    num_failed: int = 0
-    """Of those asked, how many it said nothing of."""
-    why: str = ""
-    """Why it said nothing of the first of them."""
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether all sizes were told; otherwise `num_bytes` is an estimate."""
-        return self.num_asked - self.num_failed == self.num_files
-
-
-class ZipNeed(NamedTuple):
-    """One mask zip of which not all wanted masks are on the disk yet."""
-
-    split: str
-    digit: str
-    num_wanted: int
-    """Masks that are not there yet."""
-    plan: ZipPlan | None
-    """How its masks are to be had; None: it can not be read."""
-    why: str
-    wanted_bytes: int = 0
-    """Of those masks themselves, as they come to lie on the disk."""
-
-    @property
-    def whole_bytes(self) -> int:
-        """Bytes of the zip where it is fetched whole, otherwise 0."""
-        return 0 if self.plan is None or self.plan.by_range else self.plan.zip_bytes
+    num_images_missing: int
+    """Of those asked about."""
+    num_masks: int
+    mask_bytes: int
+    """To download: the masks and what lies between them."""
+    num_requests: int
+    num_masks_missing: int
+    problems: tuple[Problem, ...]
+    """Why some files could not be asked about; the first of each kind."""
 
 
 @dataclass(frozen=True)
@@ -71,72 +65,135 @@ class Plan:
 
     stages: tuple[tuple[str, bool], ...]
     """Each stage's name, and whether it is done."""
-    needs: tuple[Need, ...] = ()
-    """Of each part; empty where the source is still to be drawn."""
-    images: tuple[ImageNeed, ...] = ()
-    zips: tuple[ZipNeed, ...] = ()
-    locations: tuple[str, str] = ("", "")
-    """Of the annotations and of the images."""
+    parts: tuple[PartNeed, ...] = ()
+    """Empty if the source is still to be drawn."""
+    splits: tuple[SplitNeed, ...] = ()
     free_bytes: int = 0
     """On the disk of the data folder."""
-    bytes_per_second: float | None = None
-    """None where there is nothing to tell it by."""
-    rate_is: str = ""
-    """Where that rate comes from, for people."""
-    answers_per_second: float | None = None
-    """How fast pictures were asked for their size, all connections together; None: too few were."""
-    keeps_zips: bool = False
-    """Zips that are fetched whole stay."""
 
     @property
-    def num_images(self) -> int:
-        """Pictures to fetch."""
-        return sum(need.num_files for need in self.images)
-
-    @property
-    def num_masks(self) -> int:
-        """Masks to fetch, of zips that can be read and did not come yet."""
-        return sum(need.num_wanted for need in self.zips if need.plan and not need.plan.is_here)
-
-    @property
-    def num_zip_requests(self) -> int:
-        """Requests that bring masks: one a range, and one a zip that comes whole."""
-        return sum(need.plan.requests_to_make for need in self.zips if need.plan)
-
-    @property
-    def image_bytes(self) -> int:
-        """Bytes of pictures to fetch."""
-        return sum(need.num_bytes for need in self.images)
-
-    @property
-    def mask_bytes(self) -> int:
-        """Bytes to fetch for the masks, now that the zips' directories are here."""
-        return sum(need.plan.bytes_to_fetch for need in self.zips if need.plan)
+    def num_bytes(self) -> int:
+        """Bytes to fetch."""
+        return sum(split.image_bytes + split.mask_bytes for split in self.splits)
 
     @property
     def disk_bytes(self) -> int:
-        """Disk that is needed on the way.
-
-        Until all masks of a zip have come, they lie there a second time, and so does the zip if it
-        comes whole. What is written about them is estimated.
-        """
+        """Disk space that is needed: masks are there twice until their zip is complete."""
         done = {name for name, is_done in self.stages if is_done}
-        kept = sum(need.bytes_beside for need in self.needs if f"convert {need.part}" not in done)
-        kept += self.image_bytes + sum(need.wanted_bytes for need in self.zips)
-        if self.keeps_zips:
-            kept += sum(need.whole_bytes for need in self.zips)
-            return kept + max((need.wanted_bytes for need in self.zips), default=0)
-        return kept + max((need.wanted_bytes + need.whole_bytes for need in self.zips), default=0)
+        new = [part for part in self.parts if f"convert {part.part}" not in done]
+        beside = sum(
+            bytes_beside(part.num_images, part.num_masks, part.num_ignored) for part in new
+        )
+        return self.num_bytes + sum(split.mask_bytes for split in self.splits) + beside
 
-    @property
-    def seconds(self) -> float | None:
-        """How long the fetching takes at that rate; None where there is none."""
-        if self.bytes_per_second is None:
-            return None
-        by_bytes = (self.image_bytes + self.mask_bytes) / self.bytes_per_second
-        return max(by_bytes, self.least_seconds or 0.0)
 
-    @property
-    def least_seconds(self) -> float | None:
-        """How long so many pictures take, if they had no bytes; None where that is not known."""
-        return self.num_images / self.answers_per_second if self.answers_per_second else None
+def seconds_at(num_bytes: int, bits_per_second: float) -> float:
+    """Return how long a download takes at a network's full rate."""
+    return num_bytes * 8 / bits_per_second
+
+
+def make_plan(request: Request, show: Show = unseen) -> Plan:
+    """Find out what is to be done. What is downloaded for it is kept for doing it.
+
+    Args:
+        request: the settings.
+        show: shows the progress of each step.
+
+    Raises:
+        Problem: a table is not available, or a setting is wrong.
+    """
+    data = request.data
+    steps = tuple(_states(request))
+    is_done = dict(steps)
+    if not is_done.get("draw", True):
+        return Plan(steps, free_bytes=free_bytes(data.dir))
+    if is_done["select"]:
+        subsets = load_subsets(data)
+    else:
+        with show("tables", table_bytes(request)) as advance:
+            subsets = select_subsets(request, advance)
+    parts = tuple(_part_need(subset) for subset in subsets)
+    splits: tuple[SplitNeed, ...] = ()
+    if not is_done["fetch"]:
+        splits = tuple(_split_needs(list_files(subsets), request, show))
+    return Plan(steps, parts, splits, free_bytes(data.dir))
+
+
+def _states(request: Request) -> Iterator[tuple[str, bool]]:
+    is_current = True
+    for stage in stages(request):
+        done = is_current and not is_to_do(stage, request)
+        if stage.name in MAKERS:
+            is_current = done
+        yield stage.name, done
+
+
+def _part_need(subset: Subset) -> PartNeed:
+    targets = subset.instances[subset.instances["Ignore"] == ""]
+    masks_of = targets["ClassName"].value_counts()
+    images_of = targets.groupby("ClassName")["ImageID"].nunique()
+    return PartNeed(
+        part=subset.part,
+        num_images=len(subset.images),
+        num_masks=len(targets),
+        images_of={name: int(images_of.get(name, 0)) for name in subset.classes},
+        masks_of={name: int(masks_of.get(name, 0)) for name in subset.classes},
+        num_ignored=len(subset.instances) - len(targets),
+    )
+
+
+def _split_needs(files: pd.DataFrame, request: Request, show: Show) -> Iterator[SplitNeed]:
+    annotations, images = request.open_source()
+    for split, rows in files.groupby("Split"):
+        of_images, masks = (rows[rows["Kind"] == kind] for kind in (IMAGE, MASK))
+        keys = _not_here(of_images["Key"], request.data.dir / "images")
+        asked = keys if images.folder else keys[:: max(1, -(-len(keys) // SAMPLE))]
+        zips = masks.groupby("Key")["Name"]
+        with show(f"sizes, {split}", {"images": len(asked), "mask zips": len(zips)}) as advance:
+            sizes, problems = _ask_sizes(images, asked, advance)
+            needs = []
+            for key, names in zips:
+                shard_path = request.data.dir / "masks" / Path(str(key)).name
+                try:
+                    needs.append(needed_bytes(annotations, str(key), names.tolist(), shard_path))
+                except Problem as problem:
+                    problems.append(problem)
+                advance(1)
+        yield SplitNeed(
+            split=str(split),
+            num_images=len(keys),
+            image_bytes=round(sum(sizes) * len(keys) / max(1, len(asked))),
+            num_asked=len(asked),
+            num_images_missing=len(asked) - len(sizes),
+            num_masks=sum(need.num_masks for need in needs),
+            mask_bytes=sum(need.num_bytes for need in needs),
+            num_requests=sum(need.num_requests for need in needs),
+            num_masks_missing=sum(need.num_missing for need in needs),
+            problems=tuple({problem.kind: problem for problem in reversed(problems)}.values()),
+        )
+
+
+def _not_here(keys: Iterable[str], images_dir: Path) -> list[str]:
+    """Return the keys of images that are not on the disk; each folder is listed once."""
+    wanted = list(keys)
+    folders = {key.rpartition("/")[0] for key in wanted}
+    here = {
+        f"{folder}/{name}"
+        for folder in folders
+        if (images_dir / folder).is_dir()
+        for name in os.listdir(images_dir / folder)
+    }
+    return [key for key in wanted if key not in here]
+
+
+def _ask_sizes(
+    bucket: Bucket, keys: Iterable[str], advance: Advance
+) -> tuple[list[int], list[Problem]]:
+    sizes, problems = [], []
+    for _, answer in bucket.head_many(keys):
+        if isinstance(answer, Head):
+            sizes.append(answer.num_bytes)
+        else:
+            problems.append(answer)
+        advance(1)
+    return sizes, problems

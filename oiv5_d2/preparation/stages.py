@@ -1,8 +1,8 @@
-"""Which stages of a preparation are done: a stamp each, and a lock for the folder.
+"""Which stages of a preparation are done: one stamp each, and a lock for the folder.
 
-A stamp holds a stage's settings, and size and time of change of its inputs and outputs. A stage is
-done while all of them are as stamped; a folder counts with its own time, which changes when a file
-in it comes, goes or is replaced. Nothing else that is prepared holds a time.
+A stamp holds a stage's settings, and size and modification time of its inputs and outputs. A stage
+is done while all of them are unchanged; a folder counts with its own time, which changes when a
+file in it is added, removed or replaced. Nothing else that is prepared contains a time.
 """
 
 import fcntl
@@ -17,32 +17,32 @@ from typing import Any
 
 from oiv5_d2.files import whole_file
 from oiv5_d2.jobs import Advance
+from oiv5_d2.problems import Kind, Problem, Remedy
 
 STAMPS = ".stamps"
-VERSION = version("oiv5_d2")  # another program may make other files
+VERSION = version("oiv5_d2")  # another version may make other files
 
 
 @dataclass(frozen=True)
 class Stage:
     """One step of a preparation.
 
-    Inputs and outputs are functions, because an earlier stage may have to run before they are
-    known.
+    Inputs and outputs are functions, because they may be known only after an earlier stage.
     """
 
     name: str
-    """Of its stamp, and what a user sees."""
+    """As its stamp is called, and as a user sees it."""
     settings: Mapping[str, Any]
-    """JSON-ready: whatever changes the outputs."""
+    """JSON-ready: everything that changes the outputs."""
     inputs: Callable[[], Iterable[Path]]
     outputs: Callable[[], Iterable[Path]]
     count: Callable[[], Mapping[str, int]]
-    """How much there is to do, by kind, in the order in which it is done; 0 where unknown."""
+    """How much there is to do, by kind, in the order in which it is done; 0 if unknown."""
     run: Callable[[Advance], None]
 
 
 def is_done(stage: Stage, data_dir: Path) -> bool:
-    """Say whether a stage's stamp is there and still true."""
+    """Return True if a stage has a stamp and nothing has changed since."""
     try:
         stamp = json.loads(_stamp_path(stage, data_dir).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -56,7 +56,7 @@ def is_done(stage: Stage, data_dir: Path) -> bool:
 
 
 def run(stage: Stage, data_dir: Path, advance: Advance) -> None:
-    """Run a stage and stamp it. While it runs it has no stamp, so a killed one counts as not done.
+    """Run a stage and stamp it. While it runs it has no stamp, so a killed one is not done.
 
     Args:
         stage: what to run.
@@ -65,7 +65,7 @@ def run(stage: Stage, data_dir: Path, advance: Advance) -> None:
     """
     stamp_path = _stamp_path(stage, data_dir)
     stamp_path.unlink(missing_ok=True)
-    inputs = _fingerprints(stage.inputs(), data_dir)  # before: a later change must show
+    inputs = _fingerprints(stage.inputs(), data_dir)  # now, so that a change meanwhile shows
     stage.run(advance)
     stamp = {
         "settings": _settings(stage),
@@ -78,10 +78,10 @@ def run(stage: Stage, data_dir: Path, advance: Advance) -> None:
 
 @contextmanager
 def locked(data_dir: Path) -> Iterator[None]:
-    """Keep a folder to this process; the system frees it when the process ends, however it does.
+    """Lock a folder for this process; the system unlocks it when the process ends, however it ends.
 
     Raises:
-        BlockingIOError: another process is preparing the folder; the message says which.
+        Problem: BUSY, another process is preparing the folder; the detail says which.
     """
     path = data_dir / STAMPS / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,9 +91,7 @@ def locked(data_dir: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            raise BlockingIOError(
-                f"{data_dir} is being prepared by {holder}: wait for it, or stop it"
-            ) from None
+            raise Problem(Kind.BUSY, data_dir, holder, remedy=Remedy.WAIT) from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {os.uname().nodename}")
         file.flush()
@@ -112,12 +110,12 @@ def _settings(stage: Stage) -> dict[str, Any]:
 
 
 def _fingerprints(paths: Iterable[Path], data_dir: Path) -> dict[str, list[int] | None]:
-    """Return size and time of each path, None for one that is absent."""
+    """Return size and modification time of each path, None for a missing one."""
     return {_name(path, data_dir): _fingerprint(path) for path in sorted(set(paths))}
 
 
 def _name(path: Path, data_dir: Path) -> str:
-    """Return a path inside the folder relative to it, so that the folder can be moved."""
+    """Return a path in the folder relative to it, so that the folder can be moved."""
     return str(path.relative_to(data_dir) if path.is_relative_to(data_dir) else path)
 
 

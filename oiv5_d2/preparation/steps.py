@@ -1,37 +1,65 @@
-"""Preparing data from a release to an audited COCO file, as a row of stages that can be resumed."""
+"""Preparing data from a release to audited COCO files, as a row of stages that can be resumed."""
 
 import shutil
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from oiv5_d2.acquisition.disk import check_room
-from oiv5_d2.acquisition.fetch import fetch
-from oiv5_d2.acquisition.manifest import IMAGE, MANIFEST_CSV, MASK, num_to_retry, read_manifest
-from oiv5_d2.acquisition.stores import folder_of
-from oiv5_d2.audit.audit import audit
-from oiv5_d2.conversion import convert as coco
+from oiv5_d2.acquisition.buckets import Bucket, folder_of
+from oiv5_d2.acquisition.fetch import check_room, fetch
+from oiv5_d2.acquisition.manifest import (
+    IMAGE,
+    MANIFEST_CSV,
+    MANIFEST_SQLITE,
+    MASK,
+    num_to_retry,
+    read_manifest,
+)
+from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, remove_damaged
+from oiv5_d2.audit.audit import AUDIT_JSON, audit
+from oiv5_d2.conversion.convert import coco_path, convert, read_converted
 from oiv5_d2.conversion.verify import verify
-from oiv5_d2.jobs import Advance
-from oiv5_d2.openimages import release
+from oiv5_d2.jobs import Advance, Show
 from oiv5_d2.openimages.release import HEX_DIGITS
 from oiv5_d2.preparation.listings import (
     CREDITS_CSV,
     IMAGE_LIST_TXT,
+    read_image_list,
     write_credits,
     write_image_list,
 )
-from oiv5_d2.preparation.rates import measured_fetch
-from oiv5_d2.preparation.request import Data, Request
-from oiv5_d2.preparation.sources import count_tables, load_subsets, open_buckets, select_subsets
-from oiv5_d2.preparation.stages import Stage, is_done
+from oiv5_d2.preparation.settings import Data, Request
+from oiv5_d2.preparation.stages import Stage, is_done, run
+from oiv5_d2.problems import Kind, Problem
 from oiv5_d2.selection.files import list_files
-from oiv5_d2.selection.subset import load, save
+from oiv5_d2.selection.select import needed_tables, num_bytes_to_read, select
+from oiv5_d2.selection.subset import Subset, load, save
 from oiv5_d2.synthetic import write_release
 
-AUDIT_JSON = "audit.json"
+
+def run_stages(request: Request, show: Show, skipped: Callable[[str], object]) -> int:
+    """Run every stage that is not done.
+
+    Args:
+        request: the settings.
+        show: shows the progress of a stage.
+        skipped: called with the name of a stage that is done.
+
+    Returns:
+        the number of stages that ran.
+    """
+    num_run = 0
+    for stage in stages(request):
+        if not is_to_do(stage, request):
+            skipped(stage.name)
+            continue
+        with show(stage.name, stage.count()) as advance:
+            run(stage, request.data.dir, advance)
+        num_run += 1
+    return num_run
 
 
 def stages(request: Request) -> list[Stage]:
@@ -48,7 +76,7 @@ def stages(request: Request) -> list[Stage]:
 
 
 def is_to_do(stage: Stage, request: Request) -> bool:
-    """Tell whether a stage has to run."""
+    """Return True if a stage has to run."""
     return (
         request.force
         or not is_done(stage, request.data.dir)
@@ -56,8 +84,57 @@ def is_to_do(stage: Stage, request: Request) -> bool:
     )
 
 
+def load_subsets(data: Data) -> list[Subset]:
+    """Load the subsets that were selected."""
+    return [load(data.dir / "subset", part) for part in data.parts]
+
+
+def select_subsets(request: Request, advance: Advance) -> list[Subset]:
+    """Select the subsets from the source's tables, without saving them.
+
+    Tables that come over a network are kept for the next time.
+
+    Args:
+        request: the settings.
+        advance: called with bytes of tables, of `table_bytes` in all: downloaded ones or, if the
+            tables are in a folder, read ones.
+    """
+    data, bucket, tables_dir = request.data, *_tables(request)
+    files = needed_tables(data.published, data.choice)
+    root = fetch_tables(bucket, files, tables_dir, advance)
+    is_read: Callable[[int], object] = advance if bucket.folder else lambda num_bytes: None
+    choice = data.choice
+    if data.image_ids is not None:
+        choice = replace(choice, image_ids=tuple(sorted(read_image_list(data.image_ids))))
+    try:
+        return list(select(root, data.published, choice, is_read).values())
+    except Problem as problem:
+        if problem.kind is Kind.DAMAGED and root == tables_dir:
+            remove_damaged(Path(problem.subject))
+        raise
+
+
+def table_bytes(request: Request) -> dict[str, int]:
+    """Return how much `select_subsets` reads, as a stage counts it."""
+    data = request.data
+    try:
+        bucket, tables_dir = _tables(request)
+        if bucket.folder:
+            num_bytes = num_bytes_to_read(bucket.folder, data.published, data.choice)
+        else:
+            files = needed_tables(data.published, data.choice)
+            num_bytes = bytes_to_download(bucket, files, tables_dir)
+    except (OSError, Problem):
+        num_bytes = 0  # reading the tables says best what is missing
+    return {"bytes of tables": num_bytes}
+
+
+def _tables(request: Request) -> tuple[Bucket, Path]:
+    return Bucket(request.data.buckets[0], request.transfer), request.data.dir / "tables"
+
+
 def _is_to_retry(request: Request) -> bool:
-    """Tell whether files are to be asked for again that could not be had the last time."""
+    """Return True if files are to be requested again that were not available the last time."""
     path = request.data.dir / MANIFEST_CSV
     if not request.retry_failed or not path.exists():
         return False
@@ -70,10 +147,11 @@ def _draw(request: Request) -> Stage:
     release_dir = Path(data.source)
 
     def draw(advance: Advance) -> None:
-        # The same ids may get other pictures: none of an earlier release may be taken for them.
+        # The same ids may get other images: those of an earlier release must not stay.
         for fetched in ("images", "masks"):
             shutil.rmtree(data.dir / fetched, ignore_errors=True)
-        (data.dir / MANIFEST_CSV).unlink(missing_ok=True)
+        for name in (MANIFEST_CSV, MANIFEST_SQLITE):
+            (data.dir / name).unlink(missing_ok=True)
         height, width = synthetic.size
         write_release(
             release_dir,
@@ -82,6 +160,7 @@ def _draw(request: Request) -> Stage:
             synthetic.seed,
             advance,
             request.num_workers,
+            data.published,
         )
 
     return Stage(
@@ -89,27 +168,14 @@ def _draw(request: Request) -> Stage:
         settings=asdict(synthetic),
         inputs=list,
         outputs=lambda: [path for path in release_dir.rglob("*") if path.is_file()],
-        count=lambda: {"pictures": sum(synthetic.num_images.values())},
+        count=lambda: {"images": sum(synthetic.num_images.values())},
         run=draw,
     )
 
 
 def _select(request: Request) -> Stage:
     data = request.data
-    tables = [
-        release.CLASS_CSV,
-        release.HIERARCHY_JSON,
-        *(
-            table(split)
-            for split in data.splits
-            for table in (
-                release.mask_csv,
-                release.box_csv,
-                release.image_label_csv,
-                release.image_csv,
-            )
-        ),
-    ]
+    tables = needed_tables(data.published, data.choice)
 
     def run(advance: Advance) -> None:
         subsets = select_subsets(request, advance)
@@ -131,29 +197,27 @@ def _select(request: Request) -> Stage:
             data.dir / CREDITS_CSV,
             data.dir / IMAGE_LIST_TXT,
         ],
-        count=lambda: count_tables(request),
+        count=lambda: table_bytes(request),
         run=run,
     )
 
 
 def _fetch(request: Request) -> Stage:
     data = request.data
-    zips = [release.mask_zip(split, digit).path for split in data.splits for digit in HEX_DIGITS]
+    splits, mask_zip = data.choice.splits, data.published.mask_zip
+    zips = [mask_zip(split, digit).path for split in splits for digit in HEX_DIGITS]
 
     def run(advance: Advance) -> None:
-        files = list_files(load_subsets(data))
-        with open_buckets(request) as source:
-            check_room(files, source.images, data.dir)
-            with measured_fetch(data.dir, data.buckets[1], advance) as counted:
-                fetch(
-                    files,
-                    source,
-                    data.dir,
-                    max_missing=request.max_missing,
-                    full_decode=request.full_decode or request.force,
-                    keep_zips=request.keep_zips,
-                    advance=counted,
-                )
+        files, source = list_files(load_subsets(data)), request.open_source()
+        check_room(files, source.images, data.dir)
+        fetch(
+            files,
+            source,
+            data.dir,
+            max_missing=request.max_missing,
+            full_decode=request.full_decode or request.force,
+            advance=advance,
+        )
 
     return Stage(
         name="fetch",
@@ -164,7 +228,7 @@ def _fetch(request: Request) -> Stage:
         },
         inputs=lambda: [
             *_subset_files(data, *data.parts),
-            *_on_disk(data.buckets[1], *data.splits),
+            *_on_disk(data.buckets[1], *splits),
             *_on_disk(data.buckets[0], *zips),
         ],
         outputs=lambda: [data.dir / MANIFEST_CSV, *_fetched(data)],
@@ -177,14 +241,14 @@ def _convert(request: Request, part: str) -> Stage:
     data = request.data
 
     def run(advance: Advance) -> None:
-        coco.convert(load(data.dir / "subset", part), data.dir, request.num_workers, advance)
+        convert(load(data.dir / "subset", part), data.dir, request.num_workers, advance)
 
     return Stage(
         name=f"convert {part}",
         settings={},
         inputs=lambda: [*_subset_files(data, part), *_fetched(data)],
-        outputs=lambda: [coco.coco_path(data.dir, part)],
-        count=lambda: {"pictures": len(load(data.dir / "subset", part).images)},
+        outputs=lambda: [coco_path(data.dir, part)],
+        count=lambda: {"images": len(load(data.dir / "subset", part).images)},
         run=run,
     )
 
@@ -193,17 +257,17 @@ def _verify(request: Request, part: str) -> Stage:
     data = request.data
 
     def run(advance: Advance) -> None:
-        path, subset = coco.coco_path(data.dir, part), load(data.dir / "subset", part)
+        path, subset = coco_path(data.dir, part), load(data.dir / "subset", part)
         advance(verify(path, subset, data.dir, request.verify_sample))
 
     def count() -> dict[str, int]:
-        num_annotations = coco.read_converted(coco.coco_path(data.dir, part)).num_annotations
+        num_annotations = read_converted(coco_path(data.dir, part)).num_annotations
         return {"annotations": min(request.verify_sample, num_annotations)}
 
     return Stage(
         name=f"verify {part}",
         settings={"sample": request.verify_sample},
-        inputs=lambda: [coco.coco_path(data.dir, part), *_subset_files(data, part)],
+        inputs=lambda: [coco_path(data.dir, part), *_subset_files(data, part)],
         outputs=list,
         count=count,
         run=run,
@@ -217,14 +281,14 @@ def _audit(request: Request) -> Stage:
         audit(data.dir, data.parts, request.train_parts, request.num_workers, advance)
 
     def count() -> dict[str, int]:
-        paths = [coco.coco_path(data.dir, part) for part in data.parts]
-        return {"pictures": sum(coco.read_converted(path).num_images for path in paths)}
+        paths = [coco_path(data.dir, part) for part in data.parts]
+        return {"images": sum(read_converted(path).num_images for path in paths)}
 
     return Stage(
         name="audit",
         settings={"parts": data.parts, "train_parts": request.train_parts},
         inputs=lambda: [
-            *(coco.coco_path(data.dir, part) for part in data.parts),
+            *(coco_path(data.dir, part) for part in data.parts),
             *_subset_files(data, *data.parts),
             *_fetched(data),
         ],
@@ -235,23 +299,23 @@ def _audit(request: Request) -> Stage:
 
 
 def _count_files(files: pd.DataFrame) -> dict[str, int]:
-    """Return how many files of each kind there are, in the order in which `fetch` brings them."""
+    """Return how many files of each kind there are, in the order in which `fetch` fetches them."""
     num_of = files["Kind"].value_counts()
-    return {name: int(num_of.get(kind, 0)) for name, kind in (("pictures", IMAGE), ("masks", MASK))}
+    return {name: int(num_of.get(kind, 0)) for name, kind in (("images", IMAGE), ("masks", MASK))}
 
 
 def _selection(data: Data) -> dict[str, Any]:
     """Return the settings that decide what is selected."""
-    skipped = ("name", "dir", "synthetic")
     return {
-        key: str(value) if isinstance(value, Path) else value
-        for key, value in asdict(data).items()
-        if key not in skipped
+        "release": data.release,
+        "buckets": data.buckets,
+        "image_ids": str(data.image_ids),
+        **data.choice.settings(),
     }
 
 
 def _on_disk(bucket: str, *names: str) -> list[Path]:
-    """Return where a bucket's files lie; of a remote one none: its changes are not looked for."""
+    """Return where a bucket's files are; none of a remote one, whose changes are not noticed."""
     folder = folder_of(bucket)
     return [folder / name for name in names] if folder else []
 
@@ -262,14 +326,14 @@ def _subset_files(data: Data, *parts: str) -> list[Path]:
 
 
 def _fetched(data: Data) -> list[Path]:
-    """Return the folders of pictures and the zips of masks that are there."""
-    images = [data.dir / "images" / split for split in data.splits]
+    """Return the folders of images and the zips of masks that are there."""
+    images = [data.dir / "images" / split for split in data.choice.splits]
     return [*images, *sorted((data.dir / "masks").glob("*.zip"))]
 
 
 def _remove_other_parts(data: Data) -> None:
-    """Remove files of parts that an earlier choice made: nobody shall train on those by mistake."""
-    wanted = {*_subset_files(data, *data.parts), *(coco.coco_path(data.dir, p) for p in data.parts)}
+    """Remove the files of parts that an earlier choice made, so that nobody trains on them."""
+    wanted = {*_subset_files(data, *data.parts), *(coco_path(data.dir, p) for p in data.parts)}
     for pattern in ("subset/*.parquet", "subset/*.json", "coco/*.json"):
         for path in data.dir.glob(pattern):
             if path not in wanted:

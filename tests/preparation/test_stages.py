@@ -4,9 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from raising import refused
 
 from oiv5_d2.preparation import stages
 from oiv5_d2.preparation.stages import Stage
+from oiv5_d2.problems import Kind, Remedy
 
 
 def ignore(_):
@@ -120,7 +122,7 @@ def holder(tmp_path):
 
 
 def test_two_runs_do_not_share_a_folder_and_the_second_is_told_who_is_there(tmp_path, holder):
-    with pytest.raises(BlockingIOError, match=rf"prepared by process {holder.pid} .*wait for it"):
+    with refused(Kind.BUSY, remedy=Remedy.WAIT, about=f"process {holder.pid}"):
         with stages.locked(tmp_path):
             pass
 

@@ -1,0 +1,194 @@
+"""The settings of ``tools/prepare_data.py``: ``configs/prepare.yaml``, typed and checked.
+
+The records are not frozen: OmegaConf fills them, which checks the types.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from oiv5_d2.acquisition.buckets import Source, Transfer, check_address, folder_of, open_source
+from oiv5_d2.openimages import release
+from oiv5_d2.openimages.release import RELEASES, Release
+from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.selection.choice import Choice
+
+_REQUIRED = {
+    "source": "a folder or URL that holds the release",
+    "name": "a name for the data set",
+}  # of `data`: no default makes sense
+
+
+@dataclass
+class Synthetic:
+    """The synthetic release that is drawn as the source."""
+
+    num_images: dict[str, int]
+    """By official split."""
+    size: list[int]
+    """Height and width of the images in pixels."""
+    seed: int
+
+
+@dataclass
+class Data:
+    """Which data set is prepared, from which source, in which folder."""
+
+    name: str
+    dir: Path
+    release: str
+    """A key of `RELEASES`."""
+    source: str | None
+    """A folder or URL with ``openimages/`` and ``open-images-dataset/`` as the release's buckets;
+    None: they are at `annotations` and `images`."""
+    annotations: str
+    """A bucket, see `acquisition.buckets.Bucket`."""
+    images: str
+    """A bucket, see `acquisition.buckets.Bucket`."""
+    synthetic: Synthetic | None
+    """Draw the source instead of reading one; only ever inside `dir`."""
+    image_ids: Path | None
+    """A file with the ids of the only images to use, one a line."""
+    choice: Choice = field(init=False, metadata={"omegaconf_ignore": True})
+    """All other settings of ``configs/data``."""
+
+    @property
+    def published(self) -> Release:
+        """The release that `release` names.
+
+        Raises:
+            Problem: SETTING.
+        """
+        if self.release not in RELEASES:
+            raise _refused("data.release", self.release, f"known are {', '.join(RELEASES)}")
+        return RELEASES[self.release]
+
+    @property
+    def parts(self) -> list[str]:
+        """The names of the parts: the splits', or those of the shares that one is cut into."""
+        return list(self.choice.parts)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the source is a synthetic release of ours. Nothing else is ever drawn over."""
+        return (
+            self.synthetic is not None
+            and self.source is not None
+            and Path(self.source).is_relative_to(self.dir)
+        )
+
+    @property
+    def buckets(self) -> tuple[str, str]:
+        """The locations of the annotations and of the images."""
+        if self.source is None:
+            return self.annotations, self.images
+        base = self.source.rstrip("/")
+        return f"{base}/{release.ANNOTATIONS_DIR}", f"{base}/{release.IMAGES_DIR}"
+
+
+@dataclass
+class Request:
+    """What a user asks of ``tools/prepare_data.py``."""
+
+    data: Data
+    plan: bool
+    force: bool
+    retry_failed: bool
+    show_audit: bool
+    workers: int | None
+    max_missing: float
+    max_errors: int
+    full_decode: bool
+    verify_sample: int
+    transfer: Transfer
+    d2: Any
+
+    @property
+    def num_workers(self) -> int:
+        """The number of processes: as given, or one for each core that this process may use."""
+        return len(os.sched_getaffinity(0)) if self.workers is None else self.workers
+
+    @property
+    def train_parts(self) -> list[str]:
+        """The parts that are trained on, of those that are prepared."""
+        names = [name.removeprefix(f"{self.data.name}_") for name in self.d2["DATASETS"]["TRAIN"]]
+        return sorted(set(names) & set(self.data.parts))
+
+    def open_source(self) -> Source:
+        """Open the release's two buckets."""
+        return open_source(*self.data.buckets, self.transfer)
+
+
+def read_request(run: DictConfig) -> Request:
+    """Return the composed config as a record, typed and checked.
+
+    Raises:
+        Problem: SETTING, a value is missing, has a wrong type, or has no meaning; ABSENT, a folder
+            or file that it names.
+    """
+    for key, what in _REQUIRED.items():
+        if OmegaConf.is_missing(run.data, key):
+            raise _refused(f"data.{key}", "???", f"give {what}")
+    settings = cast("dict[str, Any]", OmegaConf.to_container(run, resolve=True))
+    # In the YAML image_ids is a file, which is read when it is needed.
+    names = {each.name for each in fields(Choice)} - {"image_ids"}
+    choice = {name: settings["data"].pop(name) for name in names & settings["data"].keys()}
+    try:
+        typed = OmegaConf.merge(OmegaConf.structured(Request), settings)
+        request = cast("Request", OmegaConf.to_object(typed))
+        request.data.choice = _read_choice(choice)
+    except OmegaConfBaseException as error:
+        key = error.full_key or ""
+        value = OmegaConf.select(run, key)
+        raise _refused(key, value, str(error).splitlines()[0]) from error
+    _check(request)
+    return request
+
+
+def _read_choice(settings: Mapping[str, Any]) -> Choice:
+    schema = OmegaConf.structured(Choice)
+    for frozen in (schema, schema.limit):
+        OmegaConf.set_readonly(frozen, False)
+    typed = OmegaConf.merge({"data": schema}, {"data": settings})
+    return cast("dict[str, Choice]", OmegaConf.to_object(typed))["data"]
+
+
+def _check(request: Request) -> None:
+    data = request.data
+    if request.num_workers < 1:
+        raise _refused("workers", request.workers, "at least 1, or null for all cores")
+    if not 0 <= request.max_missing <= 1:
+        raise _refused("max_missing", request.max_missing, "a share from 0 to 1")
+    for name in ("max_errors", "verify_sample"):
+        if (number := getattr(request, name)) < 0:
+            raise _refused(name, number, "0 or more")
+    if data.synthetic is not None and len(data.synthetic.size) != 2:
+        raise _refused("data.synthetic.size", data.synthetic.size, "height and width")
+    if data.image_ids is not None and not data.image_ids.is_file():
+        raise Problem(
+            Kind.ABSENT, data.image_ids, key="data.image_ids", remedy=Remedy.CHANGE_SETTING
+        )
+    for key in ("annotations", "images"):
+        if data.source is not None and getattr(data, key) != getattr(data.published, key):
+            detail = "data.source stands for both buckets; give one or the other"
+            raise _refused(f"data.{key}", getattr(data, key), detail)
+    if not data.is_drawn:
+        for location in data.buckets:
+            _check_bucket(location)
+
+
+def _check_bucket(location: str) -> None:
+    folder = folder_of(location)
+    if folder is None:
+        check_address(location)
+    elif not folder.is_dir():
+        raise Problem(Kind.ABSENT, location, key="data.source", remedy=Remedy.LAY_OUT_SOURCE)
+
+
+def _refused(key: str, value: object, detail: str) -> Problem:
+    return Problem(Kind.SETTING, f"{key}={value}", detail, key=key, remedy=Remedy.CHANGE_SETTING)
