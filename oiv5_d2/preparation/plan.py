@@ -4,19 +4,19 @@ The tables are read, because they say which files are needed, and the mask zips'
 they say where each mask is. Images are asked for their size: a sample of them if there are many.
 """
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from oiv5_d2.acquisition.buckets import Bucket, Head
-from oiv5_d2.acquisition.disk import bytes_beside, free_bytes
+from oiv5_d2.acquisition.fetch import bytes_beside
+from oiv5_d2.acquisition.images import ImageNeed, needed_images
 from oiv5_d2.acquisition.manifest import IMAGE, MASK
 from oiv5_d2.acquisition.mask_zips import needed_bytes
-from oiv5_d2.jobs import Advance, Show, unseen
+from oiv5_d2.files import free_bytes
+from oiv5_d2.jobs import Show, unseen
 from oiv5_d2.preparation.settings import Request
 from oiv5_d2.preparation.steps import is_to_do, load_subsets, select_subsets, stages, table_bytes
 from oiv5_d2.problems import Problem
@@ -44,12 +44,7 @@ class SplitNeed(NamedTuple):
     """What is still to be fetched of one official split."""
 
     split: str
-    num_images: int
-    image_bytes: int
-    """Estimated from a sample if `num_asked` is below `num_images`."""
-    num_asked: int
-    num_images_missing: int
-    """Of those asked about."""
+    images: ImageNeed
     num_masks: int
     mask_bytes: int
     """To download: the masks and what lies between them."""
@@ -74,7 +69,7 @@ class Plan:
     @property
     def num_bytes(self) -> int:
         """Bytes to fetch."""
-        return sum(split.image_bytes + split.mask_bytes for split in self.splits)
+        return sum(split.images.num_bytes + split.mask_bytes for split in self.splits)
 
     @property
     def disk_bytes(self) -> int:
@@ -146,12 +141,12 @@ def _split_needs(files: pd.DataFrame, request: Request, show: Show) -> Iterator[
     annotations, images = request.open_source()
     for split, rows in files.groupby("Split"):
         of_images, masks = (rows[rows["Kind"] == kind] for kind in (IMAGE, MASK))
-        keys = _not_here(of_images["Key"], request.data.dir / "images")
-        asked = keys if images.folder else keys[:: max(1, -(-len(keys) // SAMPLE))]
+        most = len(of_images) if images.folder else SAMPLE
+        image_need = needed_images(of_images, images, request.data.dir / "images", most)
+        problems = [image_need.problem] if image_need.problem else []
         zips = masks.groupby("Key")["Name"]
-        with show(f"sizes, {split}", {"images": len(asked), "mask zips": len(zips)}) as advance:
-            sizes, problems = _ask_sizes(images, asked, advance)
-            needs = []
+        needs = []
+        with show(f"mask zips of {split}", {"mask zips": len(zips)}) as advance:
             for key, names in zips:
                 shard_path = request.data.dir / "masks" / Path(str(key)).name
                 try:
@@ -161,39 +156,10 @@ def _split_needs(files: pd.DataFrame, request: Request, show: Show) -> Iterator[
                 advance(1)
         yield SplitNeed(
             split=str(split),
-            num_images=len(keys),
-            image_bytes=round(sum(sizes) * len(keys) / max(1, len(asked))),
-            num_asked=len(asked),
-            num_images_missing=len(asked) - len(sizes),
+            images=image_need,
             num_masks=sum(need.num_masks for need in needs),
             mask_bytes=sum(need.num_bytes for need in needs),
             num_requests=sum(need.num_requests for need in needs),
             num_masks_missing=sum(need.num_missing for need in needs),
             problems=tuple({problem.kind: problem for problem in reversed(problems)}.values()),
         )
-
-
-def _not_here(keys: Iterable[str], images_dir: Path) -> list[str]:
-    """Return the keys of images that are not on the disk; each folder is listed once."""
-    wanted = list(keys)
-    folders = {key.rpartition("/")[0] for key in wanted}
-    here = {
-        f"{folder}/{name}"
-        for folder in folders
-        if (images_dir / folder).is_dir()
-        for name in os.listdir(images_dir / folder)
-    }
-    return [key for key in wanted if key not in here]
-
-
-def _ask_sizes(
-    bucket: Bucket, keys: Iterable[str], advance: Advance
-) -> tuple[list[int], list[Problem]]:
-    sizes, problems = [], []
-    for _, answer in bucket.head_many(keys):
-        if isinstance(answer, Head):
-            sizes.append(answer.num_bytes)
-        else:
-            problems.append(answer)
-        advance(1)
-    return sizes, problems

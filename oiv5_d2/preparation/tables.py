@@ -55,11 +55,12 @@ def _to_fetch(plan: Plan) -> Table:
 
 
 def _figures(split: SplitNeed) -> tuple[str, ...]:
-    about = "" if split.num_asked == split.num_images else "about "
+    images = split.images
+    about = "" if images.num_asked == images.num_images else "about "
     return (
-        f"{split.num_images:,}",
-        f"{about}{_megabytes(split.image_bytes)}",
-        f"{split.num_images_missing:,}",
+        f"{images.num_images:,}",
+        f"{about}{_megabytes(images.num_bytes)}",
+        f"{images.num_absent:,}",
         f"{split.num_masks:,}",
         _megabytes(split.mask_bytes),
         f"{split.num_requests:,}",
