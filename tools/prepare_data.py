@@ -1,64 +1,53 @@
 """Make training data out of a release:  python tools/prepare_data.py data=mini.
 
-Select, fetch, convert, verify, audit; what is done is not done again. What would be done: plan=true
+Select, fetch, convert, verify, audit; what is done is not repeated. To see what it would do: plan=true
 A folder laid out as the release:  python tools/prepare_data.py data=folder data.source=/path
 """
 
 import logging
 import shlex
 from collections.abc import Mapping
-from contextlib import nullcontext
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
-from oiv5_d2.acquisition.disk import REMEDY, naming_full_disk
-from oiv5_d2.acquisition.manifest import MANIFEST_CSV, num_to_retry, read_manifest
-from oiv5_d2.acquisition.stores import is_remote
-from oiv5_d2.audit import tables as audit_tables
-from oiv5_d2.audit.audit import read_audit
-from oiv5_d2.audit.findings import refuse_errors
-from oiv5_d2.console.bars import shown
-from oiv5_d2.console.commands import data_words
 from oiv5_d2.console.errors import report_errors
 from oiv5_d2.console.help import answer_help
-from oiv5_d2.console.quantities import duration, num_bytes_in, size
-from oiv5_d2.console.screen import console, draw, set_up_logging
-from oiv5_d2.conversion.convert import coco_path
-from oiv5_d2.preparation import tables
-from oiv5_d2.preparation.listings import CREDITS_CSV, IMAGE_LIST_TXT
-from oiv5_d2.preparation.plan import Plan
-from oiv5_d2.preparation.planning import make_plan
-from oiv5_d2.preparation.request import Data, Request, check
-from oiv5_d2.preparation.stages import locked
-from oiv5_d2.preparation.stages import run as run_stage
-from oiv5_d2.preparation.steps import AUDIT_JSON, is_to_do, stages
 
-MUST_BE_GIVEN = {  # under data, for there is no sensible value
-    "source": "give a folder or URL that holds the release, such as data.source=/path",
-    "name": "give the data set one, such as data.name=street",
-}
-RATES = ("rate", "transfer.max_bytes_per_second")
+if TYPE_CHECKING:
+    from oiv5_d2.preparation.plan import Plan
+    from oiv5_d2.preparation.settings import Request
 
+NETWORKS = {"100 Mbit/s": 100e6, "1 Gbit/s": 1e9}
 
 logger = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="prepare")
 def main(run: DictConfig) -> None:
-    """Do every stage that is not done, and say what came out."""
+    """Run every stage that is not done, and print the result."""
+    # Here, so that --help and a mistake on the command line are answered at once.
+    from oiv5_d2.audit.audit import AUDIT_JSON, read_audit
+    from oiv5_d2.audit.findings import refuse_errors
+    from oiv5_d2.console.bars import shown
+    from oiv5_d2.console.screen import console, set_up_logging
+    from oiv5_d2.files import naming_full_disk
+    from oiv5_d2.preparation.plan import make_plan
+    from oiv5_d2.preparation.settings import read_request
+    from oiv5_d2.preparation.stages import locked
+    from oiv5_d2.preparation.steps import run_stages
+
     set_up_logging()
     request = read_request(run)
-    check(request)
-    if request.plan:
-        show_plan(plan_it(request), request)
-        return
+    show = partial(shown, console)
     with naming_full_disk(request.data.dir), locked(request.data.dir):
-        num_run = run_stages(request)
+        if request.plan:
+            show_plan(make_plan(request, show), request)
+            return
+        num_run = run_stages(request, show, lambda name: logger.info("%s: done", name))
     if num_run == 0:
         logger.info("Everything is done already; force=true does it again")
     report = read_audit(request.data.dir)
@@ -66,118 +55,78 @@ def main(run: DictConfig) -> None:
     refuse_errors(report["findings"], request.max_errors, request.data.dir / AUDIT_JSON)
 
 
-def plan_it(request: Request) -> Plan:
-    """Return the plan. Tables that come over a network leave their wanted rows in the folder."""
-    keeps = locked(request.data.dir) if is_remote(request.data.buckets[0]) else nullcontext()
-    with naming_full_disk(request.data.dir), keeps:
-        return make_plan(request, partial(shown, console, request.transfer.trouble))
-
-
-def read_request(run: DictConfig) -> Request:
-    """Return the composed config as a checked record."""
-    if unset := [key for key in MUST_BE_GIVEN if OmegaConf.is_missing(run.data, key)]:
-        raise ValueError("; ".join(f"data.{key} is not set: {MUST_BE_GIVEN[key]}" for key in unset))
-    read_rates(run)
-    try:
-        typed = OmegaConf.merge(OmegaConf.structured(Request), run)
-        return cast("Request", OmegaConf.to_object(typed))
-    except OmegaConfBaseException as error:
-        key, said = error.full_key, str(error).splitlines()[0]
-        if "is not a ListConfig" in said:
-            said = f"it is a list: give {key}=[{OmegaConf.select(run, key)}]"
-        raise ValueError(f"{key}: {said}") from error
-
-
-def read_rates(run: DictConfig) -> None:
-    """Put plain numbers for rates that were given with a unit."""
-    for key in RATES:
-        rate = OmegaConf.select(run, key)
-        try:
-            OmegaConf.update(run, key, int(num_bytes_in(rate)) if isinstance(rate, str) else rate)
-        except ValueError as error:
-            raise ValueError(f"{key}={rate}: {error}") from error
-
-
-def run_stages(request: Request) -> int:
-    """Run the stages that are not done; return how many."""
-    num_run = 0
-    for stage in stages(request):
-        if not is_to_do(stage, request):
-            logger.info("%s: done", stage.name)
-            continue
-        with shown(console, request.transfer.trouble, stage.name, stage.count()) as advance:
-            run_stage(stage, request.data.dir, advance)
-        num_run += 1
-    return num_run
-
-
-def show_plan(plan: Plan, request: Request) -> None:
+def show_plan(plan: "Plan", request: "Request") -> None:
     """Print what would be done."""
+    from oiv5_d2.console.quantities import duration, size
+    from oiv5_d2.console.screen import console, draw
+    from oiv5_d2.preparation.plan import seconds_at
+    from oiv5_d2.preparation.tables import plan_tables
+
     for state in (True, False):
         names = [name for name, done in plan.stages if done == state]
         if names:
             console.print(f"{'Done' if state else 'To do'}: {', '.join(names)}")
-    if request.data.is_drawn and not plan.needs:
-        console.print(f"The release is to be drawn: {request.data.synthetic}")
-    for table in tables.plan_tables(plan):
+    if request.data.is_drawn and not plan.parts:
+        console.print(f"The synthetic release is still to be drawn: {request.data.synthetic}")
+    for table in plan_tables(plan):
         draw(table)
-    num_bytes = plan.image_bytes + plan.mask_bytes
-    for line in tables.to_fetch(plan):
-        console.print(f"To fetch: {line}", soft_wrap=True)
-    if num_bytes and is_remote(plan.locations[1]):
-        console.print(time_line(plan), soft_wrap=True)
+    for problem in (problem for split in plan.splits for problem in split.problems):
+        console.print(f"Some sizes are unknown: {problem}", soft_wrap=True)
+    if plan.num_bytes:
+        times = (f"{duration(seconds_at(plan.num_bytes, rate))} at {name}"
+                 for name, rate in NETWORKS.items())  # fmt: skip
+        console.print(f"{size(plan.num_bytes)} to fetch; over a network {', '.join(times)}")
     needed = f"about {size(plan.disk_bytes)} needed, " if plan.disk_bytes else ""
     console.print(f"Disk of {request.data.dir}: {needed}{size(plan.free_bytes)} free")
     if plan.disk_bytes > plan.free_bytes:
-        console.print(f"That is more than there is: {REMEDY}", soft_wrap=True)
+        console.print("That does not fit: free some disk space, or set data.limit or data.dir")
 
 
-def time_line(plan: Plan) -> str:
-    """Return how long fetching takes, or at least takes."""
-    if plan.seconds is not None:
-        rate = f"{size(plan.bytes_per_second or 0)}/s ({plan.rate_is})"
-        return f"That takes about {duration(plan.seconds)} at {rate}"
-    least = ""
-    if plan.least_seconds is not None and plan.least_seconds >= 1:
-        least = (
-            f"At least {duration(plan.least_seconds)} at the {plan.answers_per_second:,.0f} answers"
-            " a second that the server gave. "
-        )
-    return f"{least}For how long that takes give rate=<bytes a second>: no file came to measure by"
+def show_summary(report: Mapping[str, Any], request: "Request") -> None:
+    """Print the result, where it is, and what to do next."""
+    from oiv5_d2.acquisition.manifest import MANIFEST_CSV, num_to_retry, read_manifest
+    from oiv5_d2.audit.tables import short_tables, tables
+    from oiv5_d2.console.screen import console, draw
+    from oiv5_d2.preparation.tables import files_line, not_fetched
 
-
-def show_summary(report: Mapping[str, Any], request: Request) -> None:
-    """Print what came out, where it is, and what to do next."""
-    data = request.data
-    found = audit_tables.tables(report) if request.show_audit else audit_tables.short_tables(report)
-    manifest = read_manifest(data.dir / MANIFEST_CSV)
-    for table in [*found, tables.not_fetched(manifest)]:
+    manifest = read_manifest(request.data.dir / MANIFEST_CSV)
+    shown = tables(report) if request.show_audit else short_tables(report)
+    for table in [*shown, not_fetched(manifest)]:
         if table.rows:
             draw(table)
-    console.print(tables.files_line(manifest))
+    console.print(files_line(manifest))
     if num_failed := num_to_retry(manifest):
-        console.print(f"{num_failed:,} files may be had another time: add retry_failed=true")
-    for what, where in places(data):
+        rerun = f"{num_failed:,} files failed and may succeed later: rerun with retry_failed=true"
+        console.print(rerun)
+    for what, where in places(request):
         console.print(f"  {what:<32}{where}", soft_wrap=True)
     console.print("Next:")
     for command in next_commands(request):
         console.print(f"  {command}", soft_wrap=True)
 
 
-def places(data: Data) -> list[tuple[str, str]]:
+def places(request: "Request") -> list[tuple[str, str]]:
     """Return what was made, and where it is."""
+    from oiv5_d2.acquisition.manifest import MANIFEST_CSV
+    from oiv5_d2.audit.audit import AUDIT_JSON
+    from oiv5_d2.conversion.convert import coco_path
+    from oiv5_d2.preparation.listings import CREDITS_CSV, IMAGE_LIST_TXT
+
+    folder = request.data.dir
     return [
-        ("COCO files", " ".join(str(coco_path(data.dir, part)) for part in data.parts)),
-        ("pictures", str(data.dir / "images")),
-        ("each file's state and source", str(data.dir / MANIFEST_CSV)),
-        ("authors and licences (CC BY)", str(data.dir / CREDITS_CSV)),
-        ("ids for other downloaders", str(data.dir / IMAGE_LIST_TXT)),
-        ("audit; show_audit=true shows it", str(data.dir / AUDIT_JSON)),
+        ("COCO files", " ".join(str(coco_path(folder, part)) for part in request.data.parts)),
+        ("images", str(folder / "images")),
+        ("each file's state and source", str(folder / MANIFEST_CSV)),
+        ("authors and licences (CC BY)", str(folder / CREDITS_CSV)),
+        ("ids for other downloaders", str(folder / IMAGE_LIST_TXT)),
+        ("audit; show_audit=true shows it", str(folder / AUDIT_JSON)),
     ]
 
 
-def next_commands(request: Request) -> list[str]:
-    """Return the commands that show and train what was prepared, with the same choice of data."""
+def next_commands(request: "Request") -> list[str]:
+    """Return the commands that show and train the data, with the same choice of data."""
+    from oiv5_d2.console.commands import data_words
+
     chosen = HydraConfig.get()
     words = shlex.join(data_words(chosen.runtime.choices.data, chosen.overrides.task))
     experiment = "quickstart" if request.data.is_drawn else "r50_traffic"
@@ -189,4 +138,4 @@ def next_commands(request: Request) -> list[str]:
 
 if __name__ == "__main__":
     answer_help(__doc__, "prepare", ["data/open_images", "transfer/default"])
-    report_errors(main, "prepare", to_go_on="the same command goes on from here")
+    report_errors(main, "prepare", to_go_on="the same command continues from here")

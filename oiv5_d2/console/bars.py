@@ -1,179 +1,107 @@
-"""How far a long job is: a bar on a terminal, a line now and then where there is none.
+"""How far a long job is: a bar on a terminal, a line every ten seconds in a file."""
 
-Both are drawn by the clock, not when something is done: a server that lets everybody wait is told
-of as well.
-"""
-
-import _thread
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
 from oiv5_d2.console.quantities import duration, size
-from oiv5_d2.jobs import Advance, Trouble
+from oiv5_d2.jobs import Advance
 
 SECONDS_BETWEEN_LINES = 10.0
-_WINDOW = 30  # samples, one a second, by which speeds are told
-_BAR_WIDTH = 14
-_BYTES = "bytes"
+_BYTES = "bytes"  # a kind that begins so is shown in MB
 
 logger = logging.getLogger(__name__)
 
 
-class Tally:
-    """What is done of a job, and how fast.
+@contextmanager
+def shown(console: Console, name: str, totals: Mapping[str, int], /) -> Iterator[Advance]:
+    """Show the progress of a job, and at its end how long it took; see `jobs.Show`."""
+    columns = (TextColumn(name), BarColumn(bar_width=14), _Words())
+    bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    job = _Job(bars, totals)
+    done = threading.Event()
+    lines = threading.Thread(target=_log_lines, args=(name, job, done), daemon=True)
+    begin = time.monotonic()
+    with bars:
+        if bars.disable:
+            lines.start()
+        try:
+            yield job.advance
+        finally:
+            done.set()
+    downloaded = f", {size(job.num_bytes)} downloaded" if job.num_bytes else ""
+    logger.info("%s: done in %s%s", name, duration(time.monotonic() - begin), downloaded)
 
-    Args:
-        totals: how much there is in all, by kind, in the order in which it is done; 0 where it is
-            not known. A kind that begins with "bytes" is told as sizes.
-        trouble: what is tried again; only what comes from now on is told.
-        clock: returns seconds.
-    """
 
-    def __init__(
-        self,
-        totals: Mapping[str, int],
-        trouble: Trouble,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._kinds, self._trouble, self._clock = list(totals.items()), trouble, clock
-        self._old_retries = trouble.num_retries
-        self._begin = clock()
-        self._num_done = self.num_bytes = self._num_failed = 0
-        self._samples: deque[tuple[float, int, int]] = deque(maxlen=_WINDOW)
-        self.advance(0)
+class _Job:
+    """Fills one task after the other: a task for each kind of unit."""
+
+    def __init__(self, bars: Progress, totals: Mapping[str, int]) -> None:
+        self._bars = bars
+        self._left = list(totals.items())
+        self.num_bytes = 0
+        self.task = self._next()
+
+    def _next(self) -> TaskID:
+        kind, total = self._left.pop(0)
+        return self._bars.add_task(kind, total=total or None, num_bytes=0, num_failed=0)
 
     def advance(self, num_done: int, num_bytes: int = 0, num_failed: int = 0, /) -> None:
-        """Count what is new: units, bytes that came, units that could not be had."""
-        self._num_done += num_done
+        """Count what is new; see `jobs.Advance`."""
         self.num_bytes += num_bytes
-        self._num_failed += num_failed
-        while len(self._kinds) > 1 and self._num_done >= self._kinds[0][1]:
-            self._num_done -= self._kinds.pop(0)[1]
-            self._samples.clear()  # masks come at another speed than pictures
-        now = self._clock()
-        if not self._samples or now >= self._samples[-1][0] + 1:
-            self._samples.append((now, self._num_done, self.num_bytes))
+        state = self.state
+        excess = state.completed + num_done - (state.total or 0)
+        is_full = self._left and excess >= 0
+        self._bars.update(
+            self.task,
+            advance=num_done - (excess if is_full else 0),
+            num_bytes=state.fields["num_bytes"] + num_bytes,
+            num_failed=state.fields["num_failed"] + num_failed,
+        )
+        if is_full:  # masks come at another speed than images
+            self._bars.remove_task(self.task)
+            self.task = self._next()
+            self.advance(int(excess))
 
     @property
-    def seconds(self) -> float:
-        """Since the beginning."""
-        return self._clock() - self._begin
-
-    @property
-    def share(self) -> float | None:
-        """Of the present kind, in [0, 1]; None where its total is not known."""
-        total = self._kinds[0][1]
-        return min(1.0, self._num_done / total) if total else None
-
-    @property
-    def trouble(self) -> str:
-        """What was tried again since the beginning, "" where nothing was."""
-        return str(self._trouble) if self._trouble.num_retries > self._old_retries else ""
-
-    def __str__(self) -> str:
-        then = [f"then {total:,} {kind}" for kind, total in self._kinds[1:] if total]
-        return ", ".join([self._done(), *self._came(), *self._left(), *then])
-
-    def _done(self) -> str:
-        kind, total = self._kinds[0]
-        number = size if kind.startswith(_BYTES) else "{:,}".format
-        of = f" of {number(total)}" if total else ""
-        return f"{number(self._num_done)}{of} {kind.removeprefix(_BYTES).strip()}".rstrip()
-
-    def _came(self) -> Iterator[str]:
-        if self.num_bytes:
-            yield f"{size(self.num_bytes)} at {size(self._speeds()[1])}/s"
-        if self._num_failed:
-            yield f"{self._num_failed:,} not to be had"
-
-    def _left(self) -> Iterator[str]:
-        kind, total = self._kinds[0]
-        speed = self._speeds()[0]
-        if kind.startswith(_BYTES) and speed:
-            yield f"{size(speed)}/s"
-        if speed and total > self._num_done:
-            yield f"{duration((total - self._num_done) / speed)} left"
-        elif total > self._num_done:
-            yield f"{duration(self.seconds)} so far"
-
-    def _speeds(self) -> tuple[float, float]:
-        """Return units and bytes a second, of late."""
-        since, num_done, num_bytes = self._samples[0]
-        seconds = max(1e-3, self._clock() - since)
-        return (self._num_done - num_done) / seconds, (self.num_bytes - num_bytes) / seconds
+    def state(self) -> Task:
+        """The task that is being filled."""
+        return next(task for task in self._bars.tasks if task.id == self.task)
 
 
-@contextmanager
-def shown(
-    console: Console, trouble: Trouble, name: str, totals: Mapping[str, int], /
-) -> Iterator[Advance]:
-    """Show how far a job is, and at its end how long it took; see `Tally`."""
-    tally = Tally(totals, trouble)
-    show = _bar(console, name, tally) if console.is_terminal else _lines(name, tally)
-    with show:
-        yield tally.advance
-    came = f", {size(tally.num_bytes)} came" if tally.num_bytes else ""
-    logger.info("%s: done in %s%s", name, duration(tally.seconds), came)
+class _Words(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(describe(task))
 
 
-@contextmanager
-def _bar(console: Console, name: str, tally: Tally) -> Iterator[None]:
-    def drawn() -> Group:
-        line = Table.grid(padding=(0, 1))
-        bar = ProgressBar(1.0, tally.share or 0.0, _BAR_WIDTH, pulse=tally.share is None)
-        line.add_row(name, bar, Text(str(tally), no_wrap=True, overflow="ellipsis"))
-        trouble = Text(tally.trouble, style="yellow", no_wrap=True, overflow="ellipsis")
-        return Group(line, trouble) if tally.trouble else Group(line)
-
-    with Live(get_renderable=drawn, console=console, transient=True):
-        yield
-
-
-@contextmanager
-def _lines(name: str, tally: Tally) -> Iterator[None]:
-    def tell() -> None:
-        trouble = f"; {tally.trouble}" if tally.trouble else ""
-        logger.info("%s: %s%s", name, tally, trouble)
-
-    with _every(SECONDS_BETWEEN_LINES, tell):
-        yield
+def describe(task: Task) -> str:
+    """Return the state of a task in words: 20 of 100 images, 2.0 MB at 50.0 kB/s, 3 min left."""
+    is_bytes = task.description.startswith(_BYTES)
+    number = size if is_bytes else "{:,.0f}".format
+    amount = number(task.completed) + (f" of {number(task.total)}" if task.total else "")
+    said = [f"{amount} {task.description.removeprefix(_BYTES).strip()}".rstrip()]
+    elapsed = max(1e-3, task.elapsed or 0)
+    if num_bytes := 0 if is_bytes else task.fields["num_bytes"]:
+        said.append(f"{size(num_bytes)} at {size(num_bytes / elapsed)}/s")
+    elif is_bytes and task.completed:
+        said.append(f"{size(task.completed / elapsed)}/s")
+    if task.fields["num_failed"]:
+        said.append(f"{task.fields['num_failed']:,} failed")
+    if task.total and task.completed and task.completed < task.total:
+        left = (task.total - task.completed) * elapsed / task.completed
+        said.append(f"{duration(left)} left")
+    elif task.total != task.completed:
+        said.append(f"{duration(elapsed)} so far")
+    return ", ".join(said)
 
 
-@contextmanager
-def _every(seconds: float, tell: Callable[[], None]) -> Iterator[None]:
-    """Call a function now and then, in a thread of its own, until the block ends.
-
-    Raises:
-        BrokenPipeError: nobody reads what the function writes; the block is interrupted.
-    """
-    is_over, is_unread = threading.Event(), threading.Event()
-
-    def run() -> None:
-        try:
-            while not is_over.wait(seconds):
-                tell()
-        except BrokenPipeError:
-            is_unread.set()
-            _thread.interrupt_main()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield
-    except KeyboardInterrupt:
-        if is_unread.is_set():
-            raise BrokenPipeError from None
-        raise
-    finally:
-        is_over.set()
-        thread.join()
+def _log_lines(name: str, job: _Job, done: threading.Event) -> None:
+    with suppress(BrokenPipeError):  # the main thread notices it with its next line
+        while not done.wait(SECONDS_BETWEEN_LINES):
+            logger.info("%s: %s", name, describe(job.state))

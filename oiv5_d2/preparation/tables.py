@@ -30,6 +30,13 @@ def not_fetched(manifest: pd.DataFrame) -> Table:
     return Table("Files that are not there", ("files", "number", "why", "such as"), rows, True)
 
 
+def files_line(manifest: pd.DataFrame) -> str:
+    """Return how many files are there, and how many are not."""
+    num_of = manifest["State"].value_counts()
+    states = ", ".join(f"{num_of.get(state, 0):,} {state}" for state in State)
+    return f"{len(manifest):,} files ({_megabytes(manifest['Bytes'].sum())}): {states}"
+
+
 def _contents(plan: Plan) -> Table:
     title = "Contents; of each class: training targets, on so many images"
     parts = plan.parts
