@@ -45,6 +45,7 @@ class Remedy(StrEnum):
 
     CHANGE_SETTING = auto()
     CHECK_ADDRESS = auto()
+    EVALUATE = auto()
     FETCH_AGAIN = auto()
     FIX_SOURCE = auto()
     FREE_DISK = auto()
@@ -54,6 +55,7 @@ class Remedy(StrEnum):
     PREPARE_AGAIN = auto()
     RETRY_FAILED = auto()
     RUN_AGAIN = auto()
+    TRAIN = auto()
     WAIT = auto()
 
 

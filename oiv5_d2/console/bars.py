@@ -1,7 +1,6 @@
-"""How far a long job is: a bar on a terminal, a line now and then where there is none.
+"""How far a long job is: a bar on a terminal, or a line now and then.
 
-Both are drawn by the clock, not when something is done: a server that lets everybody wait is told
-of as well.
+Both are drawn by the clock, not when something is done, so that a slow server is seen as well.
 """
 
 import _thread
@@ -22,7 +21,7 @@ from oiv5_d2.console.quantities import duration, size
 from oiv5_d2.jobs import Advance, Trouble
 
 SECONDS_BETWEEN_LINES = 10.0
-_WINDOW = 30  # samples, one a second, by which speeds are told
+_WINDOW = 30  # samples, one a second, over which speeds are measured
 _BAR_WIDTH = 14
 _BYTES = "bytes"
 
@@ -30,12 +29,12 @@ logger = logging.getLogger(__name__)
 
 
 class Tally:
-    """What is done of a job, and how fast.
+    """How much of a job is done, and how fast.
 
     Args:
-        totals: how much there is in all, by kind, in the order in which it is done; 0 where it is
-            not known. A kind that begins with "bytes" is told as sizes.
-        trouble: what is tried again; only what comes from now on is told.
+        totals: number of units by kind, in the order in which they are done; 0 if unknown. A kind
+            that begins with "bytes" is shown as sizes.
+        trouble: what is retried; only retries from now on are shown.
         clock: returns seconds.
     """
 
@@ -53,13 +52,13 @@ class Tally:
         self.advance(0)
 
     def advance(self, num_done: int, num_bytes: int = 0, num_failed: int = 0, /) -> None:
-        """Count what is new: units, bytes that came, units that could not be had."""
+        """Count what is new: units, bytes received, units that failed."""
         self._num_done += num_done
         self.num_bytes += num_bytes
         self._num_failed += num_failed
         while len(self._kinds) > 1 and self._num_done >= self._kinds[0][1]:
             self._num_done -= self._kinds.pop(0)[1]
-            self._samples.clear()  # masks come at another speed than pictures
+            self._samples.clear()  # masks have another speed than images
         now = self._clock()
         if not self._samples or now >= self._samples[-1][0] + 1:
             self._samples.append((now, self._num_done, self.num_bytes))
@@ -71,13 +70,13 @@ class Tally:
 
     @property
     def share(self) -> float | None:
-        """Of the present kind, in [0, 1]; None where its total is not known."""
+        """Of the present kind, in [0, 1]; None if its total is unknown."""
         total = self._kinds[0][1]
         return min(1.0, self._num_done / total) if total else None
 
     @property
     def trouble(self) -> str:
-        """What was tried again since the beginning, "" where nothing was."""
+        """What was retried since the beginning, or ""."""
         return str(self._trouble) if self._trouble.num_retries > self._old_retries else ""
 
     def __str__(self) -> str:
@@ -94,7 +93,7 @@ class Tally:
         if self.num_bytes:
             yield f"{size(self.num_bytes)} at {size(self._speeds()[1])}/s"
         if self._num_failed:
-            yield f"{self._num_failed:,} not to be had"
+            yield f"{self._num_failed:,} failed"
 
     def _left(self) -> Iterator[str]:
         kind, total = self._kinds[0]
@@ -107,7 +106,7 @@ class Tally:
             yield f"{duration(self.seconds)} so far"
 
     def _speeds(self) -> tuple[float, float]:
-        """Return units and bytes a second, of late."""
+        """Return units and bytes per second, over the last samples."""
         since, num_done, num_bytes = self._samples[0]
         seconds = max(1e-3, self._clock() - since)
         return (self._num_done - num_done) / seconds, (self.num_bytes - num_bytes) / seconds
@@ -117,12 +116,12 @@ class Tally:
 def shown(
     console: Console, trouble: Trouble, name: str, totals: Mapping[str, int], /
 ) -> Iterator[Advance]:
-    """Show how far a job is, and at its end how long it took; see `Tally`."""
+    """Show how far a job is, and at the end how long it took; see `Tally`."""
     tally = Tally(totals, trouble)
     show = _bar(console, name, tally) if console.is_terminal else _lines(name, tally)
     with show:
         yield tally.advance
-    came = f", {size(tally.num_bytes)} came" if tally.num_bytes else ""
+    came = f", {size(tally.num_bytes)} received" if tally.num_bytes else ""
     logger.info("%s: done in %s%s", name, duration(tally.seconds), came)
 
 
@@ -141,17 +140,17 @@ def _bar(console: Console, name: str, tally: Tally) -> Iterator[None]:
 
 @contextmanager
 def _lines(name: str, tally: Tally) -> Iterator[None]:
-    def tell() -> None:
+    def report() -> None:
         trouble = f"; {tally.trouble}" if tally.trouble else ""
         logger.info("%s: %s%s", name, tally, trouble)
 
-    with _every(SECONDS_BETWEEN_LINES, tell):
+    with _every(SECONDS_BETWEEN_LINES, report):
         yield
 
 
 @contextmanager
-def _every(seconds: float, tell: Callable[[], None]) -> Iterator[None]:
-    """Call a function now and then, in a thread of its own, until the block ends.
+def _every(seconds: float, report: Callable[[], None]) -> Iterator[None]:
+    """Call a function at intervals, in a thread of its own, until the block ends.
 
     Raises:
         BrokenPipeError: nobody reads what the function writes; the block is interrupted.
@@ -161,7 +160,7 @@ def _every(seconds: float, tell: Callable[[], None]) -> Iterator[None]:
     def run() -> None:
         try:
             while not is_over.wait(seconds):
-                tell()
+                report()
         except BrokenPipeError:
             is_unread.set()
             _thread.interrupt_main()
