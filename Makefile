@@ -5,7 +5,7 @@ EXPORT := { echo "\# Exported from uv.lock by 'make requirements'. uv installs i
             $(UV) export --frozen --quiet --no-hashes --no-emit-project --no-dev --no-header; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart smoke test test-all lint requirements clean
+.PHONY: help install quickstart smoke test test-all lint defaults requirements clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -13,7 +13,7 @@ help:  ## this list
 install:  ## all set-up: uv into .uv/, packages into .venv/
 	@tools/set_up.sh
 
-quickstart: install  ## synthetic data -> trained and judged Mask R-CNN -> report (7 minutes on 2 cores)
+quickstart: install  ## synthetic data -> trained and evaluated Mask R-CNN -> report (7 minutes on 2 cores)
 	$(PYTHON) tools/prepare_data.py data=mini
 	$(PYTHON) tools/train_net.py +experiment=quickstart
 	$(PYTHON) tools/write_report.py run=outputs/quickstart to=outputs/experiments
@@ -29,11 +29,15 @@ test: install  ## the tests, without the slow ones
 test-all: install  ## every test
 	$(PYTHON) -m pytest -n auto -m "slow or not slow"
 
-lint: install  ## format, lint, types, requirements.txt current
+lint: install  ## format, lint, types, the rooms' one-way arrows, requirements.txt current
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports
 	@$(EXPORT) | diff -u requirements.txt - || { echo "requirements.txt is not current: make requirements" >&2; exit 1; }
+
+defaults: install  ## write the installed Detectron2's defaults to configs/detectron2
+	$(PYTHON) -c "from pathlib import Path; from oiv5_d2.training.config import write_defaults; print(write_defaults(Path('configs')))"
 
 requirements: install  ## export requirements.txt from uv.lock
 	@$(EXPORT) > requirements.txt

@@ -1,8 +1,10 @@
 """Dotted keys of nested settings, and the known ones nearest to a wrong one."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+
+from oiv5_d2.problems import Kind, Problem
 
 
 def near(key: str, known: Iterable[str]) -> str:
@@ -22,3 +24,14 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def check_known(keys: Iterable[str], known: Collection[str]) -> None:
+    """Refuse the first dotted key that is not a known one.
+
+    Raises:
+        Problem: SETTING, with the nearest known keys.
+    """
+    for key in keys:
+        if key not in known:
+            raise Problem(Kind.SETTING, key, f"unknown key{near(key, known)}", key=key)

@@ -47,6 +47,7 @@ class Remedy(StrEnum):
 
     CHANGE_SETTING = auto()
     CHECK_ADDRESS = auto()
+    EVALUATE = auto()
     FETCH_AGAIN = auto()
     FEWER_WORKERS = auto()
     FIX_IMAGE_LIST = auto()
@@ -60,6 +61,7 @@ class Remedy(StrEnum):
     PREPARE_AGAIN = auto()
     RETRY_FAILED = auto()
     RUN_AGAIN = auto()
+    TRAIN = auto()
     WAIT = auto()
 
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 
 class Table(NamedTuple):
-    """A table of text. The first column is words, the others are figures unless ``is_prose``.
+    """A table of text: columns of words, aligned to the left, and of figures, to the right.
 
-    Prose is better told in lines than in columns: the first two cells are what it is about.
+    Prose reads better in lines than in columns: the first two cells of a row are its subject.
     """
 
     title: str
@@ -18,3 +18,9 @@ class Table(NamedTuple):
     """Another column of words."""
     note: str = ""
     """A line below it."""
+    num_names: int = 1
+    """How many of the first columns are words."""
+
+    def is_text(self, index: int) -> bool:
+        """Return True if a column has words."""
+        return index < self.num_names or index == self.words_at

@@ -9,23 +9,35 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from oiv5_d2.console.errors import report_errors
+from oiv5_d2.console.commands import data_commands
+from oiv5_d2.console.errors import report_errors, suggesting
 from oiv5_d2.console.help import answer_help
-from oiv5_d2.reporting.index import write_index
-from oiv5_d2.reporting.record import write_record
-from oiv5_d2.reporting.tables import ap_table, class_table, to_text
-from oiv5_d2.runs.layout import find_finished, read_evaluations
+from oiv5_d2.problems import Remedy
+from oiv5_d2.runs.layout import data_choice, find_finished
 
 logger = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="report")
 def main(run: DictConfig) -> None:
-    """Write the record and the table of all records; print the result and what to look at."""
-    run_dir, experiments_dir = find_finished(Path(run.run)), Path(run.to)
+    """Find the run, then write its record and the table of all records."""
+    run_dir = find_finished(Path(run.run))
     if run_dir != Path(run.run):
         logger.info("The newest finished run of %s: %s", run.run, run_dir)
-    record_dir = write_record(run_dir, experiments_dir, Path.cwd(), run.name, run.pictures)
+    evaluate = {Remedy.EVALUATE: f"python tools/evaluate.py run={run_dir}"}
+    with suggesting(evaluate | data_commands(*data_choice(run_dir))):
+        report(run_dir, Path(run.to), run.name, run.images)
+
+
+def report(run_dir: Path, experiments_dir: Path, name: str | None, with_images: bool) -> None:
+    """Write a run's record; print the result and what to look at."""
+    # Here, so that --help and a mistake on the command line are answered at once.
+    from oiv5_d2.reporting.index import write_index
+    from oiv5_d2.reporting.record import write_record
+    from oiv5_d2.reporting.tables import ap_table, class_table, to_text
+    from oiv5_d2.runs.layout import read_evaluations
+
+    record_dir = write_record(run_dir, experiments_dir, Path.cwd(), name, with_images)
     index_path = write_index(experiments_dir)
     evaluations = read_evaluations(run_dir)
     print(f"\n{to_text(ap_table(evaluations))}\n\n{to_text(class_table(evaluations))}\n")

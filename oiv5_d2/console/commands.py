@@ -1,7 +1,20 @@
-"""Commands for a person to type, with the same choice of data as the one at hand."""
+"""Words of a command line: for a person to type, and for Detectron2's installed version."""
 
 import shlex
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from oiv5_d2.console.errors import CONFIG_DIR
+from oiv5_d2.keys import check_known, leaves
+from oiv5_d2.problems import Remedy
+from oiv5_d2.runs.provenance import detectron2_version
+
+GROUP = "detectron2"  # of configs/: Detectron2's defaults, a file per version
+COMMITTED = "v0.6"  # the one that the defaults lists name
 
 
 def prepare_command(choice: str, overrides: Iterable[str]) -> str:
@@ -14,6 +27,43 @@ def prepare_command(choice: str, overrides: Iterable[str]) -> str:
     return shlex.join(["python", "tools/prepare_data.py", *data_words(choice, overrides)])
 
 
+def data_commands(choice: str, overrides: Iterable[str]) -> dict[Remedy, str]:
+    """Return the commands to suggest where data is missing or damaged; see `prepare_command`."""
+    command = prepare_command(choice, overrides)
+    return {Remedy.PREPARE: command, Remedy.PREPARE_AGAIN: f"{command} force=true"}
+
+
 def data_words(choice: str, overrides: Iterable[str]) -> list[str]:
     """Return the words of a command line that choose the same data, for any tool."""
     return [f"data={choice}", *(word for word in overrides if word.startswith("data."))]
+
+
+def choose_defaults(write: Callable[[Path], object]) -> None:
+    """Choose the defaults of the installed Detectron2 on the command line, if not v0.6's.
+
+    The file of another version is written to ``configs/detectron2`` on first use, beside the
+    committed one: the settings of every key are then in one place, where grep finds them.
+
+    Args:
+        write: makes that file below a folder of configs; it imports Detectron2.
+    """
+    name = f"v{detectron2_version()}"
+    if name == COMMITTED or any(word.startswith(f"{GROUP}=") for word in sys.argv):
+        return
+    if not (CONFIG_DIR / GROUP / f"{name}.yaml").is_file():
+        write(CONFIG_DIR)
+    sys.argv.append(f"{GROUP}={name}")
+
+
+def check_d2(d2: Mapping[str, Any], choice: str) -> None:
+    """Refuse keys under ``d2`` that Detectron2 does not know, without importing it.
+
+    Args:
+        d2: Detectron2's keys of a composed config.
+        choice: the file of ``configs/detectron2``.
+
+    Raises:
+        Problem: SETTING, with the nearest known keys.
+    """
+    defaults: Any = OmegaConf.to_container(OmegaConf.load(CONFIG_DIR / GROUP / f"{choice}.yaml"))
+    check_known((key for key, _ in leaves({"d2": d2})), {key for key, _ in leaves(defaults)})

@@ -1,39 +1,82 @@
-"""What a user sees when something is wrong: one line, never a page of frames."""
+"""What a user sees when something is wrong: a line or two, never a page of frames."""
 
 import os
 import re
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from oiv5_d2.keys import leaves, near
+from oiv5_d2.problems import Kind, Problem, Remedy
 
 CONFIG_DIR = Path(__file__).parents[2] / "configs"
 TRACEBACK_SWITCH = "OIV5_D2_TRACEBACK"
 STOPPED = 130  # a shell's exit code for Ctrl-C
 UNREAD = 141  # and for a program whose reader has gone, as that of ``... | head``
 
+# What follows the subject in the first line.
+PHRASES = {
+    Kind.ABSENT: "does not exist",
+    Kind.BUSY: "is in use by another process",
+    Kind.CHANGED: "has changed",
+    Kind.DAMAGED: "is damaged",
+    Kind.DISK_FULL: "has no disk space left",
+    Kind.EMPTY: "is empty",
+    Kind.FOREIGN: "was not made by these tools",
+    Kind.MISMATCH: "does not match",
+    Kind.REFUSED: "was refused",
+    Kind.SETTING: "is not a valid setting",
+    Kind.TOO_LARGE: "is too large",
+    Kind.TOO_MANY: "exceeds the limit",
+    Kind.UNFINISHED: "is not finished",
+    Kind.UNREACHABLE: "cannot be reached",
+    Kind.UNSUPPORTED: "is not supported",
+}
+# The second line. A tool can hand in the command that fits its choice of data or run: `suggesting`.
+REMEDIES = {
+    Remedy.CHANGE_SETTING: "{Change}.",
+    Remedy.CHECK_ADDRESS: "Check the address and the network{or_change}.",
+    Remedy.EVALUATE: "Evaluate the run{or_change}:  {command}",
+    Remedy.FETCH_AGAIN: "Run the same command again to download it again{or_change}.",
+    Remedy.FIX_SOURCE: "Fix the file at its source{or_change}.",
+    Remedy.FREE_DISK: "Free some disk space and run the same command again{or_change}.",
+    Remedy.MOVE_AWAY: "Move it elsewhere{or_change}: files made by others are never replaced.",
+    Remedy.PREPARE: "Prepare the data{or_change}:  {command}",
+    Remedy.PREPARE_AGAIN: "Prepare the data again{or_change}:  {command}",
+    Remedy.RETRY_FAILED: "Run the same command with retry_failed=true{or_change}.",
+    Remedy.RUN_AGAIN: "Run the same command again{or_change}.",
+    Remedy.TRAIN: "Train a run{or_change}, or finish one with run_dir=<its folder> resume=true:  "
+    "{command}",
+    Remedy.WAIT: "Wait until the other process has finished, or stop it{or_change}.",
+}
+COMMANDS = {
+    Remedy.EVALUATE: "python tools/evaluate.py run=<run>",
+    Remedy.PREPARE: "python tools/prepare_data.py data=<name>",
+    Remedy.PREPARE_AGAIN: "python tools/prepare_data.py data=<name> force=true",
+    Remedy.TRAIN: "python tools/train_net.py +experiment=<name>",
+}
+
 
 def report_errors(main: Callable[[], Any], config_name: str, to_go_on: str = "") -> None:
-    """Call a tool's Hydra ``main`` so that a user's mistake ends it with one line and exit code 1.
+    """Call a tool's Hydra ``main`` so that a user's mistake ends it with a line or two and code 1.
 
-    The package raises ``ValueError`` and ``OSError`` for what a user can mend; their message says
-    what is wrong, where, and the remedy. Hydra's own complaints are put the same way, with the
-    nearest known key. Where nobody reads the output any more it ends quietly. Anything else is a
+    The package raises `Problem` for what a user can fix; the first line says what is wrong, and
+    where, the second one, indented, what helps. Hydra's own complaints become one line, with the
+    nearest known names. Where nobody reads the output any more it ends quietly. Anything else is a
     fault of ours and keeps its traceback, as does everything where ``OIV5_D2_TRACEBACK=1`` is set.
 
     Args:
         main: the tool's.
         config_name: of its config.
-        to_go_on: how to go on after Ctrl-C, where that is possible.
+        to_go_on: how to continue after Ctrl-C, where that is possible.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come through Hydra as they are
     try:
@@ -44,17 +87,55 @@ def report_errors(main: Callable[[], Any], config_name: str, to_go_on: str = "")
         # What is still to be written goes nowhere, or the interpreter would complain at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(UNREAD) from None
+    except Problem as problem:
+        _stop(problem, words(problem))
     except HydraException as error:
         _stop(error, explain(error, config_name))
     except (OSError, ValueError, OmegaConfBaseException) as error:
-        _stop(error, " ".join(str(error).split()))
+        _stop(error, _in_one_line(error))
     except KeyboardInterrupt:
         print(f"stopped{to_go_on and f': {to_go_on}'}", file=sys.stderr)
         raise SystemExit(STOPPED) from None
 
 
+@contextmanager
+def suggesting(commands: Mapping[Remedy, str]) -> Iterator[None]:
+    """Add the command that fits its remedy to a problem on its way to `report_errors`."""
+    try:
+        yield
+    except Problem as problem:
+        if problem.remedy in commands:
+            problem.add_note(commands[problem.remedy])
+        raise
+
+
+def words(problem: Problem) -> str:
+    """Return a problem in words: what is wrong in one line, and what helps in another one."""
+    first = f"{problem.subject} {PHRASES[problem.kind]}"
+    if problem.detail:
+        first += f": {' '.join(problem.detail.split())}"
+    if problem.remedy is Remedy.NONE:
+        return first
+    command = next(iter(getattr(problem, "__notes__", ())), COMMANDS.get(problem.remedy, ""))
+    change = _change(problem.key)
+    second = REMEDIES[problem.remedy].format(
+        command=command,
+        Change=f"{change[0].upper()}{change[1:]}",
+        or_change=f", or {change}" if problem.key else "",
+    )
+    return f"{first}\n  {second}"
+
+
+def _change(key: str) -> str:
+    """Return what to do with the settings of a problem, such as ``change a or set b=1 c=0``."""
+    values = [one for one in key.split() if "=" in one]
+    named = [f"change {one}" for one in key.split() if one not in values]
+    together = [f"set {' '.join(values)}"] if values else []
+    return " or ".join([*named, *together] or ["change the setting"])
+
+
 class _WithoutHydrasLine:
-    """A stream that passes all on but Hydra's line about the failing job, which ours stands for."""
+    """A stream that drops Hydra's line about the failing job; our own line replaces it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -69,12 +150,16 @@ class _WithoutHydrasLine:
 
 
 def explain(error: HydraException, config_name: str) -> str:
-    """Return Hydra's complaint in one line; for an unknown key, with the nearest known ones."""
+    """Return Hydra's complaint in one line, with the nearest known keys or files of a group."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        found = near(name, error.options) or f"; there are {', '.join(sorted(error.options))}"
+        return f"{group}={name} is not a valid setting: no such file in configs/{group}{found}"
     override = re.search(r"Could not override '([^']+)'", str(error))
     if override is None:
-        return " ".join(str(error).split())
+        return _in_one_line(error)
     key = override.group(1)
-    return f"unknown key {key}{near(key, _known_keys(config_name))}"
+    return f"{key} is not a valid setting: unknown key{near(key, _known_keys(config_name))}"
 
 
 def _known_keys(config_name: str) -> set[str]:
@@ -86,8 +171,12 @@ def _known_keys(config_name: str) -> set[str]:
     return {key for key, _ in leaves(run)} | groups  # type: ignore[arg-type]
 
 
-def _stop(error: Exception, line: str) -> NoReturn:
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _stop(error: Exception, text: str) -> NoReturn:
     if os.environ.get(TRACEBACK_SWITCH) == "1":
         raise error
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {text}", file=sys.stderr)
     raise SystemExit(1)

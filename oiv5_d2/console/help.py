@@ -1,4 +1,4 @@
-"""What a tool's ``--help`` says: its docstring, and each setting with its comment in the YAML."""
+"""A tool's ``--help``: its docstring, and each setting with its comment in the YAML."""
 
 import re
 import sys
@@ -9,16 +9,16 @@ from oiv5_d2.console.errors import CONFIG_DIR
 
 _SETTING = re.compile(r"( *)([a-z]\w*):(?: +([^# ].*?))?(?: +# (.*))?")
 _OTHERS = {"defaults", "hydra", "d2"}  # Hydra's own sections, and Detectron2's keys
-_CHOICE_TOLD_AT, _COMMENT_AT = 30, 58  # columns
+_CHOICE_AT, _COMMENT_AT = 30, 58  # columns
 
 
 def answer_help(about: str, config_name: str, files: Iterable[str] = ()) -> None:
-    """Print a tool's help and end it, where its command line asks for that.
+    """Print a tool's help and end it, if its command line asks for that.
 
     Args:
         about: the tool's docstring, with its commands.
         config_name: of its config.
-        files: of its groups, such as ``data/open_images``, those whose settings are told as well.
+        files: of its groups, such as ``data/open_images``, whose settings are shown as well.
     """
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(usage(about, config_name, files))
@@ -57,7 +57,7 @@ def _choices(groups: Iterable[str]) -> Iterator[str]:
     """Yield a line for each file of the groups, with its first comment."""
     for path in _files(groups):
         comments = re.findall(r"^# (?!@)(.*)", path.read_text(encoding="utf-8"), re.M)
-        yield f"  {path.parent.name}={path.stem}".ljust(_CHOICE_TOLD_AT) + comments[0]
+        yield f"  {path.parent.name}={path.stem}".ljust(_CHOICE_AT) + comments[0]
 
 
 def _files(groups: Iterable[str]) -> list[Path]:

@@ -14,14 +14,14 @@ def size(num_bytes: float) -> str:
 
 
 def num_bytes_in(text: str) -> float:
-    """Return the bytes that a text means, given as a number or with a unit: 5MB, 2.5 GB, 500kB.
+    """Return the bytes of a number with or without a unit: 5MB, 2.5 GB, 500kB.
 
     Raises:
-        ValueError: it is neither; the message is what the number may be.
+        ValueError: it is not such a number.
     """
     match = re.fullmatch(r"([0-9]*\.?[0-9]+) ?([kmg]?)b?", text.strip().lower())
     if match is None:
-        raise ValueError("it is a number of bytes a second, such as 5000000, 500kB or 5MB, or null")
+        raise ValueError("not a number of bytes, such as 5000000, 500kB or 5MB")
     return float(match[1]) * 1000.0 ** " kmg".index(match[2] or " ")
 
 

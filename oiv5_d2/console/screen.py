@@ -11,12 +11,12 @@ from rich.text import Text
 
 from oiv5_d2 import table
 
-LONGEST_WORD = 12  # that is not folded in a column of text
-LOG_WIDTH = 160  # columns, where there is no terminal to ask
+LONGEST_WORD = 12  # characters of a word that is not folded in a column of text
+LOG_WIDTH = 160  # columns, without a terminal
 
 
 class Screen(Console):
-    """A console that leaves it to `report_errors` what happens where nobody reads it."""
+    """A console that leaves it to `report_errors` what happens when nobody reads the output."""
 
     def on_broken_pipe(self) -> None:
         """Go on with the error that is being handled."""
@@ -24,7 +24,7 @@ class Screen(Console):
 
 
 class Lines(logging.StreamHandler[TextIO]):
-    """A log of lines; the same."""
+    """A log of lines that does the same."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Go on with the error that is being handled, if it is that one."""
@@ -49,7 +49,7 @@ def draw(table: table.Table) -> None:
     drawn = Table()
     for index, width in enumerate(widths(table)):
         header = table.columns[index]
-        if is_text(table, index):
+        if table.is_text(index):
             drawn.add_column(header, overflow="fold", min_width=width)
         else:
             drawn.add_column(header, overflow="fold", justify="right", width=width)
@@ -62,7 +62,7 @@ def draw(table: table.Table) -> None:
 
 
 def widths(table: table.Table) -> list[int]:
-    """Return how wide columns are, or at least are: as narrow as has to be for the screen."""
+    """Return the columns' (least) widths in characters, as narrow as the screen requires."""
     columns = list(enumerate(table.columns))
     cells = [longest_whole(table, index) for index, _ in columns]
     words = [max(map(len, column.split()), default=0) for _, column in columns]
@@ -76,16 +76,11 @@ def widths(table: table.Table) -> list[int]:
 
 
 def longest_whole(table: table.Table, index: int) -> int:
-    """Return the length of the longest figure or word in a column, of words not too long a one."""
+    """Return the length of a column's longest figure, or longest word up to a limit."""
     cells = [row[index] for row in table.rows]
-    if not is_text(table, index):
+    if not table.is_text(index):
         return max(map(len, cells))
     return min(LONGEST_WORD, max(len(word) for cell in cells for word in cell.split() or [""]))
-
-
-def is_text(table: table.Table, index: int) -> bool:
-    """Tell whether a column has words."""
-    return index in (0, table.words_at)
 
 
 def set_up_logging() -> None:

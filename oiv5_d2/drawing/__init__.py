@@ -1,1 +1,1 @@
-"""Arrays in, arrays out: what pictures and sheets are drawn with."""
+"""Arrays in, arrays out: objects on images, contact sheets, curves."""

@@ -21,7 +21,7 @@ PALETTE: tuple[Colour, ...] = (
 INK: Colour = (34, 38, 44)
 FAINT_INK: Colour = (110, 116, 124)
 PAPER: Colour = (255, 255, 255)
-MAT: Colour = (236, 238, 240)  # around a picture that does not fill its cell
+MAT: Colour = (236, 238, 240)  # around an image that does not fill its cell
 IGNORED: Colour = (196, 200, 204)
 
 

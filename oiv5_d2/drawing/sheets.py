@@ -1,4 +1,4 @@
-"""Contact sheets: pictures in a grid of equal cells, with captions, a title and a legend."""
+"""Contact sheets: images in a grid of equal cells, with captions, a title and a legend."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from oiv5_d2.drawing.colours import FAINT_INK, IGNORED, INK, MAT, PAPER, Colour
 from oiv5_d2.drawing.text import BOLD, REGULAR, font, line_height, shorten
+from oiv5_d2.problems import Kind, Problem
 
 TITLE, TEXT = 26, 15  # letters, in pixels
 MARGIN, GAP = 28, 16
@@ -16,14 +17,14 @@ SWATCH = 16
 
 
 class Cell(NamedTuple):
-    """One place of the sheet: a picture, (h, w, 3) uint8 RGB, and up to two lines below it."""
+    """One place of the sheet: an image, (h, w, 3) uint8 RGB, and up to two lines below it."""
 
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     caption: str
     detail: str = ""
 
 
-class Entry(NamedTuple):
+class LegendEntry(NamedTuple):
     """One entry of the legend; without a colour its swatch is hatched, as ignored regions are."""
 
     text: str
@@ -38,12 +39,12 @@ class Sheet(NamedTuple):
         subtitle: one line below it.
         legend: what the colours mean.
         columns: cells in a row.
-        cell: (height, width) of the room for one picture, in pixels.
+        cell: (height, width) of the room for one image, in pixels.
     """
 
     title: str
     subtitle: str
-    legend: Sequence[Entry]
+    legend: Sequence[LegendEntry]
     columns: int
     cell: tuple[int, int]
 
@@ -51,51 +52,50 @@ class Sheet(NamedTuple):
 def lay_out(sheet: Sheet, cells: Sequence[Cell]) -> NDArray[np.uint8]:
     """Return the sheet as (H, W, 3) uint8, RGB.
 
-    A picture smaller than its cell is centred on a mat, never stretched.
+    An image smaller than its cell is centred on a mat, never stretched.
 
     Raises:
-        ValueError: there is no cell, or a picture is larger than the room for it.
+        Problem: EMPTY, there is no cell.
     """
     if not cells:
-        raise ValueError(f"{sheet.title}: no picture to show; loosen the selection")
+        raise Problem(Kind.EMPTY, sheet.title, "no image to show")
     columns = min(sheet.columns, len(cells))
     rows = -(-len(cells) // columns)
     caption = line_height(TEXT) * (2 if any(c.detail for c in cells) else 1) + 6
     width = max(_min_width(sheet), 2 * MARGIN + columns * sheet.cell[1] + (columns - 1) * GAP)
     head = _head_height(sheet, width)
     height = head + rows * (sheet.cell[0] + caption + GAP) + MARGIN - GAP
-    image = Image.new("RGB", (width, height), PAPER)
-    pen = ImageDraw.Draw(image)
+    page = Image.new("RGB", (width, height), PAPER)
+    pen = ImageDraw.Draw(page)
     _write_head(pen, sheet, width)
     for i, cell in enumerate(cells):
         x = MARGIN + i % columns * (sheet.cell[1] + GAP)
         y = head + i // columns * (sheet.cell[0] + caption + GAP)
-        _paste(image, pen, cell, (x, y), sheet.cell)
-    return np.asarray(image)
+        _paste(page, pen, cell, (x, y), sheet.cell)
+    return np.asarray(page)
 
 
 def side_by_side(
     left: NDArray[np.uint8], right: NDArray[np.uint8], gap: int = 4
 ) -> NDArray[np.uint8]:
-    """Return two pictures of one height with a white bar of `gap` pixels between them."""
+    """Return two images of one height with a white bar of `gap` pixels between them."""
     bar = np.full((left.shape[0], gap, 3), PAPER, dtype=np.uint8)
     return np.concatenate([left, bar, right], axis=1)
 
 
 def _paste(
-    image: Image.Image,
+    page: Image.Image,
     pen: ImageDraw.ImageDraw,
     cell: Cell,
     corner: tuple[int, int],
     room: tuple[int, int],
 ) -> None:
     x, y = corner
-    height, width = cell.picture.shape[:2]
-    if height > room[0] or width > room[1]:
-        raise ValueError(f"{cell.caption}: {height} x {width} pixels for a room of {room}")
+    height, width = cell.image.shape[:2]
+    assert height <= room[0] and width <= room[1], (cell.caption, cell.image.shape, room)
     pen.rectangle((x, y, x + room[1] - 1, y + room[0] - 1), fill=MAT)
     place = (x + (room[1] - width) // 2, y + (room[0] - height) // 2)
-    image.paste(Image.fromarray(cell.picture), place)
+    page.paste(Image.fromarray(cell.image), place)
     for row, (text, ink) in enumerate(((cell.caption, INK), (cell.detail, FAINT_INK))):
         place = (x, y + room[0] + 5 + row * line_height(TEXT))
         pen.text(place, shorten(text, TEXT, room[1]), font=font(TEXT), fill=ink)
@@ -126,9 +126,9 @@ def _write_head(pen: ImageDraw.ImageDraw, sheet: Sheet, width: int) -> None:
         y += line_height(TEXT)
 
 
-def _legend_rows(legend: Sequence[Entry], width: int) -> list[list[tuple[int, Entry]]]:
+def _legend_rows(legend: Sequence[LegendEntry], width: int) -> list[list[tuple[int, LegendEntry]]]:
     """Break the legend into rows of (x, entry)."""
-    rows: list[list[tuple[int, Entry]]] = []
+    rows: list[list[tuple[int, LegendEntry]]] = []
     x = width
     for entry in legend:
         length = SWATCH + 8 + round(font(TEXT).getlength(entry.text)) + 26
@@ -140,7 +140,7 @@ def _legend_rows(legend: Sequence[Entry], width: int) -> list[list[tuple[int, En
     return rows
 
 
-def _write_entry(pen: ImageDraw.ImageDraw, entry: Entry, corner: tuple[int, int]) -> None:
+def _write_entry(pen: ImageDraw.ImageDraw, entry: LegendEntry, corner: tuple[int, int]) -> None:
     x, y = corner
     box = (x, y + 1, x + SWATCH, y + 1 + SWATCH)
     if entry.colour is None:

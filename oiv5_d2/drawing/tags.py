@@ -43,14 +43,14 @@ class Placed(NamedTuple):
     size: int
 
 
-def draw_tags(picture: NDArray[np.uint8], tags: Sequence[Tag]) -> NDArray[np.uint8]:
-    """Write on a copy of `picture` the tags that find room."""
-    image = Image.fromarray(picture)
-    layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
+def draw_tags(image: NDArray[np.uint8], tags: Sequence[Tag]) -> NDArray[np.uint8]:
+    """Write on a copy of `image` the tags that find room."""
+    canvas = Image.fromarray(image)
+    layer = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
     pen = ImageDraw.Draw(layer)
-    for placed in place_tags(tags, *picture.shape[:2]):
+    for placed in place_tags(tags, *image.shape[:2]):
         _write(pen, placed)
-    return np.asarray(Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB"))
+    return np.asarray(Image.alpha_composite(canvas.convert("RGBA"), layer).convert("RGB"))
 
 
 def place_tags(tags: Sequence[Tag], height: int, width: int) -> list[Placed]:
@@ -67,7 +67,7 @@ def place_tags(tags: Sequence[Tag], height: int, width: int) -> list[Placed]:
 
 
 def text_size(height: int, width: int) -> int:
-    """Return the letters' size in pixels that suits a picture of this size."""
+    """Return the letters' size in pixels that suits an image of this size."""
     return int(np.clip(round(min(height, width) / 26), 10, 30))
 
 
@@ -79,13 +79,13 @@ def _write(pen: ImageDraw.ImageDraw, placed: Placed) -> None:
 
 
 def _find_place(
-    tag: Tag, tags: Sequence[Tag], taken: Sequence[Box], size: int, picture: tuple[int, int]
+    tag: Tag, tags: Sequence[Tag], taken: Sequence[Box], size: int, image: tuple[int, int]
 ) -> Box | None:
     """Return the least harmful place for a tag, or None when each would hide too much."""
     others = [other.box for other in tags if other is not tag]
     most_of_object = MOST_BY_MINOR if tag.minor else MOST_OF_OBJECT
     best, best_cost = None, np.inf
-    for preference, place in enumerate(_candidates(tag, size, picture)):
+    for preference, place in enumerate(_candidates(tag, size, image)):
         on_tags = max((overlap(place, t) / area(place) for t in taken), default=0.0)
         on_objects = [overlap(place, box) / max(area(box), 1.0) for box in others]
         on_itself = overlap(place, tag.box) / max(area(tag.box), 1.0)
@@ -99,8 +99,8 @@ def _find_place(
     return best
 
 
-def _candidates(tag: Tag, size: int, picture: tuple[int, int]) -> Iterable[Box]:
-    """Yield places around and inside the box's corners, pushed back into the picture."""
+def _candidates(tag: Tag, size: int, image: tuple[int, int]) -> Iterable[Box]:
+    """Yield places around and inside the box's corners, pushed back into the image."""
     width, height = font(size).getlength(tag.text) + 0.7 * size, 1.4 * size
     x0, y0, x1, y1 = tag.box
     corners = [
@@ -116,8 +116,8 @@ def _candidates(tag: Tag, size: int, picture: tuple[int, int]) -> Iterable[Box]:
         (x1 - width, y1 - height),
     ]
     for x, y in corners:
-        left = min(max(x, 0.0), max(picture[1] - width, 0.0))
-        top = min(max(y, 0.0), max(picture[0] - height, 0.0))
+        left = min(max(x, 0.0), max(image[1] - width, 0.0))
+        top = min(max(y, 0.0), max(image[0] - height, 0.0))
         yield left, top, left + width, top + height
 
 

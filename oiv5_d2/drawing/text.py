@@ -1,4 +1,4 @@
-"""Anti-aliased text on pictures, in the typeface that matplotlib brings along."""
+"""Anti-aliased text on images, in the typeface that matplotlib brings along."""
 
 from functools import lru_cache
 from pathlib import Path

@@ -42,7 +42,7 @@ def build_evaluator(cfg: CfgNode, dataset_name: str, output_dir: Path | None) ->
     """Return the evaluator of one registered dataset.
 
     Args:
-        cfg: says whether the model has masks.
+        cfg: its ``MODEL.MASK_ON`` decides if masks are evaluated.
         dataset_name: registered, with a COCO file.
         output_dir: gets ``results.json`` and ``coco_instances_results.json``; None writes nothing.
     """
@@ -53,7 +53,7 @@ def build_evaluator(cfg: CfgNode, dataset_name: str, output_dir: Path | None) ->
 def evaluate(
     cfg: CfgNode, model: Any, dataset_name: str, output_dir: Path | None
 ) -> dict[str, Metrics]:
-    """Run `model` over a registered dataset and judge what it finds.
+    """Run `model` over a registered dataset and evaluate its detections.
 
     Returns:
         ``{"bbox": {"AP": ..., "AP-Person": ..., "AP50-Person": ...}, "segm": {...}}``, 0 to 100,
@@ -68,7 +68,7 @@ class Evaluator(COCOEvaluator):  # type: ignore[misc]  # Detectron2 carries no t
     """Detectron2's evaluator with zeros where nothing is found, AP50 per class, whole files."""
 
     def __init__(self, dataset_name: str, tasks: Sequence[str], output_dir: Path | None) -> None:
-        # Loading says how category ids map to indices; without it ids would be taken as they are.
+        # Loading sets how category ids map to indices; without it the ids would be the indices.
         if not hasattr(MetadataCatalog.get(dataset_name), "thing_dataset_id_to_contiguous_id"):
             DatasetCatalog.get(dataset_name)
         # Its own files are written piece by piece, so it gets no folder; ours are written below.
@@ -82,7 +82,9 @@ class Evaluator(COCOEvaluator):  # type: ignore[misc]  # Detectron2 carries no t
     def _eval_predictions(
         self, predictions: list[dict[str, Any]], img_ids: list[int] | None = None
     ) -> None:
-        if self._files_dir is not None:  # first, so that a failure in judging loses no detections
+        if (
+            self._files_dir is not None
+        ):  # first, so that a failure in the evaluation loses no detections
             _write_predictions(
                 self._files_dir / PREDICTIONS_JSON,
                 predictions,
@@ -100,8 +102,8 @@ class Evaluator(COCOEvaluator):  # type: ignore[misc]  # Detectron2 carries no t
         self, coco_eval: Any, iou_type: str, class_names: Sequence[str] | None = None
     ) -> Metrics:
         if coco_eval is None:
-            logger.warning("%s: nothing was found on any picture", self._dataset_name)
-            coco_eval = _judge_nothing(self._coco_api, iou_type)
+            logger.warning("%s: no detection on any image", self._dataset_name)
+            coco_eval = _evaluate_nothing(self._coco_api, iou_type)
         return _to_metrics(coco_eval, class_names or [])
 
     def _describe(self) -> Results:
@@ -115,30 +117,30 @@ class Evaluator(COCOEvaluator):  # type: ignore[misc]  # Detectron2 carries no t
 
 
 def count_instances(truth: COCO) -> dict[str, int]:
-    """Return how many objects there are to find per class name, in category order.
+    """Return the number of objects to find per class name, in category order.
 
-    Regions to be ignored (``iscrowd``) are not counted.
+    Ignored regions (``iscrowd``) are not counted.
     """
     counts = Counter(a["category_id"] for a in truth.anns.values() if not a["iscrowd"])
     return {truth.cats[id_]["name"]: counts[id_] for id_ in sorted(truth.cats)}
 
 
-def _judge_nothing(truth: COCO, iou_type: str) -> COCOeval:
-    """Judge an empty list of detections; ``COCO.loadRes`` refuses one."""
+def _evaluate_nothing(truth: COCO, iou_type: str) -> COCOeval:
+    """Evaluate an empty list of detections; ``COCO.loadRes`` refuses one."""
     nothing = COCO()
     nothing.dataset = {**truth.dataset, "annotations": []}
     nothing.createIndex()
-    judged = COCOeval(truth, nothing, iou_type)
-    judged.evaluate()
-    judged.accumulate()
-    judged.summarize()
-    return judged
+    evaluated = COCOeval(truth, nothing, iou_type)
+    evaluated.evaluate()
+    evaluated.accumulate()
+    evaluated.summarize()
+    return evaluated
 
 
-def _to_metrics(judged: COCOeval, class_names: Sequence[str]) -> Metrics:
-    means = {name: _to_percent(judged.stats[i]) for i, name in enumerate(METRICS)}
-    # (iou threshold, recall, class, area range, most detections): all areas, 100 a picture.
-    precision = judged.eval["precision"][:, :, :, 0, -1]
+def _to_metrics(evaluated: COCOeval, class_names: Sequence[str]) -> Metrics:
+    means = {name: _to_percent(evaluated.stats[i]) for i, name in enumerate(METRICS)}
+    # (iou threshold, recall, class, area range, most detections): all areas, 100 per image.
+    precision = evaluated.eval["precision"][:, :, :, 0, -1]
     per_class = {f"AP-{c}": _mean_precision(precision[:, :, i]) for i, c in enumerate(class_names)}
     at_half = {
         f"AP50-{c}": _mean_precision(precision[AP50_INDEX, :, i]) for i, c in enumerate(class_names)
@@ -147,7 +149,7 @@ def _to_metrics(judged: COCOeval, class_names: Sequence[str]) -> Metrics:
 
 
 def _mean_precision(precision: np.ndarray) -> float:
-    """Return the mean in percent; COCO marks what cannot be measured with -1."""
+    """Return the mean in percent; COCO marks what cannot be measured by -1."""
     measured = precision[precision > -1]
     return float(measured.mean()) * 100 if measured.size else math.nan
 
@@ -166,5 +168,5 @@ def _write_predictions(
         for prediction in predictions
         for one in prediction["instances"]
     ]
-    with whole_file(path) as part:
-        part.write_text(json.dumps(found))
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(found))

@@ -9,6 +9,7 @@ from detectron2.modeling import build_model
 
 from oiv5_d2.evaluation.coco import evaluate
 from oiv5_d2.files import sha256
+from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.runs.layout import CONFIG_YAML, Record, find_part, read_record
 from oiv5_d2.runs.prepared import Prepared
 from oiv5_d2.runs.results import RESULTS_JSON, Results, read_results
@@ -19,20 +20,20 @@ logger = logging.getLogger(__name__)
 
 
 def load_cfg(run_dir: Path, weights_path: Path, device: str | None) -> CfgNode:
-    """Return a run's configuration, to judge with: these weights, this device, frozen.
+    """Return a run's configuration for an evaluation: these weights, this device, frozen.
 
     Args:
         run_dir: holds the ``config.yaml`` that the run was made with.
         weights_path: of the checkpoint.
-        device: as PyTorch calls it; None for the run's own, or the CPU where that is not here.
+        device: as PyTorch names it; None for the run's own, or the CPU without a GPU.
 
     Raises:
-        FileNotFoundError: no configuration or no such weights.
+        Problem: ABSENT, no configuration or no such weights.
     """
     config_path = run_dir / CONFIG_YAML
-    for path in (config_path, weights_path):
+    for path, key in ((config_path, "run"), (weights_path, "weights")):
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is absent: the run was not finished, or was cleared")
+            raise Problem(Kind.ABSENT, path, key=key, remedy=Remedy.CHANGE_SETTING)
     cfg = get_cfg()
     cfg.merge_from_file(str(config_path), allow_unsafe=False)
     cfg.MODEL.WEIGHTS = str(weights_path)
@@ -45,7 +46,7 @@ def load_cfg(run_dir: Path, weights_path: Path, device: str | None) -> CfgNode:
 def evaluate_run(
     run_dir: Path, part: str, weights_path: Path, device: str | None, output_dir: Path
 ) -> Results:
-    """Judge a finished run's weights on one part of its data.
+    """Evaluate a finished run's weights on one part of its data.
 
     Args:
         run_dir: the run.
@@ -55,8 +56,8 @@ def evaluate_run(
         output_dir: gets the results and the detections.
 
     Raises:
-        FileNotFoundError: run, weights or data are not there.
-        ValueError: the weights can't be read or belong to another model.
+        Problem: ABSENT, no such run, weights or data; MISMATCH, the weights belong to another
+            model; or those of `load_pretrained`.
     """
     record = read_record(run_dir)
     cfg = load_cfg(run_dir, weights_path, device)
@@ -66,26 +67,27 @@ def evaluate_run(
     model = build_model(cfg)
     anew = load_pretrained(model, cfg.MODEL.WEIGHTS)
     if anew:
-        raise ValueError(
-            f"{weights_path} does not fit the model of {run_dir}: {len(anew)} parameters differ, "
-            f"{anew[0]} among them; give weights of this run"
-        )
+        detail = f"{len(anew)} parameters differ from the model of {run_dir}, such as {anew[0]}"
+        remedy = Remedy.CHANGE_SETTING
+        raise Problem(Kind.MISMATCH, weights_path, detail, key="weights", remedy=remedy)
     evaluate(cfg, model, dataset.name, output_dir)
     return read_results(output_dir / RESULTS_JSON)
 
 
 def _device_here(device: str) -> str:
     if device.startswith("cuda") and not torch.cuda.is_available():
-        logger.warning("The run used %s, which is not here: judging on the CPU", device)
+        logger.warning(
+            "The run used %s, which is not available here: evaluating on the CPU", device
+        )
         return "cpu"
     return device
 
 
 def _warn_of_other_data(record: Record, dataset: Prepared) -> None:
-    """Say so when a part was prepared anew, and otherwise, since the run."""
+    """Warn if a part has changed since the run."""
     then = record["data"].get(dataset.name, {}).get("sha256")
     if then and then != sha256(dataset.json_path):
         logger.warning(
-            "%s is not what it was when the run was made: results are not comparable",
+            "%s has changed since the run: results are not comparable",
             dataset.json_path,
         )

@@ -1,37 +1,41 @@
-"""Pictures as training gets them: through Detectron2's own mapper and augmentations."""
+"""Images as training gets them: through Detectron2's own mapper and augmentations."""
 
 import copy
 from typing import Any
 
 import numpy as np
+
+from oiv5_d2.training import compat  # noqa: F401  first: it makes Detectron2 importable
+
+# isort: split
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, DatasetMapper
 from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.structures import BitMasks, Instances, PolygonMasks
 from detectron2.utils.env import seed_all_rng
 
-from oiv5_d2.drawing.pictures import Picture, Shape
+from oiv5_d2.drawing.shapes import RgbImage, Shape
 from oiv5_d2.reporting.gallery import Feed
-from oiv5_d2.reporting.truth import Annotated
+from oiv5_d2.reporting.truth import AnnotatedImage
 
 
 def build_feed(cfg: CfgNode, dataset_name: str, classes: list[str], seed: int) -> Feed:
-    """Return a function that draws one picture several times from the training mapper.
+    """Return a function that passes one image several times through the training mapper.
 
     Args:
-        cfg: whose ``INPUT`` says how pictures are augmented.
+        cfg: whose ``INPUT`` says how images are augmented.
         dataset_name: registered.
         classes: names in the order of the contiguous ids.
-        seed: with the picture's id it fixes the random draws.
+        seed: with the image's id it fixes the random draws.
     """
     records: dict[int, dict[str, Any]] = {
         d["image_id"]: d for d in DatasetCatalog.get(dataset_name)
     }
     mapper = DatasetMapper(cfg, is_train=True)
 
-    def feed(picture: Annotated, num_draws: int) -> list[tuple[Picture, list[Shape]]]:
-        seed_all_rng(seed + picture.image["id"])
-        record = records[picture.image["id"]]
+    def feed(image: AnnotatedImage, num_draws: int) -> list[tuple[RgbImage, list[Shape]]]:
+        seed_all_rng(seed + image.record["id"])
+        record = records[image.record["id"]]
         fed = [mapper(copy.deepcopy(record)) for _ in range(num_draws)]
         return [
             (_to_rgb(one["image"], cfg.INPUT.FORMAT), _to_shapes(one["instances"], classes))
@@ -41,7 +45,7 @@ def build_feed(cfg: CfgNode, dataset_name: str, classes: list[str], seed: int) -
     return feed
 
 
-def _to_rgb(image: Any, image_format: str) -> Picture:
+def _to_rgb(image: Any, image_format: str) -> RgbImage:
     """Return a (3, H, W) tensor as (H, W, 3) uint8, RGB."""
     return np.asarray(convert_image_to_rgb(image.permute(1, 2, 0), image_format), dtype=np.uint8)
 

@@ -1,8 +1,9 @@
-"""Contact sheets of annotated pictures, as prepared and as training is fed with them."""
+"""Contact sheets of annotated images, as prepared and as training is fed with them."""
 
 import io
+import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,25 +12,28 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from oiv5_d2.drawing.colours import Colour, colours_of
-from oiv5_d2.drawing.pictures import Picture, Shape, draw, fit
-from oiv5_d2.drawing.sheets import Cell, Entry, Sheet, lay_out
-from oiv5_d2.drawing.spread import choose
+from oiv5_d2.drawing.shapes import RgbImage, Shape, draw, fit
+from oiv5_d2.drawing.sheets import Cell, LegendEntry, Sheet, lay_out
 from oiv5_d2.files import whole_file
+from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.reporting.truth import (
-    Annotated,
+    AnnotatedImage,
     Overview,
     find_ids,
     read_image,
-    read_pictures,
+    read_images,
+    read_label_names,
     survey,
     to_shapes,
 )
+from oiv5_d2.runs.prepared import Prepared
 
-CELL = (360, 480)  # (height, width) in pixels: most photos are 4:3
+CELL = (360, 480)  # (height, width) in pixels: most images are 4:3
 CELLS_A_SHEET = 24
 JPEG_QUALITIES = (88, 80, 72, 64, 56)
 
-Feed = Callable[[Annotated, int], list[tuple[Picture, list[Shape]]]]
+Traits = Mapping[int, frozenset[str]]  # by image id, what the image shows
+Feed = Callable[[AnnotatedImage, int], list[tuple[RgbImage, list[Shape]]]]
 
 
 class Part(NamedTuple):
@@ -47,63 +51,70 @@ class Part(NamedTuple):
         return colours_of(list(self.overview.classes.values()))
 
 
-def open_part(name: str, coco_path: Path, images_dir: Path, label_names: dict[str, str]) -> Part:
-    """Survey a part's COCO file; `label_names` are display names by MID."""
-    return Part(name, coco_path, images_dir, label_names, survey(coco_path))
+def open_part(prepared: Prepared) -> Part:
+    """Survey a part's COCO file, and read the names of its labels from the subset beside it."""
+    json_path = prepared.json_path
+    names = read_label_names(json_path.parents[1] / "subset" / json_path.name)
+    return Part(prepared.name, json_path, prepared.images_dir, names, survey(json_path))
 
 
 def pick(
     part: Part, num_images: int, seed: int, classes: Sequence[str], image_ids: Sequence[str]
-) -> list[Annotated]:
-    """Choose pictures of a part.
+) -> list[AnnotatedImage]:
+    """Choose images of a part.
 
     Args:
-        part: where from.
-        num_images: how many, where they are not named.
+        part: the part.
+        num_images: how many, unless they are named.
         seed: of the choice.
-        classes: only pictures that show one of these classes; empty for any.
-        image_ids: exactly these pictures; empty to choose.
+        classes: only images that show one of these classes; empty for any.
+        image_ids: exactly these images, by either id; empty to choose.
 
     Raises:
-        ValueError: an unknown class or picture, or no picture shows what is wanted.
+        Problem: SETTING, an unknown class; ABSENT, an unknown image; EMPTY, no image shows one of
+            the classes.
     """
     if image_ids:
-        return read_pictures(part.coco_path, find_ids(part.coco_path, image_ids))
+        return read_images(part.coco_path, find_ids(part.coco_path, image_ids))
     unknown = sorted(set(classes) - set(part.overview.num_objects))
     if unknown:
-        raise ValueError(
-            f"classes={','.join(unknown)}: this data has {', '.join(part.overview.num_objects)}"
-        )
+        detail = f"{part.name} has the classes {', '.join(part.overview.num_objects)}"
+        subject, remedy = f"classes={','.join(unknown)}", Remedy.CHANGE_SETTING
+        raise Problem(Kind.SETTING, subject, detail, key="classes", remedy=remedy)
     traits = part.overview.traits
     shown = {i: t for i, t in traits.items() if not classes or t & set(classes)}
     if not shown:
-        raise ValueError(f"no picture of {part.name} shows {', '.join(classes) or 'anything'}")
-    return read_pictures(part.coco_path, choose(shown, num_images, seed))
+        detail = f"no image shows {', '.join(classes) or 'anything'}"
+        remedy = Remedy.CHANGE_SETTING
+        raise Problem(Kind.EMPTY, part.name, detail, key="classes part", remedy=remedy)
+    return read_images(part.coco_path, sample(shown, num_images, seed))
 
 
-def as_prepared(part: Part, pictures: Sequence[Annotated]) -> Iterator[Cell]:
-    """Yield each picture with its annotations drawn."""
-    for picture in pictures:
-        shapes = to_shapes(picture.annotations, part.overview.classes, part.label_names)
-        image = read_image(part.images_dir, picture.image["file_name"])
-        drawn = draw(image, shapes, part.colours, fit(image.shape[:2], CELL))
-        yield Cell(drawn, _name(picture), describe(shapes))
+def as_prepared(part: Part, images: Sequence[AnnotatedImage]) -> Iterator[Cell]:
+    """Yield each image with its annotations drawn."""
+    for image in images:
+        shapes = to_shapes(image.annotations, part.overview.classes, part.label_names)
+        pixels = read_image(part.images_dir, image.record["file_name"])
+        drawn = draw(pixels, shapes, part.colours, fit(pixels.shape[:2], CELL))
+        yield Cell(drawn, name_of(image), describe(shapes))
 
 
-def as_fed(part: Part, pictures: Sequence[Annotated], feed: Feed, columns: int) -> Iterator[Cell]:
-    """Yield rows: a picture as prepared, then as training is fed with it, anew each time.
+def as_fed(
+    part: Part, images: Sequence[AnnotatedImage], feed: Feed, columns: int
+) -> Iterator[Cell]:
+    """Yield rows: an image as prepared, then several times as training is fed with it.
 
     Args:
-        part: where the pictures are from.
-        pictures: one row each.
-        feed: returns so many draws of one picture, with what the mapper left of its objects.
+        part: where the images are from.
+        images: one row each.
+        feed: returns so many augmentations of one image, with the objects that the mapper kept.
         columns: cells in a row.
     """
-    for picture, prepared in zip(pictures, as_prepared(part, pictures), strict=True):
+    for image, prepared in zip(images, as_prepared(part, images), strict=True):
         yield prepared
-        for number, (image, shapes) in enumerate(feed(picture, columns - 1), start=1):
-            size = image.shape[:2]
-            drawn = draw(image, shapes, part.colours, fit(size, CELL))
+        for number, (pixels, shapes) in enumerate(feed(image, columns - 1), start=1):
+            size = pixels.shape[:2]
+            drawn = draw(pixels, shapes, part.colours, fit(size, CELL))
             text = f"as fed, {number}: {size[1]} x {size[0]} px"
             yield Cell(drawn, text, describe(shapes))
 
@@ -118,10 +129,10 @@ def write_sheets(
         part: gives the legend.
         kind: what is shown, for the title.
         columns: cells in a row.
-        path: of the sheet; where there are several, ``_1``, ``_2`` ... is added to its stem.
+        path: of the sheet; if there are several, ``_1``, ``_2`` ... is added to its stem.
     """
     title = f"{part.name}: {kind}"
-    subtitle = f"objects in all {len(part.overview.traits):,} pictures"
+    subtitle = f"objects in all {len(part.overview.traits):,} images"
     a_sheet = max(1, CELLS_A_SHEET // columns) * columns
     groups = [cells[i : i + a_sheet] for i in range(0, len(cells), a_sheet)]
     paths = []
@@ -134,42 +145,76 @@ def write_sheets(
     return paths
 
 
-def write_jpeg(path: Path, picture: NDArray[np.uint8], max_bytes: int | None = None) -> None:
-    """Write a picture, (H, W, 3) uint8 RGB, as JPEG.
+def write_jpeg(path: Path, pixels: NDArray[np.uint8], max_bytes: int | None = None) -> None:
+    """Write an image as JPEG.
 
     Args:
-        path: where to.
-        picture: the pixels.
-        max_bytes: the quality is lowered, step by step, until the file is no larger; or to the
-            last step.
+        path: of the file.
+        pixels: (H, W, 3) uint8, RGB.
+        max_bytes: the quality is lowered step by step until the file is no larger, or to the last
+            step.
     """
     for quality in JPEG_QUALITIES:
         buffer = io.BytesIO()
         # Colour at full resolution: halved, it would smear coloured letters and outlines. Not
         # optimize=True: Pillow then wants the whole file in one buffer, too small for a noisy one.
-        Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling=0)
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0)
         if max_bytes is None or buffer.tell() <= max_bytes:
             break
-    with whole_file(path) as part_path:
-        part_path.write_bytes(buffer.getvalue())
+    with whole_file(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
 
 
-def legend(part: Part) -> list[Entry]:
+def legend(part: Part) -> list[LegendEntry]:
     """Return what the colours mean, with the part's number of objects of each class."""
     overview, colours = part.overview, part.colours
     entries = [
-        Entry(f"{name}  {count:,}", colours[name]) for name, count in overview.num_objects.items()
+        LegendEntry(f"{name}  {count:,}", colours[name])
+        for name, count in overview.num_objects.items()
     ]
-    return [*entries, Entry(f"ignored  {overview.num_ignored:,}", None)]
+    return [*entries, LegendEntry(f"ignored  {overview.num_ignored:,}", None)]
 
 
 def describe(shapes: Sequence[Shape]) -> str:
-    """Return what is on a picture in a line: ``Person 2, Car 1; ignored 3``."""
+    """Return what an image shows in a line: ``Person 2, Car 1; ignored 3``."""
     counts = Counter(shape.class_name for shape in shapes if not shape.ignored)
     objects = ", ".join(f"{name} {number}" for name, number in counts.most_common())
     num_ignored = sum(shape.ignored for shape in shapes)
     return (objects or "no object") + (f"; ignored {num_ignored}" if num_ignored else "")
 
 
-def _name(picture: Annotated) -> str:
-    return str(picture.image.get("image_id", picture.image["file_name"]))
+def name_of(image: AnnotatedImage) -> str:
+    """Return an image's Open Images id, or its file name if it has none."""
+    return str(image.record.get("open_images_id", image.record["file_name"]))
+
+
+def sample(traits: Traits, num_images: int, seed: int) -> list[int]:
+    """Choose images so that every trait is shown, the rarest first; then fill up at random.
+
+    Args:
+        traits: by image id.
+        num_images: how many to choose; all if there are fewer.
+        seed: of the filling, and of the choice between equals.
+
+    Returns:
+        Image ids, sorted. The same arguments give the same choice.
+    """
+    order = sorted(traits)
+    random.Random(seed).shuffle(order)
+    chosen = _cover({id_: traits[id_] for id_ in order}, num_images)
+    rest = [id_ for id_ in order if id_ not in chosen]
+    return sorted([*chosen, *rest[: num_images - len(chosen)]])
+
+
+def _cover(traits: Traits, num_images: int) -> dict[int, None]:
+    """Return a greedy cover of all traits, in the order of choice; ties go to the first image."""
+    numbers = Counter(trait for found in traits.values() for trait in found)
+    missing = set(numbers)
+    chosen: dict[int, None] = {}
+    for trait in sorted(numbers, key=lambda t: (numbers[t], t)):
+        if trait in missing and len(chosen) < num_images:
+            holders = [id_ for id_, found in traits.items() if trait in found]
+            best = max(holders, key=lambda id_: len(traits[id_] & missing))
+            chosen[best] = None
+            missing -= traits[best]
+    return chosen

@@ -1,4 +1,4 @@
-"""``experiments/README.md``: the table of all records, made from what each says of itself."""
+"""``experiments/README.md``: the table of all records, made from the records themselves."""
 
 import json
 import math
@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from oiv5_d2.files import whole_file
+from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.reporting.record import NO_ANSWER, README, RECORD_JSON, read_answer
-from oiv5_d2.reporting.tables import Table, score, to_markdown
+from oiv5_d2.reporting.tables import score, to_markdown
+from oiv5_d2.table import Table
 
 INTRODUCTION = """# Experiments
 
-One folder an experiment, written by `python tools/write_report.py run=outputs/<name>` from a
-finished run; only the answers are written by people. Average precision is 0 to 100."""
+One folder per experiment, written by `python tools/write_report.py run=outputs/<name>` from a
+finished run; only the answers are written by hand. Average precision is 0 to 100."""
 METRICS = {"segm/AP": "segm AP", "segm/AP50": "AP50", "bbox/AP": "box AP"}
 
 
@@ -20,21 +22,21 @@ def write_index(experiments_dir: Path) -> Path:
     """Write the table of all records below a folder, and return its path.
 
     Raises:
-        ValueError: a record is damaged.
+        Problem: DAMAGED, a record cannot be read.
     """
     rows: list[tuple[str, ...]] = []
     for path in sorted(experiments_dir.glob(f"*/{RECORD_JSON}")):
         rows += _rows(path)
-    headers = ("experiment", "question", "answer", "data", *METRICS.values(), "hours", "on")
-    table = Table(headers, tuple(rows), num_names=4)
+    columns = ("experiment", "question", "answer", "data", *METRICS.values(), "hours", "on")
+    table = Table("Experiments", columns, rows, num_names=4)
     target = experiments_dir / README
-    with whole_file(target) as part:
-        part.write_text(f"{INTRODUCTION}\n\n{to_markdown(table)}\n")
+    with whole_file(target) as temporary:
+        temporary.write_text(f"{INTRODUCTION}\n\n{to_markdown(table)}\n")
     return target
 
 
 def _rows(record_path: Path) -> list[tuple[str, ...]]:
-    """Return one row a data set that the experiment was judged on."""
+    """Return one row per data set that the experiment was evaluated on."""
     folder = record_path.parent
     try:
         record: dict[str, Any] = json.loads(record_path.read_text())
@@ -50,7 +52,8 @@ def _rows(record_path: Path) -> list[tuple[str, ...]]:
             for dataset, metrics in record["results"].items()
         ]
     except (KeyError, ValueError) as error:
-        raise ValueError(f"{record_path} is damaged ({error}): write the record again") from error
+        detail = f"not a record: {error}"
+        raise Problem(Kind.DAMAGED, record_path, detail, remedy=Remedy.RUN_AGAIN) from error
 
 
 def _score(value: float | None) -> str:

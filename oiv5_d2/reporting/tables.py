@@ -2,26 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from oiv5_d2.runs.results import METRICS, Results
+from oiv5_d2.table import Table
 
 ABSENT = "-"  # nothing to measure
-TASKS = {"segm": "segm", "bbox": "box"}  # as results call them: as people do
-
-
-class Table(NamedTuple):
-    """Headers and rows of text; the first `num_names` columns are names, the others numbers."""
-
-    headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    num_names: int = 1
+TASKS = {"segm": "segm", "bbox": "box"}  # name in the results: name for people
 
 
 def ap_table(evaluations: Sequence[Results]) -> Table:
-    """Return one row a data set: all of COCO's mask metrics, and box AP.
+    """Return one row per data set: all of COCO's mask metrics, and box AP.
 
-    For a model without masks the box metrics stand in their place.
+    For a model without masks the box metrics take their place.
     """
     main = _main_task(evaluations)
     others = [task for task in TASKS if task != main and _has(evaluations, task)]
@@ -31,11 +23,11 @@ def ap_table(evaluations: Sequence[Results]) -> Table:
         own = [one.tasks.get(main, {}).get(metric, math.nan) for metric in METRICS]
         other = [one.tasks.get(task, {}).get("AP", math.nan) for task in others]
         rows.append((one.dataset, f"{one.num_images:,}", *map(score, [*own, *other])))
-    return Table(("data", "pictures", *headers), tuple(rows))
+    return Table("Average precision", ("data", "images", *headers), rows)
 
 
 def class_table(evaluations: Sequence[Results]) -> Table:
-    """Return one row a class and data set: how many objects, AP and AP50 of masks and boxes."""
+    """Return one row per class and data set: number of objects, AP and AP50 of masks and boxes."""
     tasks = [task for task in TASKS if _has(evaluations, task)]
     keys = [(task, metric) for task in tasks for metric in METRICS[:2]]
     headers = [f"{TASKS[task]} {metric}" for task, metric in keys]
@@ -52,7 +44,8 @@ def class_table(evaluations: Sequence[Results]) -> Table:
         for one in evaluations
         for class_name, count in one.num_instances.items()
     ]
-    return Table(("data", "class", "instances", *headers), tuple(rows), num_names=2)
+    columns = ("data", "class", "instances", *headers)
+    return Table("Average precision per class", columns, rows, num_names=2)
 
 
 def score(value: float) -> str:
@@ -62,9 +55,9 @@ def score(value: float) -> str:
 
 def to_markdown(table: Table) -> str:
     """Return the table as Markdown, without a line end."""
-    aligns = [" --- " if i < table.num_names else " ---: " for i in range(len(table.headers))]
+    aligns = [" --- " if table.is_text(i) else " ---: " for i in range(len(table.columns))]
     lines = [
-        _join(table.headers),
+        _join(table.columns),
         f"|{'|'.join(aligns)}|",
         *(_join([cell.replace("|", "\\|") for cell in row]) for row in table.rows),
     ]
@@ -73,16 +66,16 @@ def to_markdown(table: Table) -> str:
 
 def to_text(table: Table) -> str:
     """Return the table in aligned columns, without a line end."""
-    rows = [table.headers, *table.rows]
+    rows = [table.columns, *table.rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(_align(row, widths, table.num_names)).rstrip() for row in rows)
-
-
-def _align(row: Sequence[str], widths: Sequence[int], num_names: int) -> list[str]:
-    return [
-        cell.ljust(width) if i < num_names else cell.rjust(width)
-        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+    aligned = [
+        [
+            cell.ljust(width) if table.is_text(i) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in rows
     ]
+    return "\n".join("  ".join(cells).rstrip() for cells in aligned)
 
 
 def _join(cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Annotated pictures of a prepared data folder; memory holds the chosen ones only."""
+"""Annotated images of a prepared data folder; memory holds the chosen ones only."""
 
 import json
 from collections import Counter, defaultdict
@@ -10,16 +10,17 @@ import numpy as np
 from PIL import Image
 
 from oiv5_d2.conversion import coco_file, masks
-from oiv5_d2.drawing.pictures import Picture, Shape
+from oiv5_d2.drawing.shapes import RgbImage, Shape
+from oiv5_d2.problems import Kind, Problem, Remedy
 
 ATTRIBUTES = ("is_occluded", "is_truncated", "is_inside")
 TINY, HUGE = 16**2, 256**2  # square pixels
 
 
-class Annotated(NamedTuple):
-    """One picture's COCO record with the records of what is on it."""
+class AnnotatedImage(NamedTuple):
+    """One image's COCO record with the records of its objects and ignored regions."""
 
-    image: dict[str, Any]
+    record: dict[str, Any]
     annotations: list[dict[str, Any]]
 
 
@@ -28,9 +29,9 @@ class Overview(NamedTuple):
 
     Attributes:
         classes: class name by category id, in the file's order.
-        num_objects: objects to learn per class name.
+        num_objects: training targets per class name.
         num_ignored: regions that are neither object nor background.
-        traits: by image id, what is to be seen there: classes, child labels, reasons for ignoring,
+        traits: by image id, what the image shows: classes, child labels, reasons for ignoring,
             attributes, sizes, nothing at all.
     """
 
@@ -41,12 +42,7 @@ class Overview(NamedTuple):
 
 
 def survey(coco_path: Path) -> Overview:
-    """Read a COCO file once and note what is where.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged.
-    """
+    """Read a COCO file once and note what each image shows."""
     classes = {c["id"]: c["name"] for c in coco_file.read_head(coco_path)["categories"]}
     traits: dict[int, set[str]] = {
         i["id"]: set() for i in coco_file.read_records(coco_path, "images")
@@ -63,53 +59,52 @@ def survey(coco_path: Path) -> Overview:
     )
 
 
-def read_pictures(coco_path: Path, image_ids: Collection[int]) -> list[Annotated]:
-    """Return the wanted pictures in the order of their ids."""
+def read_images(coco_path: Path, image_ids: Collection[int]) -> list[AnnotatedImage]:
+    """Return the wanted images in the order of their ids."""
     wanted = set(image_ids)
     annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for one in coco_file.read_records(coco_path, "annotations"):
         if one["image_id"] in wanted:
             annotations[one["image_id"]].append(one)
     images = coco_file.read_records(coco_path, "images")
-    return [Annotated(i, annotations[i["id"]]) for i in images if i["id"] in wanted]
+    return [AnnotatedImage(i, annotations[i["id"]]) for i in images if i["id"] in wanted]
 
 
 def find_ids(coco_path: Path, names: Sequence[str]) -> list[int]:
-    """Return the image ids of pictures given by Open Images' ids or by these integers.
+    """Return the integer ids of images given by their Open Images ids or by these integers.
 
     Raises:
-        ValueError: some are not in the file.
+        Problem: ABSENT, some are not in the file.
     """
     known: dict[str, int] = {}
     for image in coco_file.read_records(coco_path, "images"):
-        known |= {str(image["id"]): image["id"], str(image["image_id"]): image["id"]}
+        known |= {str(image["id"]): image["id"], image["open_images_id"]: image["id"]}
     absent = [name for name in names if name not in known]
     if absent:
-        raise ValueError(
-            f"{coco_path} holds no picture {', '.join(absent)}: image_ids takes ids as "
-            f"{', '.join(list(known)[:2])}; look into another part, or prepare more data"
-        )
+        detail = f"not in {coco_path}, whose first ids are {', '.join(list(known)[:2])}"
+        subject, remedy = f"the image {', '.join(absent)}", Remedy.CHANGE_SETTING
+        raise Problem(Kind.ABSENT, subject, detail, key="image_ids part", remedy=remedy)
     return [known[name] for name in names]
 
 
-def read_image(images_dir: Path, file_name: str) -> Picture:
-    """Return a picture as (H, W, 3) uint8, RGB.
+def read_image(images_dir: Path, file_name: str) -> RgbImage:
+    """Return an image as (H, W, 3) uint8, RGB.
 
     Raises:
-        FileNotFoundError: it is not there; the message says what to do.
+        Problem: ABSENT, there is no such file.
     """
     path = images_dir / file_name
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is absent: run tools/prepare_data.py again")
+        raise Problem(Kind.ABSENT, path, remedy=Remedy.PREPARE)
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
-def read_label_names(recipe_path: Path) -> dict[str, str]:
-    """Return display names by MID of the labels in a saved subset; none where there is no file."""
-    if not recipe_path.is_file():
+def read_label_names(subset_path: Path) -> dict[str, str]:
+    """Return display names by MID of the labels in a saved subset; none if there is no file."""
+    if not subset_path.is_file():
         return {}
-    return dict(_labels(json.loads(recipe_path.read_text(encoding="utf-8"))))
+    return dict(_labels(json.loads(subset_path.read_text(encoding="utf-8"))))
 
 
 def to_shapes(
@@ -117,7 +112,7 @@ def to_shapes(
     classes: Mapping[int, str],
     label_names: Mapping[str, str],
 ) -> list[Shape]:
-    """Return annotations as shapes, tagged with class and child, or with why they are ignored."""
+    """Return annotations as shapes, tagged with class and child, or the reason for ignoring."""
     shapes = []
     for one in annotations:
         x, y, width, height = one["bbox"]
@@ -147,7 +142,7 @@ def _traits(one: Mapping[str, Any], classes: Mapping[int, str]) -> set[str]:
 
 
 def _labels(node: Any) -> Iterator[tuple[str, str]]:
-    """Yield (MID, display name) from wherever a recipe lists labels."""
+    """Yield (MID, display name) from wherever a subset lists labels."""
     if not isinstance(node, dict):
         return
     for key, value in node.items():

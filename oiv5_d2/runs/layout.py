@@ -1,24 +1,20 @@
-"""Finished runs: found, read, and judged again on any part of their data."""
+"""Finished runs: found and read, with the data and the evaluations that belong to them."""
 
-import json
-import logging
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from oiv5_d2.console.commands import prepare_command
-from oiv5_d2.runs.prepared import Prepared, locate
+from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.runs.prepared import Prepared, locate, read_json
 from oiv5_d2.runs.results import PREDICTIONS_JSON, RESULTS_JSON, Results, read_results
-
-logger = logging.getLogger(__name__)
 
 RUN_JSON = "run.json"
 CONFIG_YAML = "config.yaml"
 FINAL_WEIGHTS = "model_final.pth"
 EVALUATION = "evaluation"
 
-Record = dict[str, Any]  # what run.json says
+Record = dict[str, Any]  # the content of run.json
 
 
 def find_finished(path: Path) -> Path:
@@ -29,21 +25,19 @@ def find_finished(path: Path) -> Path:
             newest finished one below it.
 
     Raises:
-        FileNotFoundError: there is none.
+        Problem: UNFINISHED, there is none; ABSENT, not even a folder; or `read_record`'s.
     """
     if is_finished(path):
         return path
     below = [found.parent for found in path.glob("*/**/" + RUN_JSON) if is_finished(found.parent)]
     if not below:
-        raise FileNotFoundError(
-            f"{path} is no finished run and holds none (no {RUN_JSON} with results): "
-            "train one with tools/train_net.py, or go on with an interrupted one by resume=true"
-        )
+        kind = Kind.UNFINISHED if path.is_dir() else Kind.ABSENT
+        raise Problem(kind, path, f"no finished run ({RUN_JSON}) there", remedy=Remedy.TRAIN)
     return max(below, key=lambda run_dir: ((run_dir / RUN_JSON).stat().st_mtime_ns, run_dir))
 
 
 def is_finished(run_dir: Path) -> bool:
-    """Say whether a run came to its end: its record then says how long it took."""
+    """Return True if a run has finished: its record then says how long it took."""
     return (run_dir / RUN_JSON).is_file() and "seconds" in read_record(run_dir)
 
 
@@ -51,16 +45,9 @@ def read_record(run_dir: Path) -> Record:
     """Read ``run.json``.
 
     Raises:
-        FileNotFoundError: the folder is no run.
-        ValueError: the file is no JSON.
+        Problem: ABSENT, the folder is not a run; DAMAGED, the file is not JSON.
     """
-    path = run_dir / RUN_JSON
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is absent: {run_dir} is not a run of tools/train_net.py")
-    try:
-        record: Record = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is no readable JSON ({error}): run the training again") from error
+    record: Record = read_json(run_dir / RUN_JSON, Remedy.TRAIN)
     return record
 
 
@@ -68,11 +55,10 @@ def find_part(run_dir: Path, part: str) -> Prepared:
     """Return the prepared data of one part of the data set family that a run used.
 
     Raises:
-        FileNotFoundError: that part is not prepared; the message is the command that does it.
+        Problem: ABSENT, that part is not prepared.
     """
     family, data_dir = _family(read_record(run_dir))
-    make = _prepare_command(run_dir, family)
-    (found,) = locate(family, data_dir, [f"{family}_{part}"], make)
+    (found,) = locate(family, data_dir, [f"{family}_{part}"])
     return found
 
 
@@ -83,7 +69,7 @@ def find_dataset(run_dir: Path, dataset_name: str) -> Prepared:
 
 
 def output_dir_of(run_dir: Path, dataset_name: str, weights_path: Path) -> Path:
-    """Return where results go: those of other weights than the final ones lie apart."""
+    """Return the folder for results: another one for weights other than the final ones."""
     final = weights_path.name == FINAL_WEIGHTS
     folder = EVALUATION if final else f"{EVALUATION}_{weights_path.stem}"
     return run_dir / folder / dataset_name
@@ -100,17 +86,18 @@ def read_predictions(run_dir: Path, dataset_name: str) -> list[dict[str, Any]]:
     """Return a run's detections on one data set in COCO's result format.
 
     Raises:
-        FileNotFoundError: it was not judged on that data set.
-        ValueError: the file is damaged.
+        Problem: ABSENT, the run was not evaluated on that data set; DAMAGED, the file is not JSON.
     """
     path = run_dir / EVALUATION / dataset_name / PREDICTIONS_JSON
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is absent: python tools/evaluate.py run={run_dir}")
-    try:
-        found: list[dict[str, Any]] = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is no readable JSON ({error}): evaluate again") from error
+    found: list[dict[str, Any]] = read_json(path, Remedy.EVALUATE)
     return found
+
+
+def data_choice(run_dir: Path) -> tuple[str, list[str]]:
+    """Return what a run chose under ``data``: the file of ``configs/data``, and all overrides."""
+    chosen = OmegaConf.select(_hydra_file(run_dir, "hydra"), "hydra.runtime.choices.data")
+    overrides = _hydra_file(run_dir, "overrides")
+    return chosen or _family(read_record(run_dir))[0], [str(word) for word in overrides]
 
 
 def _family(record: Record) -> tuple[str, Path]:
@@ -118,13 +105,6 @@ def _family(record: Record) -> tuple[str, Path]:
     name, files = next(iter(record["data"].items()))
     json_path = Path(files["json"])
     return name.removesuffix(f"_{json_path.stem}"), json_path.parents[1]
-
-
-def _prepare_command(run_dir: Path, family: str) -> str:
-    """Return the command that makes a run's data: the same choices under ``data``."""
-    choices = OmegaConf.select(_hydra_file(run_dir, "hydra"), "hydra.runtime.choices.data")
-    overrides = _hydra_file(run_dir, "overrides")
-    return prepare_command(choices or family, map(str, overrides))
 
 
 def _hydra_file(run_dir: Path, name: str) -> Any:

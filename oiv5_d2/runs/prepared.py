@@ -1,10 +1,12 @@
-"""Prepared data sets: found by name, and told apart by their bytes."""
+"""Prepared data sets: found by name, and identified by their bytes."""
 
 import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from oiv5_d2.problems import Kind, Problem, Remedy
 
 
 class Prepared(NamedTuple):
@@ -15,40 +17,38 @@ class Prepared(NamedTuple):
     images_dir: Path
 
 
-def locate(
-    data_name: str, data_dir: Path, dataset_names: Iterable[str], make: str
-) -> list[Prepared]:
+def locate(data_name: str, data_dir: Path, dataset_names: Iterable[str]) -> list[Prepared]:
     """Find the prepared files of data sets called ``{data_name}_{part}``.
 
     Args:
         data_name: the data set family, ``data.name`` in the config.
         data_dir: where ``tools/prepare_data.py`` wrote it.
         dataset_names: as in ``DATASETS.TRAIN`` and ``DATASETS.TEST``.
-        make: the command that prepares the data, for the error.
 
     Raises:
-        FileNotFoundError: one is not prepared; the message is the command that does it.
-        ValueError: a name that is not of this family.
+        Problem: ABSENT, one is not prepared; SETTING, a name that is not of this family.
     """
     found = []
     for name in dict.fromkeys(dataset_names):
         if not name.startswith(f"{data_name}_"):
-            raise ValueError(
-                f"data set {name!r} is not a part of data.name={data_name}: "
-                f"d2.DATASETS takes names like {data_name}_train"
+            raise Problem(
+                Kind.SETTING,
+                name,
+                f"not a part of data.name={data_name}, whose parts are named {data_name}_train",
+                key="d2.DATASETS.TRAIN d2.DATASETS.TEST data.name",
+                remedy=Remedy.CHANGE_SETTING,
             )
         part = name.removeprefix(f"{data_name}_")
         json_path = data_dir / "coco" / f"{part}.json"
         if not json_path.is_file():
-            raise FileNotFoundError(
-                f"data set {name} is not prepared: {json_path} is absent. Make it with:  {make}"
-            )
+            detail = f"the data set {name} is not prepared"
+            raise Problem(Kind.ABSENT, json_path, detail, remedy=Remedy.PREPARE)
         found.append(Prepared(name, json_path, data_dir / "images"))
     return found
 
 
 def fingerprint(dataset: Prepared) -> dict[str, Any]:
-    """Return what tells which data this was: sha256, numbers of images and objects."""
+    """Return what identifies the data: paths, sha256, numbers of images and objects."""
     content = dataset.json_path.read_bytes()
     coco = json.loads(content)
     return {
@@ -65,12 +65,21 @@ def read_coco(json_path: Path) -> dict[str, Any]:
     """Read a COCO file.
 
     Raises:
-        ValueError: it is no JSON (half a file of another tool, say).
+        Problem: DAMAGED, it is not JSON (half a file of another tool, say).
+    """
+    content: dict[str, Any] = read_json(json_path, Remedy.PREPARE_AGAIN)
+    return content
+
+
+def read_json(path: Path, remedy: Remedy) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        Problem: ABSENT or DAMAGED, with `remedy`.
     """
     try:
-        content: dict[str, Any] = json.loads(json_path.read_bytes())
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{json_path} is no readable JSON ({error}): prepare the data again"
-        ) from error
-    return content
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise Problem(Kind.ABSENT, path, remedy=remedy) from error
+    except ValueError as error:
+        raise Problem(Kind.DAMAGED, path, f"not JSON: {error}", remedy=remedy) from error

@@ -1,4 +1,4 @@
-"""What a run was made of: command, commit, packages, hardware, data. Written beside its results."""
+"""What made a run: command, commit, packages, hardware, data. Written beside its results."""
 
 import json
 import os
@@ -6,24 +6,29 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from oiv5_d2.files import whole_file
+from oiv5_d2.problems import Kind, Problem
 
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "pycocotools", "hydra-core", "wandb")
+DETECTRON2 = ("pb1-detectron2", "detectron2")  # as PyPI has it, and as it is built from source
 
 
-def describe() -> dict[str, Any]:
-    """Return command, commit, versions and hardware; no host, user name or absolute path."""
+def describe(gpus: Sequence[str]) -> dict[str, Any]:
+    """Return command, commit, versions and hardware; no host, user name or absolute path.
+
+    Args:
+        gpus: their names, from who has PyTorch loaded.
+    """
     return {
         "command": command(),
         "git": git_state(),
         "packages": packages(),
-        "hardware": hardware(),
+        "hardware": hardware(gpus),
     }
 
 
@@ -49,16 +54,25 @@ def git_state() -> dict[str, Any]:
 
 def packages() -> dict[str, str]:
     """Return the versions of the libraries that numbers depend on."""
-    from detectron2 import __version__ as detectron2_version
-
     found = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
-    return {"python": platform.python_version(), "detectron2": detectron2_version, **found}
+    own = {"python": platform.python_version(), "detectron2": detectron2_version()}
+    return own | found
 
 
-def hardware() -> dict[str, Any]:
+def detectron2_version() -> str:
+    """Return the installed Detectron2's version, such as "0.6", without importing it.
+
+    Raises:
+        Problem: ABSENT, none is installed.
+    """
+    for name in filter(_installed, DETECTRON2):
+        return metadata.version(name).partition("+")[0]  # 0.6+cu113 is a build of 0.6
+    raise Problem(Kind.ABSENT, "detectron2", "not installed")
+
+
+def hardware(gpus: Sequence[str]) -> dict[str, Any]:
     """Return the GPUs' names, the processor's name and the number of cores this process may use."""
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {"gpus": gpus, "cpu": _cpu_name(), "cores": len(os.sched_getaffinity(0))}
+    return {"gpus": list(gpus), "cpu": _cpu_name(), "cores": len(os.sched_getaffinity(0))}
 
 
 def write(run_dir: Path, record: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """The results of one evaluation: what they are called, and the file that holds them.
 
-In memory a metric that cannot be computed is NaN, as Detectron2 has it. JSON has no NaN, so the
-file says ``null`` and carries a note that says why.
+In memory a metric that cannot be computed is NaN, as in Detectron2. JSON has no NaN, so the file
+has ``null`` and a note that says why.
 """
 
 import json
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from oiv5_d2.files import whole_file
+from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.runs.prepared import read_json
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 RESULTS_JSON = "results.json"
@@ -20,13 +22,13 @@ Metrics = dict[str, float]  # "AP", "AP50", "AP-Person": 0 to 100, or NaN
 
 
 class Results(NamedTuple):
-    """One model judged on one dataset.
+    """One model, evaluated on one data set.
 
     Attributes:
-        dataset: the name under which the dataset is registered, as ``mini_validation``.
+        dataset: the registered name, such as ``mini_validation``.
         sha256: of its COCO file.
-        num_images: pictures in the dataset.
-        num_instances: objects to be found per class, in class order; ignored regions not counted.
+        num_images: images in the data set.
+        num_instances: objects to find per class, in class order; ignored regions not counted.
         tasks: ``bbox`` and, for a model with masks, ``segm``: metrics from 0 to 100, NaN where
             there is nothing to measure.
     """
@@ -60,18 +62,18 @@ def write_results(path: Path, results: Results) -> None:
         **{task: _without_nan(metrics) for task, metrics in results.tasks.items()},
         "notes": describe_gaps(results),
     }
-    with whole_file(path) as part:
-        part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def read_results(path: Path) -> Results:
     """Read what `write_results` wrote; ``null`` becomes NaN again.
 
     Raises:
-        ValueError: the file is not JSON or lacks a key.
+        Problem: DAMAGED, the file is not JSON or a key is missing.
     """
+    content = read_json(path, Remedy.EVALUATE)
     try:
-        content = json.loads(path.read_text())
         return Results(
             dataset=content["dataset"],
             sha256=content["sha256"],
@@ -80,7 +82,8 @@ def read_results(path: Path) -> Results:
             tasks={task: _with_nan(content[task]) for task in ("bbox", "segm") if task in content},
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a results file ({error}); evaluate the run again") from error
+        detail = f"not a results file: {error}"
+        raise Problem(Kind.DAMAGED, path, detail, remedy=Remedy.EVALUATE) from error
 
 
 def _without_nan(metrics: Mapping[str, float]) -> dict[str, float | None]:

@@ -1,18 +1,20 @@
-"""The numbers that a run wrote while it trained: Detectron2's ``metrics.json``, a line a step."""
+"""The numbers that a run wrote while it trained: Detectron2's ``metrics.json``, a line per step."""
 
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from oiv5_d2.files import whole_file
+from oiv5_d2.problems import Kind, Problem, Remedy
 
 METRICS_JSON = "metrics.json"
 ITERATION = "iteration"
-JUDGED = re.compile(r"(^|/)(bbox|segm)/")
+EVALUATED = re.compile(r"(^|/)(bbox|segm)/")
+
+Scalars = list[dict[str, Any]]  # a row per iteration, ascending; a row has only what was written
 
 
 class Series(NamedTuple):
@@ -22,55 +24,57 @@ class Series(NamedTuple):
     values: list[float]
 
 
-def read_scalars(run_dir: Path) -> pd.DataFrame:
-    """Return one row an iteration, ascending, and one column a number; NaN where not written.
+def read_scalars(run_dir: Path) -> Scalars:
+    """Return one row per iteration, ascending; NaN is left out.
 
     A resumed run wrote some iterations twice: the later line holds.
 
     Raises:
-        FileNotFoundError: the run wrote none.
-        ValueError: a line is no JSON; the last one may be cut short, as a killed run leaves it.
+        Problem: ABSENT, the run wrote none; DAMAGED, a line is not JSON. The last line may be cut
+            short, as a killed run leaves it.
     """
     path = run_dir / METRICS_JSON
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is absent: {run_dir} has trained nothing")
+        raise Problem(Kind.ABSENT, path, "the run has not trained", remedy=Remedy.TRAIN)
     lines = path.read_text().splitlines()
     by_iteration: dict[int, dict[str, Any]] = {}
     for number, line in enumerate(lines, start=1):
         row = _parse(line, path, number, is_last=number == len(lines))
-        if row is not None:
+        if ITERATION in row:
             by_iteration.setdefault(row[ITERATION], {}).update(row)
-    rows = [by_iteration[iteration] for iteration in sorted(by_iteration)]
-    return pd.DataFrame(rows)
+    return [by_iteration[iteration] for iteration in sorted(by_iteration)]
 
 
-def series(scalars: pd.DataFrame, name: str) -> Series:
-    """Return one column without its gaps; empty when there is no such column."""
-    if name not in scalars:
-        return Series([], [])
-    found = scalars[[ITERATION, name]].dropna()
-    return Series(found[ITERATION].astype(int).tolist(), found[name].astype(float).tolist())
+def series(scalars: Scalars, name: str) -> Series:
+    """Return one number where it was written; empty where there is no such number."""
+    found = [(int(row[ITERATION]), float(row[name])) for row in scalars if name in row]
+    return Series([iteration for iteration, _ in found], [value for _, value in found])
 
 
-def judged_columns(scalars: pd.DataFrame) -> list[str]:
-    """Return the names of the columns that evaluations wrote, sorted."""
-    return sorted(name for name in scalars.columns if JUDGED.search(name))
+def evaluated_names(scalars: Scalars) -> list[str]:
+    """Return the names of the numbers that evaluations wrote, sorted."""
+    return sorted({name for row in scalars for name in row if EVALUATED.search(name)})
 
 
-def write_judged(scalars: pd.DataFrame, path: Path) -> None:
+def write_evaluated(scalars: Scalars, path: Path) -> None:
     """Write the evaluations as CSV: one row each, two decimals, empty for what has no value."""
-    columns = judged_columns(scalars)
-    rows = scalars.loc[scalars[columns].notna().any(axis=1), [ITERATION, *columns]]
-    with whole_file(path) as part:
-        rows.to_csv(part, index=False, float_format="%.2f", lineterminator="\n")
+    names = evaluated_names(scalars)
+    rows = [_cells(row, names) for row in scalars if not row.keys().isdisjoint(names)]
+    with whole_file(path) as temporary:
+        temporary.write_text("".join(f"{','.join(row)}\n" for row in [[ITERATION, *names], *rows]))
 
 
-def _parse(line: str, path: Path, number: int, is_last: bool) -> dict[str, Any] | None:
+def _cells(row: dict[str, Any], names: Sequence[str]) -> list[str]:
+    values = [f"{row[name]:.2f}" if name in row else "" for name in names]
+    return [str(row[ITERATION]), *values]
+
+
+def _parse(line: str, path: Path, number: int, is_last: bool) -> dict[str, Any]:
     try:
         row: dict[str, Any] = json.loads(line)
     except ValueError as error:
         if is_last:
-            return None
-        raise ValueError(f"{path}, line {number}: no readable JSON ({error})") from error
-    finite = {k: v for k, v in row.items() if not (isinstance(v, float) and math.isnan(v))}
-    return finite if ITERATION in finite else None
+            return {}
+        detail = f"line {number}: not JSON: {error}"
+        raise Problem(Kind.DAMAGED, path, detail, remedy=Remedy.TRAIN) from error
+    return {k: v for k, v in row.items() if v is not None and not math.isnan(v)}

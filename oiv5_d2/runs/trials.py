@@ -1,15 +1,17 @@
-"""The table at the end of a sweep: one row a trial, best first.
+"""The table at the end of a sweep: one row per trial, best first.
 
 Hydra calls this when a multirun ends. It reads what the trials left on disk, so it does not matter
 in which process or on which machine they ran.
 """
 
+import csv
 import json
 import logging
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,6 +20,8 @@ from oiv5_d2.files import whole_file
 logger = logging.getLogger(__name__)
 
 NO_RESULT = "no result"
+
+Trial = dict[str, Any]
 
 
 class TrialTable(Callback):  # type: ignore[misc]
@@ -32,38 +36,60 @@ class TrialTable(Callback):  # type: ignore[misc]
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Collect the trials of the sweep that ended."""
-        sweep_dir = Path(config.hydra.sweep.dir)
-        trials = read_trials(sweep_dir, self.metric)
-        with whole_file(sweep_dir / "trials.csv") as path:
-            trials.to_csv(path, index=False)
-        table = trials.to_string(index=False, float_format="{:.2f}".format, na_rep=NO_RESULT)
-        logger.info("Trials, best %s first (%s):\n%s", self.metric, sweep_dir / "trials.csv", table)
+        path = Path(config.hydra.sweep.dir) / "trials.csv"
+        trials = read_trials(path.parent, self.metric)
+        with whole_file(path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(trials[0]) if trials else [], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(trials)
+        logger.info("Trials, best %s first (%s):\n%s", self.metric, path, _to_text(trials))
 
 
-def read_trials(sweep_dir: Path, metric: str) -> pd.DataFrame:
-    """Return one row a trial: its folder's name, what it overrode, its metric, its minutes.
+def read_trials(sweep_dir: Path, metric: str) -> list[Trial]:
+    """Return one row per trial: its folder's name, what it overrode, its metric, its minutes.
 
     Only overrides in which trials differ are columns. A trial without a result (it failed, or was
-    cut) comes last with an empty metric.
+    killed) comes last, with None for its metric.
     """
     folders = sorted(path.parent.parent for path in sweep_dir.glob("*/.hydra/overrides.yaml"))
-    trials = pd.DataFrame([_read_trial(folder, metric) for folder in folders])
-    constant = [
-        name
-        for name in trials.columns
-        if name not in ("trial", metric, "minutes") and trials[name].nunique(dropna=False) == 1
+    overrides = [_read_overrides(folder) for folder in folders]
+    names = list(dict.fromkeys(name for one in overrides for name in one))
+    if len(folders) > 1:
+        names = [name for name in names if len({one.get(name) for one in overrides}) > 1]
+    trials = [
+        {"trial": folder.name, **{name: one.get(name) for name in names}}
+        | _read_result(folder, metric)
+        for folder, one in zip(folders, overrides, strict=True)
     ]
-    trials = trials.drop(columns=constant if len(trials) > 1 else [])
-    return trials.sort_values(metric, ascending=False, kind="stable", na_position="last")
+    return sorted(trials, key=lambda one: (one[metric] is None, -(one[metric] or 0.0)))
 
 
-def _read_trial(folder: Path, metric: str) -> dict[str, Any]:
+def _read_overrides(folder: Path) -> dict[str, str]:
     words = OmegaConf.load(folder / ".hydra" / "overrides.yaml")
     pairs = (str(word).lstrip("+").partition("=") for word in words)
-    overrides = {key: value for key, _, value in pairs}
+    return {key: value for key, _, value in pairs}
+
+
+def _read_result(folder: Path, metric: str) -> Trial:
     run_path = folder / "run.json"
     run = json.loads(run_path.read_text()) if run_path.is_file() else {}
     task, _, name = metric.partition("/")
     value = run.get("results", {}).get(task, {}).get(name)
-    minutes = run["seconds"] / 60 if "seconds" in run else None
-    return {"trial": folder.name, **overrides, metric: value, "minutes": minutes}
+    value = None if value is None or math.isnan(value) else value
+    return {metric: value, "minutes": run["seconds"] / 60 if "seconds" in run else None}
+
+
+def _to_text(trials: Sequence[Trial]) -> str:
+    """Return trials as columns, aligned to the right."""
+    rows = [
+        list(trials[0]) if trials else [],
+        *([_cell(v) for v in one.values()] for one in trials),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(" ".join(map(str.rjust, row, widths)) for row in rows)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return NO_RESULT if value is None else str(value)

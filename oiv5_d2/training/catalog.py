@@ -10,6 +10,7 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 
+from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.runs.prepared import Prepared, read_coco
 
 
@@ -17,7 +18,8 @@ def register(prepared: Iterable[Prepared], classes: Sequence[str]) -> None:
     """Register data sets with Detectron2, replacing earlier ones of the same name.
 
     Raises:
-        ValueError: a file's categories are not ``classes``, in their order.
+        Problem: MISMATCH, a file's categories are not ``classes``, in their order; DAMAGED, it
+            is not JSON.
     """
     for dataset in prepared:
         check_classes(dataset.json_path, classes)
@@ -33,11 +35,10 @@ def register(prepared: Iterable[Prepared], classes: Sequence[str]) -> None:
 
 
 def check_classes(json_path: Path, classes: Sequence[str]) -> None:
-    """Refuse a COCO file made for other classes than the run's."""
+    """Refuse a COCO file that was made for classes other than the run's."""
     categories = read_coco(json_path)["categories"]
     names = [category["name"] for category in sorted(categories, key=lambda c: c["id"])]
     if names != list(classes):
-        raise ValueError(
-            f"{json_path} holds the classes {names}, but data.classes is {list(classes)}: "
-            "prepare the data again, or give the run the same classes"
-        )
+        detail = f"its classes are {names}, but data.classes is {list(classes)}"
+        remedy = Remedy.PREPARE_AGAIN
+        raise Problem(Kind.MISMATCH, json_path, detail, key="data.classes", remedy=remedy)

@@ -1,4 +1,4 @@
-"""Every concession to Detectron2 v0.6 on libraries that came after it.
+"""All that Detectron2 v0.6 needs on libraries that came after it.
 
 Importing this module makes ``import detectron2`` work with today's Pillow, NumPy and PyTorch and
 with the distribution from PyPI, which has no compiled extension. Each step does nothing where it is
@@ -26,25 +26,25 @@ _OLD_WAYS: tuple[tuple[str, type[Warning]], ...] = (
 
 
 class AbsentOperators(ModuleType):
-    """Stands in for ``detectron2._C``; the first use of an operator says that it is not there.
+    """Stands in for ``detectron2._C``, and raises an error at the first use of an operator.
 
-    What ``detectron2.utils.collect_env`` asks at every start, it answers.
+    It answers what ``detectron2.utils.collect_env`` asks at every start.
     """
 
     def get_compiler_version(self) -> str:
-        """Say that no compiler was used."""
+        """Return that no compiler was used."""
         return "none (Python files only)"
 
     def get_cuda_version(self) -> str:
-        """Say that no CUDA compiler was used."""
+        """Return that no CUDA compiler was used."""
         return "none (Python files only)"
 
     def has_cuda(self) -> bool:
-        """Say that no operator runs on a GPU; PyTorch's own do."""
+        """Return False: no operator runs on a GPU; PyTorch's own do."""
         return False
 
     def __getattr__(self, name: str) -> Any:
-        """Refuse an operator, but let Python's own look-ups of dunder names fail as they should."""
+        """Raise an error for an operator; dunder names are merely absent, as Python expects."""
         if name.startswith("__"):
             raise AttributeError(name)
         raise RuntimeError(
@@ -55,7 +55,7 @@ class AbsentOperators(ModuleType):
 
 
 def has_compiled_ops() -> bool:
-    """Say whether this Detectron2 has its C++ extension, so that its fast paths may be chosen."""
+    """Return True if this Detectron2 has its C++ extension, so that its fast paths work."""
     return not isinstance(sys.modules.get("detectron2._C"), AbsentOperators)
 
 
@@ -66,7 +66,7 @@ def stand_in_for_operators() -> None:
 
 
 def restore_old_names() -> None:
-    """Give back two names that v0.6 uses: Pillow 10 dropped ``LINEAR``, NumPy 1.24 ``int``."""
+    """Restore two names that v0.6 uses: Pillow 10 dropped ``LINEAR``, NumPy 1.24 ``int``."""
     if not hasattr(Image, "LINEAR"):
         Image.LINEAR = Image.Resampling.BILINEAR  # type: ignore[attr-defined]
     if "int" not in vars(np):
@@ -74,7 +74,7 @@ def restore_old_names() -> None:
 
 
 def silence_old_ways() -> None:
-    """Drop the warnings about v0.6's own code, at every start, which its users can not act on."""
+    """Drop the warnings about v0.6's own code at every start, on which its users cannot act."""
     for message, category in _OLD_WAYS:
         warnings.filterwarnings("ignore", message, category)
 

@@ -1,26 +1,48 @@
 """The bridge: a composed Hydra run becomes one frozen Detectron2 ``CfgNode``.
 
 Detectron2's keys live under ``d2`` and keep their names. The schema is the installed Detectron2's
-own: ``store_defaults`` hands its default values to Hydra, so every key can be set on the command
-line and nothing has to be mirrored here, and yacs refuses what it does not know or what has another
-type.
+own: `write_defaults` makes a file of ``configs/detectron2`` from it, so that every key can be set
+on the command line, and yacs refuses unknown keys and values of another type.
 """
 
+import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode, get_cfg
-from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from oiv5_d2.keys import leaves, near
+from oiv5_d2.files import whole_file
+from oiv5_d2.keys import check_known, leaves
+from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.runs.provenance import detectron2_version
+
+_HEADER = """\
+# @package _global_
+# The defaults of Detectron2 {version}: the value of each key under d2 that no other file sets.
+# Generated from the installed Detectron2 by `make defaults`.
+"""
 
 
-def store_defaults() -> None:
-    """Offer Detectron2's defaults to Hydra as ``detectron2: defaults``, placed under ``d2``."""
-    node = {"d2": plain(get_cfg())}
-    ConfigStore.instance().store(
-        group="detectron2", name="defaults", node=node, package="_global_", provider="detectron2"
-    )
+def write_defaults(configs_dir: Path) -> Path:
+    """Write the installed Detectron2's defaults to ``detectron2/v<version>.yaml`` of configs."""
+    version = detectron2_version()
+    path = configs_dir / "detectron2" / f"v{version}.yaml"
+    lines = _yaml_lines({"d2": plain(get_cfg())})
+    with whole_file(path) as temporary:
+        temporary.write_text(_HEADER.format(version=version) + "\n".join([*lines, ""]))
+    return path
+
+
+def _yaml_lines(tree: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """Yield a line per key, sorted; values are JSON, which is YAML."""
+    for key, value in sorted(tree.items()):
+        if isinstance(value, dict) and value:
+            yield f"{indent}{key}:"
+            yield from _yaml_lines(value, f"{indent}  ")
+        else:
+            yield f"{indent}{key}: {json.dumps(value)}"
 
 
 def plain(cfg: CfgNode) -> dict[str, Any]:
@@ -44,13 +66,13 @@ def to_cfg(run: DictConfig, output_dir: str) -> CfgNode:
         output_dir: the run directory.
 
     Raises:
-        ValueError: a key that Detectron2 does not know, or a value of another type; the message
-            names the full key, the nearest known ones or both types.
+        Problem: SETTING, a key that Detectron2 does not know, or a value of another type.
     """
     cfg = get_cfg()
-    d2: Any = OmegaConf.to_container(run.d2, resolve=True)
-    for key, value in leaves(d2):
-        merge(cfg, key, value)
+    values = dict(leaves({"d2": OmegaConf.to_container(run.d2, resolve=True)}))
+    check_known(values, {key for key, _ in leaves({"d2": plain(cfg)})})
+    for key, value in values.items():
+        merge(cfg, key.removeprefix("d2."), value)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(run.data.classes)
     cfg.OUTPUT_DIR = output_dir
     cfg.freeze()
@@ -59,44 +81,43 @@ def to_cfg(run: DictConfig, output_dir: str) -> CfgNode:
 
 def merge(cfg: CfgNode, key: str, value: Any) -> None:
     """Set one dotted key of ``cfg``, checked by yacs."""
-    known = {f"d2.{name}" for name, _ in leaves(plain(cfg))}
-    if f"d2.{key}" not in known:
-        raise ValueError(f"unknown Detectron2 key d2.{key}{near(f'd2.{key}', known)}")
-    *path, last = key.split(".")
+    *groups, last = key.split(".")
     node = cfg
-    for part in path:
-        node = node[part]
+    for group in groups:
+        node = node[group]
     try:
         node.merge_from_other_cfg(CfgNode({last: value}))
     except ValueError as error:
         wanted = type(node[last]).__name__
-        hint = " (write 1.0, not 1)" if (wanted, type(value)) == ("float", int) else ""
-        raise ValueError(
-            f"d2.{key}={value!r} is of type {type(value).__name__}, "
-            f"but Detectron2 wants {wanted}{hint}"
-        ) from error
+        hint = ", written 1.0 instead of 1" if (wanted, type(value)) == ("float", int) else ""
+        detail = f"{type(value).__name__} instead of {wanted}{hint}"
+        raise _wrong(f"d2.{key}={value!r}", detail, f"d2.{key}") from error
 
 
 def check(cfg: CfgNode, cuda_available: bool) -> None:
     """Refuse before the first step what would fail after it.
 
     Raises:
-        ValueError: frozen batch norm over random weights (activations explode into Inf/NaN), or a
-            CUDA device where there is none.
+        Problem: SETTING, frozen batch norm or frozen stages over random weights (activations
+            explode into Inf/NaN), or a CUDA device where there is none.
     """
-    if not cfg.MODEL.WEIGHTS and cfg.MODEL.RESNETS.NORM == "FrozenBN":
-        raise ValueError(
-            "d2.MODEL.WEIGHTS is empty, but d2.MODEL.RESNETS.NORM=FrozenBN cannot learn from "
-            "random weights (it ends in Inf/NaN): give weights, or set d2.MODEL.RESNETS.NORM=BN "
-            "d2.MODEL.BACKBONE.FREEZE_AT=0"
+    norm, freeze_at = cfg.MODEL.RESNETS.NORM, cfg.MODEL.BACKBONE.FREEZE_AT
+    if not cfg.MODEL.WEIGHTS and norm == "FrozenBN":
+        raise _wrong(
+            f"d2.MODEL.RESNETS.NORM={norm}",
+            "d2.MODEL.WEIGHTS is empty, and frozen batch norm over random weights ends in Inf/NaN",
+            "d2.MODEL.WEIGHTS d2.MODEL.RESNETS.NORM=BN d2.MODEL.BACKBONE.FREEZE_AT=0",
         )
-    if not cfg.MODEL.WEIGHTS and cfg.MODEL.BACKBONE.FREEZE_AT > 0:
-        raise ValueError(
-            f"d2.MODEL.BACKBONE.FREEZE_AT={cfg.MODEL.BACKBONE.FREEZE_AT} would freeze random "
-            "weights: set it to 0, or give d2.MODEL.WEIGHTS"
+    if not cfg.MODEL.WEIGHTS and freeze_at > 0:
+        raise _wrong(
+            f"d2.MODEL.BACKBONE.FREEZE_AT={freeze_at}",
+            "d2.MODEL.WEIGHTS is empty, so random weights would be frozen",
+            "d2.MODEL.WEIGHTS d2.MODEL.BACKBONE.FREEZE_AT=0",
         )
     if cfg.MODEL.DEVICE.startswith("cuda") and not cuda_available:
-        raise ValueError(
-            f"d2.MODEL.DEVICE={cfg.MODEL.DEVICE}, but PyTorch sees no GPU here: "
-            "set d2.MODEL.DEVICE=cpu, or mend the driver"
-        )
+        device = f"d2.MODEL.DEVICE={cfg.MODEL.DEVICE}"
+        raise _wrong(device, "PyTorch finds no GPU here", "d2.MODEL.DEVICE=cpu")
+
+
+def _wrong(setting: str, detail: str, keys: str) -> Problem:
+    return Problem(Kind.SETTING, setting, detail, key=keys, remedy=Remedy.CHANGE_SETTING)

@@ -14,6 +14,7 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 
+from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.runs import provenance
 from oiv5_d2.runs.prepared import Prepared, fingerprint
 from oiv5_d2.training.catalog import register
@@ -30,10 +31,10 @@ class Settings:
 
     Attributes:
         name: the experiment's name.
-        question: what it is to answer.
+        question: the question that it answers.
         classes: display names, in the order of their category ids.
         datasets: the prepared data sets of ``DATASETS.TRAIN`` and ``DATASETS.TEST``.
-        resume: go on from the run directory's last checkpoint.
+        resume: continue from the run directory's last checkpoint.
         wandb: keyword arguments of ``wandb.init``; empty for none.
     """
 
@@ -46,7 +47,7 @@ class Settings:
 
 
 def train(cfg: CfgNode, settings: Settings, build_evaluator: BuildEvaluator) -> dict[str, Any]:
-    """Train and judge one model in this process.
+    """Train and evaluate one model in this process.
 
     Args:
         cfg: the frozen configuration.
@@ -54,12 +55,12 @@ def train(cfg: CfgNode, settings: Settings, build_evaluator: BuildEvaluator) -> 
         build_evaluator: makes the evaluator of one data set.
 
     Returns:
-        The last evaluation, ``{"bbox": {"AP": ...}, "segm": {...}}``; empty in other processes
-        than the main one.
+        The last evaluation, ``{"bbox": {"AP": ...}, "segm": {...}}``; empty in all processes but
+        the main one.
 
     Raises:
-        ValueError: the configuration can't work, the weights can't be read, the run directory holds
-            another run, or the data's classes are others.
+        Problem: SETTING, a configuration that cannot train or a run directory that holds another
+            run; ABSENT, no checkpoint to resume from; or those of weights and data.
     """
     check(cfg, torch.cuda.is_available())
     run_dir = Path(cfg.OUTPUT_DIR)
@@ -80,29 +81,37 @@ def train(cfg: CfgNode, settings: Settings, build_evaluator: BuildEvaluator) -> 
 
 
 def metric(results: dict[str, Any], name: str) -> float:
-    """Return one number of ``results`` by ``<task>/<name>``, ``segm/AP`` say.
+    """Return one number of ``results`` by ``<task>/<name>``, such as ``segm/AP``.
 
     Raises:
-        ValueError: there is no such number; the message names those there are.
+        Problem: SETTING, there is no such number.
     """
     task, _, key = name.partition("/")
     try:
         return float(results[task][key])
     except KeyError:
-        known = [f"{t}/{k}" for t, values in results.items() for k in values]
-        raise ValueError(f"metric={name} is not among the results: {', '.join(known)}") from None
+        known = ", ".join(f"{t}/{k}" for t, values in results.items() for k in values)
+        detail, remedy = f"the results have {known}", Remedy.CHANGE_SETTING
+        raise Problem(Kind.SETTING, f"metric={name}", detail, key="metric", remedy=remedy) from None
+
+
+def gpu_names() -> list[str]:
+    """Return the names of the GPUs that PyTorch finds here."""
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 
 def _check_run_dir(run_dir: Path, resume: bool) -> None:
-    """Keep two runs out of one folder, and a resume out of an empty one."""
-    has_checkpoint = (run_dir / "last_checkpoint").is_file()
-    if has_checkpoint and not resume:
-        raise ValueError(
-            f"{run_dir} holds a run already: go on with it by resume=true, or leave run_dir to the "
-            "default, a new folder"
+    """Refuse a second run in one folder, and resuming in a folder without a checkpoint."""
+    checkpoint_path = run_dir / "last_checkpoint"
+    remedy = Remedy.CHANGE_SETTING
+    if checkpoint_path.is_file() and not resume:
+        detail = "the folder already has a run"
+        raise Problem(
+            Kind.SETTING, f"run_dir={run_dir}", detail, key="run_dir resume=true", remedy=remedy
         )
-    if resume and not has_checkpoint:
-        raise ValueError(f"resume=true, but {run_dir} holds no checkpoint: give run_dir=<the run>")
+    if resume and not checkpoint_path.is_file():
+        detail = "nothing to resume from"
+        raise Problem(Kind.ABSENT, checkpoint_path, detail, key="run_dir resume", remedy=remedy)
 
 
 def _describe(cfg: CfgNode, settings: Settings) -> dict[str, Any]:
@@ -112,7 +121,7 @@ def _describe(cfg: CfgNode, settings: Settings) -> dict[str, Any]:
         "classes": list(settings.classes),
         "seed": cfg.SEED,
         "data": {dataset.name: fingerprint(dataset) for dataset in settings.datasets},
-        **provenance.describe(),
+        **provenance.describe(gpu_names()),
     }
 
 

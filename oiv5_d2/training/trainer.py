@@ -48,14 +48,14 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         return [*super().build_writers(), *self._more_writers()]
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Go on from the last checkpoint, if wanted and there; or load ``MODEL.WEIGHTS``."""
+        """Resume from the last checkpoint if wanted and present; else load ``MODEL.WEIGHTS``."""
         if resume and self.checkpointer.has_checkpoint():
             super().resume_or_load(resume=True)
         else:
             load_pretrained(self.model, self.cfg.MODEL.WEIGHTS)
 
     def test(self, cfg: CfgNode, model: torch.nn.Module) -> dict[str, Any]:
-        """Judge ``model`` on every data set of ``cfg.DATASETS.TEST``.
+        """Evaluate ``model`` on every data set of ``cfg.DATASETS.TEST``.
 
         Returns:
             ``{"bbox": {...}, "segm": {...}}``; with several data sets, one such dict by name.

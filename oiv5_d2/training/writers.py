@@ -13,7 +13,7 @@ from detectron2.utils.events import EventWriter, get_event_storage
 
 logger = logging.getLogger(__name__)
 
-INIT_SECONDS = 30  # to reach the service; after that the run is kept offline
+INIT_SECONDS = 30  # to reach the service; then the run is kept offline
 FINISH_SECONDS = 120  # to send what is left when a run ends
 SERVICE = "wandb-core"  # the process that wandb starts beside ours
 
@@ -21,12 +21,12 @@ END = None  # in the queue: nothing comes after it
 
 
 class WandbWriter(EventWriter):  # type: ignore[misc]
-    """Log to Weights & Biases: one ``log`` a step, the whole config, never in training's way.
+    """Log to Weights & Biases: one ``log`` per step and the whole config; never stops the training.
 
-    Without a key, or when the service can't be reached, the run is kept offline in the run
+    Without a key, or when the service cannot be reached, the run is kept offline in the run
     directory (``wandb sync`` sends it later). All of W&B is called in a thread of its own: if it
     fails at any point, that is logged once as a warning; if it hangs, it is left behind when the
-    run ends. The training goes on in both cases, and what W&B had on disk stays.
+    run ends. The training continues in both cases, and what W&B wrote to disk stays.
 
     Args:
         settings: keyword arguments of ``wandb.init``.
@@ -50,7 +50,7 @@ class WandbWriter(EventWriter):  # type: ignore[misc]
         self._thread.start()
 
     def write(self) -> None:
-        """Log every scalar that came since the last call, all of a step in one ``log``."""
+        """Log every scalar since the last call, all of a step in one ``log``."""
         steps: dict[int, dict[str, float]] = defaultdict(dict)
         for name, (value, step) in get_event_storage().latest_with_smoothing_hint(20).items():
             if step > self._last_step:
@@ -60,7 +60,7 @@ class WandbWriter(EventWriter):  # type: ignore[misc]
         self._last_step = max([self._last_step, *steps])
 
     def close(self) -> None:
-        """End the W&B run; wait for it no longer than the limit."""
+        """End the W&B run; wait no longer than the limit."""
         self._steps.put(END)
         self._thread.join(self._finish_seconds)
         if self._thread.is_alive():
@@ -71,7 +71,7 @@ class WandbWriter(EventWriter):  # type: ignore[misc]
             _end_service()  # otherwise wandb waits for it when Python exits
 
     def _work(self, arguments: dict[str, Any]) -> None:
-        # Any exception: no failure of W&B's may cost a training. It is reported, not swallowed.
+        # Any exception: no failure of W&B may stop a training. It is reported, not swallowed.
         try:
             run = _start(arguments)
             while (item := self._steps.get()) is not END:
@@ -80,7 +80,7 @@ class WandbWriter(EventWriter):  # type: ignore[misc]
             run.finish()
         except Exception as error:
             logger.warning(
-                "W&B failed (%s: %s); the run goes on without", type(error).__name__, error
+                "W&B failed (%s: %s); the run continues without it", type(error).__name__, error
             )
 
 
@@ -97,7 +97,7 @@ def choose_mode() -> str:
 
 
 def _start(arguments: dict[str, Any]) -> Any:
-    """Start a run: online if that can be had, else offline."""
+    """Start a run: online if the service can be reached, else offline."""
     import wandb  # here, so that a run with logger=none needs none of it
 
     # Without its own folder to write to, wandb takes the system's temporary one.
@@ -109,7 +109,7 @@ def _start(arguments: dict[str, Any]) -> Any:
     except wandb.errors.Error as error:
         if arguments["mode"] == "offline":
             raise
-        logger.warning("W&B can't be reached (%s): the run is kept offline", error)
+        logger.warning("W&B cannot be reached (%s): the run is kept offline", error)
         return wandb.init(settings=limits, **{**arguments, "mode": "offline"})
 
 

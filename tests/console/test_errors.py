@@ -1,17 +1,84 @@
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
-from oiv5_d2.console.errors import explain, leaves, near, report_errors
+from oiv5_d2.console.errors import (
+    COMMANDS,
+    CONFIG_DIR,
+    PHRASES,
+    REMEDIES,
+    explain,
+    report_errors,
+    suggesting,
+    words,
+)
+from oiv5_d2.problems import Kind, Problem, Remedy
 
 
-def test_a_mistake_of_the_user_s_is_one_line_and_exit_code_1(capsys):
-    def main():
-        raise ValueError("train.csv: row 3 is cut:\n  fetch the file again")
-
-    with pytest.raises(SystemExit) as stop:
+def stop(main):
+    with pytest.raises(SystemExit) as stopped:
         report_errors(main, "prepare")
-    assert stop.value.code == 1
-    assert capsys.readouterr().err == "error: train.csv: row 3 is cut: fetch the file again\n"
+    return stopped.value.code
+
+
+def test_every_kind_and_remedy_has_its_words():
+    assert set(PHRASES) == set(Kind)
+    assert set(REMEDIES) == set(Remedy) - {Remedy.NONE}
+    assert list(PHRASES) == sorted(PHRASES) and list(REMEDIES) == sorted(REMEDIES)
+    for remedy, text in REMEDIES.items():
+        assert ("{command}" in text) == (remedy in COMMANDS)
+
+
+@pytest.mark.parametrize("remedy", Remedy)
+@pytest.mark.parametrize("key", ["", "data.shares", "data.shares data.limit=null"])
+def test_a_problem_is_a_line_with_its_facts_and_a_line_with_its_remedy(remedy, key):
+    said = words(Problem(Kind.DAMAGED, "train.csv", "row 3\nis cut", key=key, remedy=remedy))
+    first, *rest = said.split("\n")
+    assert "train.csv" in first and first.endswith(": row 3 is cut")
+    assert len(rest) == (remedy is not Remedy.NONE)
+    for line in rest:
+        assert line.startswith("  ") and "{" not in line
+
+
+def test_the_settings_to_change_are_named():
+    problem = Problem(Kind.SETTING, "x", key="a.b c=1 d=0", remedy=Remedy.CHANGE_SETTING)
+    assert "change a.b or set c=1 d=0" in words(problem).lower()
+
+
+def test_a_tool_adds_the_command_that_fits_its_choice():
+    command = "python tools/prepare_data.py data=folder data.source=/a"
+    with pytest.raises(Problem) as caught, suggesting({Remedy.PREPARE: command}):
+        raise Problem(Kind.ABSENT, "train.json", remedy=Remedy.PREPARE)
+    assert words(caught.value).endswith(command)
+    with pytest.raises(Problem) as other, suggesting({Remedy.PREPARE: command}):
+        raise Problem(Kind.ABSENT, "run.json", remedy=Remedy.TRAIN)
+    assert words(other.value).endswith(COMMANDS[Remedy.TRAIN])
+
+
+def test_a_problem_ends_a_tool_with_its_words_and_exit_code_1(capsys):
+    problem = Problem(Kind.BUSY, "data/mini", "by process 7", remedy=Remedy.WAIT)
+
+    def main():
+        raise problem
+
+    assert stop(main) == 1
+    assert capsys.readouterr().err == f"error: {words(problem)}\n"
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError])
+def test_another_mistake_is_one_line_and_exit_code_1(capsys, error):
+    def main():
+        raise error("train.csv: row 3 is cut:\n  fetch it again")
+
+    assert stop(main) == 1
+    assert capsys.readouterr().err == "error: train.csv: row 3 is cut: fetch it again\n"
+
+
+def test_ctrl_c_ends_with_the_shell_s_code(capsys):
+    def main():
+        raise KeyboardInterrupt
+
+    assert stop(main) == 130
 
 
 def test_a_fault_of_ours_keeps_its_traceback():
@@ -19,36 +86,33 @@ def test_a_fault_of_ours_keeps_its_traceback():
         report_errors(lambda: 1 / 0, "prepare")
 
 
-def test_the_traceback_of_a_mistake_can_be_had(monkeypatch):
+def test_the_traceback_of_a_mistake_can_be_shown(monkeypatch):
     monkeypatch.setenv("OIV5_D2_TRACEBACK", "1")
 
     def main():
-        raise FileNotFoundError("gone")
+        raise Problem(Kind.ABSENT, "gone")
 
-    with pytest.raises(FileNotFoundError, match="gone"):
+    with pytest.raises(Problem):
         report_errors(main, "prepare")
 
 
-def test_an_unknown_key_comes_with_the_nearest_known_one():
-    error = HydraException("Could not override 'data.clases'.\nTo append to your config use +")
-    said = explain(error, "prepare")
-    assert said.startswith("unknown key data.clases; did you mean data.classes")
-
-
-def test_an_unknown_group_comes_with_the_nearest_known_one():
-    error = HydraException("Could not override 'modle'. No match in the defaults list.")
-    assert explain(error, "prepare") == "unknown key modle; did you mean model?"
-
-
-def test_nothing_near_suggests_nothing():
-    assert near("zzz", {"data.name"}) == ""
-
-
-def test_the_same_name_elsewhere_is_suggested():
-    assert near("SOLVER.base_lr", {"d2.SOLVER.BASE_LR", "d2.SEED"}) == (
-        "; did you mean d2.SOLVER.BASE_LR?"
-    )
-
-
-def test_leaves_are_dotted_and_empty_ones_stay():
-    assert dict(leaves({"a": {"b": 1, "c": {}}, "d": [2]})) == {"a.b": 1, "a.c": {}, "d": [2]}
+@pytest.mark.parametrize(
+    ("override", "nearest"),
+    [
+        ("data.clases=[Car]", "data.classes"),
+        ("modle=mask_rcnn_r50_fpn", "model"),
+        ("model=mask_rcnn_r50_fnp", "mask_rcnn_r50_fpn"),
+        ("resum=true", "resume"),
+        ("d2.SOLVER.BASE_LRR=0.1", "d2.SOLVER.BASE_LR"),
+        ("+experiment=quikstart", "quickstart"),
+        ("+experiment=zzz", "r101_traffic"),
+    ],
+)
+def test_an_unknown_name_comes_with_the_nearest_known_one(override, nearest):
+    with pytest.raises(HydraException) as caught, initialize_config_dir(
+        str(CONFIG_DIR), version_base="1.3"
+    ):  # fmt: skip
+        compose("train", [override])
+    said = explain(caught.value, "train")
+    assert override.lstrip("+").partition("=")[0] in said
+    assert nearest in said.partition(";")[2] and "\n" not in said

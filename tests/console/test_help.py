@@ -1,4 +1,4 @@
-"""What the tools say of themselves."""
+"""The help of each tool."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def keys_of(name):
     return [key for key in dotted if key not in ("defaults", "hydra", "d2")]
 
 
-def test_prepare_data_says_every_setting_with_its_comment():
+def test_prepare_data_lists_every_setting_with_its_comment():
     said = say("prepare_data.py")
     lines = {line.split("=")[0].strip(): line for line in said.splitlines() if "=" in line}
     for file in ("prepare", "data/open_images", "transfer/default"):
@@ -42,7 +42,7 @@ def test_prepare_data_says_every_setting_with_its_comment():
     [("train_net.py", "train"), ("show_data.py", "show"), ("evaluate.py", "evaluate"),
      ("write_report.py", "report")],
 )  # fmt: skip
-def test_the_other_tools_say_theirs(tool, config):
+def test_the_other_tools_list_theirs(tool, config):
     said = say(tool)
     for key in keys_of(config):
         assert f"  {key}=" in said

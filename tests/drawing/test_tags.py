@@ -21,7 +21,7 @@ def test_a_tag_sits_above_its_object_where_there_is_room():
     assert place.box[3] <= 100 and place.box[0] == 100
 
 
-def test_a_tag_at_the_top_edge_stays_in_the_picture():
+def test_a_tag_at_the_top_edge_stays_in_the_image():
     (place,) = place_tags([Tag("Person", (300.0, 0.0, 320.0, 200.0), PALETTE[0])], HEIGHT, WIDTH)
     assert place.box[1] >= 0 and place.box[2] <= WIDTH
 
@@ -34,7 +34,7 @@ def test_a_tag_gives_way_to_a_small_object_above():
 
 
 @given(st.lists(boxes(), max_size=12))
-def test_no_tag_covers_another_or_leaves_the_picture(found):
+def test_no_tag_covers_another_or_leaves_the_image(found):
     tags = [
         Tag("Traffic light", box, PALETTE[i % 4], minor=i % 3 == 0) for i, box in enumerate(found)
     ]
@@ -47,10 +47,10 @@ def test_no_tag_covers_another_or_leaves_the_picture(found):
 
 
 def test_only_the_tag_is_painted():
-    picture = np.full((HEIGHT, WIDTH, 3), 90, dtype=np.uint8)
+    image = np.full((HEIGHT, WIDTH, 3), 90, dtype=np.uint8)
     tags = [Tag("Car", (100.0, 100.0, 150.0, 200.0), PALETTE[1])]
     (place,) = place_tags(tags, HEIGHT, WIDTH)
-    touched = (draw_tags(picture, tags) != picture).any(axis=2)
+    touched = (draw_tags(image, tags) != image).any(axis=2)
     rows, columns = np.flatnonzero(touched.any(1)), np.flatnonzero(touched.any(0))
     x0, y0, x1, y1 = place.box
     assert touched.any()
@@ -58,5 +58,5 @@ def test_only_the_tag_is_painted():
     assert y0 - 1 <= rows[0] and rows[-1] <= y1 + 1
 
 
-def test_letters_grow_with_the_picture():
+def test_letters_grow_with_the_image():
     assert text_size(200, 300) < text_size(700, 900)

@@ -40,7 +40,7 @@ def annotate(id_, image_id, category_id, box, iscrowd=0):
 
 
 def write_street(image_dir, coco_path):
-    """Two pictures, a person and two cars to find, a car to ignore."""
+    """Two images, a person and two cars to find, a car to ignore."""
     image_dir.mkdir(parents=True)
     coco_path.parent.mkdir(exist_ok=True)
     names = {i: f"{image_dir.name}/{i}.jpg" for i in (1, 2)}

@@ -22,17 +22,17 @@ class Oracle:
         self.content, self.shift, self.known = content, shift, known
 
     def __call__(self, inputs):
-        return [{"instances": self.find(picture)} for picture in inputs]
+        return [{"instances": self.find(image)} for image in inputs]
 
-    def find(self, picture):
+    def find(self, image):
         objects = [
             one
             for one in self.content["annotations"]
-            if one["image_id"] == picture["image_id"]
+            if one["image_id"] == image["image_id"]
             and not one["iscrowd"]
             and (self.known is None or one["category_id"] in self.known)
         ]
-        found = Instances((picture["height"], picture["width"]))
+        found = Instances((image["height"], image["width"]))
         boxes = torch.tensor([o["bbox"] for o in objects]).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         boxes[:, 0::2] += self.shift
@@ -40,7 +40,7 @@ class Oracle:
         found.pred_boxes = Boxes(boxes)
         found.scores = torch.full((len(objects),), 0.9)
         found.pred_classes = torch.tensor([o["category_id"] - 1 for o in objects], dtype=torch.long)
-        size = (len(objects), picture["height"], picture["width"])
+        size = (len(objects), image["height"], image["width"])
         found.pred_masks = torch.tensor(np.array(masks, dtype=bool).reshape(size))
         return found
 
@@ -110,7 +110,7 @@ def test_results_survive_their_file(street, cfg, tmp_path):
         np.testing.assert_equal(again.tasks[task], metrics)  # NaN equals NaN here
 
 
-def test_a_box_model_is_judged_on_boxes_alone(street, cfg):
+def test_a_box_model_is_evaluated_on_boxes_alone(street, cfg):
     cfg.MODEL.MASK_ON = False
     assert set(evaluate(cfg, Oracle(street.content), street.name, None)) == {"bbox"}
 

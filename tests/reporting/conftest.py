@@ -9,6 +9,7 @@ from PIL import Image
 
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.files import sha256
+from oiv5_d2.runs.prepared import Prepared
 from oiv5_d2.runs.results import METRICS, Results, write_results
 
 CLASSES = ("Person", "Car", "Traffic light")
@@ -18,7 +19,7 @@ LABELS = {
     "/m/0k4j": "Car",
     "/m/015qff": "Traffic light",
 }
-SIZE = (60, 90)  # (height, width) of every picture
+SIZE = (60, 90)  # (height, width) of every image
 
 
 def annotate(id_, image_id, category_id, box, label, reason="", **attributes):
@@ -42,7 +43,7 @@ def annotate(id_, image_id, category_id, box, label, reason="", **attributes):
 
 
 def objects_of(image_id, first_id):
-    """One person and one car in every picture, an oddity in some; the last one is empty."""
+    """One person and one car in every image, an oddity in some; the last one is empty."""
     if image_id == 6:
         return []
     person = annotate(first_id, image_id, 1, (5, 5, 20, 50), "/m/03bt1vf")
@@ -66,7 +67,7 @@ def write_part(data_dir, part, seed):
         for one in found:
             pixels[masks.decode(one["segmentation"])] = rng.integers(0, 255, 3)
         Image.fromarray(pixels).save(data_dir / "images" / part / f"{name}.jpg")
-        images.append({"id": image_id, "file_name": f"{part}/{name}.jpg", "image_id": name})
+        images.append({"id": image_id, "file_name": f"{part}/{name}.jpg", "open_images_id": name})
         images[-1] |= {"height": SIZE[0], "width": SIZE[1], "author": "Ann Other"}
         annotations += found
     head = {"info": {}, "categories": [{"id": i, "name": n} for i, n in enumerate(CLASSES, 1)]}
@@ -84,7 +85,7 @@ def write_part(data_dir, part, seed):
 
 @pytest.fixture(scope="session")
 def street(tmp_path_factory):
-    """`project/data/street`: six pictures a part, three classes, a few oddities."""
+    """`project/data/street`: six images a part, three classes, a few oddities."""
     root = tmp_path_factory.mktemp("project")
     data_dir = root / "data" / "street"
     annotations = {part: write_part(data_dir, part, i) for i, part in enumerate(("train", "test"))}
@@ -93,6 +94,9 @@ def street(tmp_path_factory):
         data_dir=data_dir,
         annotations=annotations,
         coco_path=lambda part: data_dir / "coco" / f"{part}.json",
+        prepared=lambda part: Prepared(
+            f"street_{part}", data_dir / "coco" / f"{part}.json", data_dir / "images"
+        ),
     )
 
 

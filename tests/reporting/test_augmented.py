@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from oiv5_d2.reporting.augmented import build_feed
-from oiv5_d2.reporting.truth import read_pictures
+from oiv5_d2.reporting.truth import read_images
 from oiv5_d2.runs.prepared import Prepared
 from oiv5_d2.training.catalog import register
 
@@ -16,11 +16,11 @@ CLASSES = ["Person", "Car", "Traffic light"]
 
 
 @pytest.fixture
-def picture(street):
+def image(street):
     path = street.coco_path("train")
     register([Prepared("street_train", path, street.data_dir / "images")], CLASSES)
-    (picture,) = read_pictures(path, [2])
-    return picture
+    (image,) = read_images(path, [2])
+    return image
 
 
 def build_cfg(**settings):
@@ -33,9 +33,9 @@ def build_cfg(**settings):
     return cfg
 
 
-def test_pictures_come_as_training_gets_them_without_ignored_regions(picture):
+def test_images_come_as_training_gets_them_without_ignored_regions(image):
     feed = build_feed(build_cfg(), "street_train", CLASSES, seed=0)
-    draws = feed(picture, 2)
+    draws = feed(image, 2)
     assert len(draws) == 2
     for image, shapes in draws:
         assert image.shape == (120, 180, 3) and image.dtype == np.uint8
@@ -43,22 +43,22 @@ def test_pictures_come_as_training_gets_them_without_ignored_regions(picture):
         assert shapes[0].mask.shape == (120, 180)
 
 
-def test_a_mask_lies_on_its_object(picture):
+def test_a_mask_lies_on_its_object(image):
     feed = build_feed(build_cfg(), "street_train", CLASSES, seed=0)
-    for image, (person, _) in feed(picture, 4):  # flipped or not
-        inside, outside = image[person.mask], image[~person.mask]
+    for pixels, (person, _) in feed(image, 4):  # flipped or not
+        inside, outside = pixels[person.mask], pixels[~person.mask]
         assert np.abs(np.median(inside, axis=0) - np.median(outside, axis=0)).sum() > 20
         assert inside.std(axis=0).max() < 25
 
 
-def test_draws_follow_the_seed(picture):
+def test_draws_follow_the_seed(image):
     feeds = [build_feed(build_cfg(), "street_train", CLASSES, seed) for seed in (0, 0)]
-    for one, other in zip(feeds[0](picture, 4), feeds[1](picture, 4), strict=True):
+    for one, other in zip(feeds[0](image, 4), feeds[1](image, 4), strict=True):
         np.testing.assert_array_equal(one[0], other[0])
 
 
-def test_a_flip_is_seen(picture):
+def test_a_flip_is_seen(image):
     cfg = build_cfg(RANDOM_FLIP="horizontal")
-    draws = build_feed(cfg, "street_train", CLASSES, seed=0)(picture, 12)
+    draws = build_feed(cfg, "street_train", CLASSES, seed=0)(image, 12)
     lefts = {round(shapes[0].box[0]) for _, shapes in draws}
     assert lefts == {10, 180 - 50}

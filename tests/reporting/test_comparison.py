@@ -8,15 +8,15 @@ from oiv5_d2.drawing.sheets import lay_out
 from oiv5_d2.reporting.comparison import (
     MIN_SCORE,
     Scored,
-    choose_telling,
+    choose_examples,
     compare,
     comparison_sheet,
     found_shapes,
     quality,
-    score_pictures,
+    score_images,
 )
 from oiv5_d2.reporting.gallery import open_part
-from oiv5_d2.reporting.truth import Annotated, read_pictures
+from oiv5_d2.reporting.truth import AnnotatedImage, read_images
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 
@@ -77,40 +77,40 @@ def test_quality_is_a_share(true, found):
     assert 0 <= quality([block(x) for x in true], [guess(x) for x in found]) <= 1 + 1e-9
 
 
-def test_pictures_without_an_object_are_not_scored_and_low_scores_not_used():
-    pictures = [
-        Annotated({"id": 1}, [block(0)]),
-        Annotated({"id": 2}, [block(0, iscrowd=1) | {"image_id": 2}]),
+def test_images_without_an_object_are_not_scored_and_low_scores_not_used():
+    images = [
+        AnnotatedImage({"id": 1}, [block(0)]),
+        AnnotatedImage({"id": 2}, [block(0, iscrowd=1) | {"image_id": 2}]),
     ]
-    (scored,) = score_pictures(pictures, [guess(0), guess(50, score=MIN_SCORE - 0.01)])
-    assert scored.picture.image["id"] == 1 and scored.quality == 1 and len(scored.found) == 1
+    (scored,) = score_images(images, [guess(0), guess(50, score=MIN_SCORE - 0.01)])
+    assert scored.image.record["id"] == 1 and scored.quality == 1 and len(scored.found) == 1
 
 
 def scored(number, num_objects=2):
-    picture = Annotated({"id": number}, [block(0)] * num_objects)
-    return Scored(picture, [], number / 100)
+    image = AnnotatedImage({"id": number}, [block(0)] * num_objects)
+    return Scored(image, [], number / 100)
 
 
 def numbers(telling):
-    return {kind: [one.picture.image["id"] for one in group] for kind, group in telling.items()}
+    return {kind: [one.image.record["id"] for one in group] for kind, group in telling.items()}
 
 
 def test_the_best_the_middle_and_the_worst_are_told():
-    telling = choose_telling([scored(i) for i in range(11)], 1)
+    telling = choose_examples([scored(i) for i in range(11)], 1)
     assert numbers(telling) == {"best": [10], "typical": [5], "worst": [0]}
 
 
 def test_single_objects_are_left_out_where_there_are_enough_others():
     many = [scored(i) for i in range(10, 40)] + [scored(99, 1), scored(1, 1)]
-    assert numbers(choose_telling(many, 2))["best"] == [39, 38]
+    assert numbers(choose_examples(many, 2))["best"] == [39, 38]
 
 
 @given(st.integers(0, 12), st.integers(1, 3))
-def test_no_picture_is_told_twice(num_pictures, num_each):
-    telling = numbers(choose_telling([scored(i) for i in range(num_pictures)], num_each))
+def test_no_image_is_told_twice(num_images, num_each):
+    telling = numbers(choose_examples([scored(i) for i in range(num_images)], num_each))
     told = [number for group in telling.values() for number in group]
     assert len(told) == len(set(told)) <= 3 * num_each
-    assert bool(told) == bool(num_pictures)
+    assert bool(told) == bool(num_images)
 
 
 def test_finds_are_tagged_with_class_and_score():
@@ -119,14 +119,13 @@ def test_finds_are_tagged_with_class_and_score():
 
 
 def test_pairs_fit_their_sheet_and_name_the_photographer(street):
-    images_dir = street.data_dir / "images"
-    part = open_part("street_test", street.coco_path("test"), images_dir, {})
-    pictures = read_pictures(part.coco_path, part.overview.traits)
-    truth = [one | {"score": 0.9} for p in pictures for one in p.annotations if not one["iscrowd"]]
-    telling = choose_telling(score_pictures(pictures, truth), 1)
+    part = open_part(street.prepared("test"))
+    images = read_images(part.coco_path, part.overview.traits)
+    truth = [one | {"score": 0.9} for p in images for one in p.annotations if not one["iscrowd"]]
+    telling = choose_examples(score_images(images, truth), 1)
     cells = compare(part, telling)
     assert len(cells) == 3 and cells[0].caption.startswith("best: quality 1.00")
     assert cells[0].detail == "objects 2, found 2; photo: Ann Other"
-    left, right = np.split(cells[0].picture[:, [100, 504]], 2, axis=1)
+    left, right = np.split(cells[0].image[:, [100, 504]], 2, axis=1)
     assert left.shape == right.shape
     assert lay_out(comparison_sheet(part, "title", 2), cells).shape[1] > 1600

@@ -1,18 +1,22 @@
-import pandas as pd
 from PIL import Image
 
 from oiv5_d2.reporting.curves import write_curves
 
 
 def scalars(**columns):
-    return pd.DataFrame({"iteration": [19, 39, 59], **columns})
+    rows = zip(*columns.values(), strict=True)
+    return [
+        {"iteration": iteration}
+        | {name: value for name, value in zip(columns, row, strict=True) if value is not None}
+        for iteration, row in zip((19, 39, 59), rows, strict=True)
+    ]
 
 
-def test_curves_are_a_picture_that_can_be_read_back(tmp_path):
+def test_curves_are_an_image_that_can_be_read_back(tmp_path):
     losses = {"total_loss": [3.0, 2.0, 1.0], "loss_mask": [0.7, 0.6, None], "lr": [0.1, 0.1, 0.0]}
     write_curves(scalars(**losses, **{"segm/AP": [None, 5.0, 9.0]}), "street", tmp_path / "c.png")
-    with Image.open(tmp_path / "c.png") as picture:
-        assert picture.size == (1100, 682)
+    with Image.open(tmp_path / "c.png") as image:
+        assert image.size == (1100, 682)
 
 
 def test_the_same_numbers_give_the_same_bytes(tmp_path):
@@ -21,12 +25,12 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_other_numbers_give_another_picture(tmp_path):
+def test_other_numbers_give_another_image(tmp_path):
     for name, last in (("a.png", 1.0), ("b.png", 2.5)):
         write_curves(scalars(total_loss=[3.0, 2.0, last]), "street", tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
 
-def test_a_run_without_any_number_still_gives_a_picture(tmp_path):
-    write_curves(pd.DataFrame({"iteration": [19]}), "street", tmp_path / "c.png")
+def test_a_run_without_any_number_still_gives_an_image(tmp_path):
+    write_curves([{"iteration": 19}], "street", tmp_path / "c.png")
     assert (tmp_path / "c.png").stat().st_size > 1000

@@ -1,9 +1,13 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
+from raising import refused
 
-from oiv5_d2.drawing.pictures import Shape
+from oiv5_d2.drawing.shapes import Shape
 from oiv5_d2.drawing.sheets import Cell
+from oiv5_d2.problems import Kind
 from oiv5_d2.reporting.gallery import (
     CELL,
     as_fed,
@@ -12,6 +16,7 @@ from oiv5_d2.reporting.gallery import (
     legend,
     open_part,
     pick,
+    sample,
     write_jpeg,
     write_sheets,
 )
@@ -21,12 +26,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 @pytest.fixture
 def part(street):
-    images_dir = street.data_dir / "images"
-    return open_part("street_train", street.coco_path("train"), images_dir, {})
+    return open_part(street.prepared("train"))
 
 
-def ids(pictures):
-    return [picture.image["id"] for picture in pictures]
+def ids(images):
+    return [image.record["id"] for image in images]
 
 
 def test_a_default_choice_shows_every_class_and_oddity(part):
@@ -38,30 +42,31 @@ def test_classes_narrow_the_choice(part):
     assert ids(pick(part, 10, seed=0, classes=["Traffic light"], image_ids=[])) == [4]
 
 
-def test_named_pictures_are_taken_as_they_are(part):
+def test_named_images_are_taken_as_they_are(part):
     assert ids(pick(part, 1, seed=0, classes=[], image_ids=["3", "1"])) == [1, 3]
 
 
 def test_an_unknown_class_is_named_with_those_there_are(part):
-    with pytest.raises(ValueError, match="classes=Bus: this data has Person, Car"):
+    with refused(Kind.SETTING, key="classes", about="Bus") as caught:
         pick(part, 1, seed=0, classes=["Bus"], image_ids=[])
+    assert "Person, Car" in caught.value.detail
 
 
-def test_cells_are_drawn_pictures_with_what_is_on_them(part):
+def test_cells_are_drawn_images_with_what_is_on_them(part):
     (cell,) = as_prepared(part, pick(part, 1, seed=0, classes=[], image_ids=["2"]))
-    assert cell.picture.shape[1] == CELL[1] and cell.picture.shape[0] <= CELL[0]
+    assert cell.image.shape[1] == CELL[1] and cell.image.shape[0] <= CELL[0]
     assert (cell.caption, cell.detail) == ("0000000000000002", "Person 1, Car 1; ignored 1")
 
 
-def test_fed_rows_hold_the_picture_and_its_draws(part):
-    pictures = pick(part, 2, seed=0, classes=[], image_ids=["1", "2"])
+def test_fed_rows_hold_the_image_and_its_draws(part):
+    images = pick(part, 2, seed=0, classes=[], image_ids=["1", "2"])
     asked = []
 
-    def feed(picture, num_draws):
-        asked.append((picture.image["id"], num_draws))
+    def feed(image, num_draws):
+        asked.append((image.record["id"], num_draws))
         return [(np.zeros((30, 40, 3), np.uint8), [])] * num_draws
 
-    cells = list(as_fed(part, pictures, feed, columns=3))
+    cells = list(as_fed(part, images, feed, columns=3))
     assert asked == [(1, 2), (2, 2)] and len(cells) == 6
     assert cells[1].caption == "as fed, 1: 40 x 30 px" and cells[1].detail == "no object"
 
@@ -74,10 +79,10 @@ def test_many_cells_become_several_sheets(part, tmp_path):
         assert sheet.size[0] > 4 * CELL[1] and sheet.size[1] > 6 * CELL[0]
 
 
-def test_the_same_pictures_give_the_same_bytes(part, tmp_path):
-    pictures = pick(part, 3, seed=0, classes=[], image_ids=[])
+def test_the_same_images_give_the_same_bytes(part, tmp_path):
+    images = pick(part, 3, seed=0, classes=[], image_ids=[])
     for name in ("a.jpg", "b.jpg"):
-        write_sheets(list(as_prepared(part, pictures)), part, "kind", 2, tmp_path / name)
+        write_sheets(list(as_prepared(part, images)), part, "kind", 2, tmp_path / name)
     assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
 
 
@@ -90,18 +95,47 @@ def test_the_legend_counts_the_whole_part(part):
     ]
 
 
-def test_what_is_on_a_picture_is_told_most_first():
+def test_what_is_on_an_image_is_told_most_first():
     car, person = Shape("Car", (0, 0, 1, 1)), Shape("Person", (0, 0, 1, 1))
     assert describe([person, car, car]) == "Car 2, Person 1"
     assert describe([car._replace(ignored=True)]) == "no object; ignored 1"
 
 
-def test_a_picture_is_written_within_its_bytes(tmp_path):
+def test_an_image_is_written_within_its_bytes(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8)
     write_jpeg(tmp_path / "free.jpg", noise)
     free = (tmp_path / "free.jpg").stat().st_size
     write_jpeg(tmp_path / "bound.jpg", noise, max_bytes=free * 3 // 4)
     assert (tmp_path / "bound.jpg").stat().st_size <= free * 3 // 4
     write_jpeg(tmp_path / "least.jpg", noise, max_bytes=1)  # as small as it gets, but there
-    with Image.open(tmp_path / "least.jpg") as picture:
-        assert picture.size == (300, 200)
+    with Image.open(tmp_path / "least.jpg") as image:
+        assert image.size == (300, 200)
+
+
+TRAITS = st.dictionaries(
+    st.integers(1, 10**6), st.frozensets(st.sampled_from("abcdefgh"), min_size=1), max_size=40
+)
+
+
+@given(TRAITS, st.integers(0, 50), st.integers(0, 3))
+def test_a_choice_is_sorted_distinct_of_the_wanted_number_and_repeatable(traits, number, seed):
+    chosen = sample(traits, number, seed)
+    assert chosen == sorted(set(chosen)) and set(chosen) <= set(traits)
+    assert len(chosen) == min(number, len(traits))
+    assert chosen == sample(dict(reversed(traits.items())), number, seed)
+
+
+@given(TRAITS, st.integers(0, 3))
+def test_enough_images_show_every_trait(traits, seed):
+    seen = frozenset().union(*(traits[id_] for id_ in sample(traits, 8, seed)))
+    assert seen == frozenset().union(*traits.values())
+
+
+def test_the_rarest_trait_comes_first():
+    traits = {i: frozenset({"car"}) for i in range(100)} | {200: frozenset({"light"})}
+    assert sample(traits, 1, seed=0) == [200]
+
+
+def test_another_seed_gives_other_images():
+    traits = {i: frozenset({"car"}) for i in range(100)}
+    assert sample(traits, 10, seed=0) != sample(traits, 10, seed=1)

@@ -1,7 +1,9 @@
 import shutil
 
 import pytest
+from raising import refused
 
+from oiv5_d2.problems import Kind
 from oiv5_d2.reporting.index import write_index
 from oiv5_d2.reporting.record import NO_ANSWER, write_record
 
@@ -12,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 def kept_dir(kept_run_dir, tmp_path_factory, street):
     experiments_dir = tmp_path_factory.mktemp("experiments")
     for name in ("b_street", "a_street"):
-        write_record(kept_run_dir, experiments_dir, street.root, name, with_pictures=False)
+        write_record(kept_run_dir, experiments_dir, street.root, name, with_images=False)
     return experiments_dir
 
 
@@ -48,5 +50,5 @@ def test_no_record_gives_an_empty_table(tmp_path):
 
 def test_a_damaged_record_is_named(experiments_dir):
     (experiments_dir / "a_street" / "record.json").write_text("{")
-    with pytest.raises(ValueError, match=r"a_street/record\.json is damaged"):
+    with refused(Kind.DAMAGED, about="a_street/record.json"):
         write_index(experiments_dir)

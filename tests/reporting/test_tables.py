@@ -1,7 +1,8 @@
 import math
 
-from oiv5_d2.reporting.tables import Table, ap_table, class_table, score, to_markdown, to_text
+from oiv5_d2.reporting.tables import ap_table, class_table, score, to_markdown, to_text
 from oiv5_d2.runs.results import METRICS, Results
+from oiv5_d2.table import Table
 
 SEGM = dict(zip(METRICS, (40.04, 70.0, 41.0, math.nan, 30.0, 50.0), strict=True))
 BOX = dict.fromkeys(METRICS, 45.0)
@@ -13,18 +14,18 @@ RESULTS = Results(
 
 def test_the_main_table_has_all_of_cocos_mask_metrics_and_box_ap():
     table = ap_table([RESULTS])
-    assert table.headers == (
-        *("data", "pictures", "segm AP"),
+    assert table.columns == (
+        *("data", "images", "segm AP"),
         *("AP50", "AP75", "APs", "APm", "APl", "box AP"),
     )
-    assert table.rows == (
+    assert table.rows == [
         ("mini_test", "1,200", "40.0", "70.0", "41.0", "-", "30.0", "50.0", "45.0"),
-    )
+    ]
 
 
 def test_a_box_model_has_its_box_metrics_there():
     table = ap_table([RESULTS._replace(tasks={"bbox": BOX})])
-    assert table.headers[2] == "box AP" and len(table.headers) == 8
+    assert table.columns[2] == "box AP" and len(table.columns) == 8
 
 
 def test_the_class_table_shows_absent_classes_without_a_number():
@@ -34,12 +35,12 @@ def test_the_class_table_shows_absent_classes_without_a_number():
 
 
 def test_markdown_has_a_row_a_line_and_survives_bars():
-    lines = to_markdown(Table(("name", "AP"), (("a|b", "1.0"),))).splitlines()
+    lines = to_markdown(Table("", ("name", "AP"), (("a|b", "1.0"),))).splitlines()
     assert lines == ["| name | AP |", "| --- | ---: |", r"| a\|b | 1.0 |"]
 
 
 def test_text_aligns_names_left_and_numbers_right():
-    text = to_text(Table(("name", "AP"), (("car", "1.0"), ("traffic light", "10.0"))))
+    text = to_text(Table("", ("name", "AP"), (("car", "1.0"), ("traffic light", "10.0"))))
     assert text.splitlines() == [
         "name             AP",
         "car             1.0",

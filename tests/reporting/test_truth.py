@@ -2,13 +2,15 @@ import json
 
 import numpy as np
 import pytest
+from raising import refused
 
 from oiv5_d2.conversion import masks
+from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.reporting.truth import (
     find_ids,
     read_image,
+    read_images,
     read_label_names,
-    read_pictures,
     survey,
     to_shapes,
 )
@@ -22,41 +24,41 @@ def test_a_survey_counts_objects_apart_from_ignored_regions(street):
     assert overview.num_ignored == 2 and len(overview.traits) == 6
 
 
-def test_a_survey_notes_children_reasons_and_empty_pictures(street):
+def test_a_survey_notes_children_reasons_and_empty_images(street):
     traits = survey(street.coco_path("train")).traits
     assert {"Person", "Car", "label /m/03bt1vf", "ignored: no mask"} <= traits[2]
     assert "ignored: group of" in traits[5] and traits[6] == {"nothing"}
 
 
-def test_only_wanted_pictures_are_read_with_all_that_is_on_them(street):
-    pictures = read_pictures(street.coco_path("train"), [5, 2])
-    assert [p.image["id"] for p in pictures] == [2, 5]
-    assert [len(p.annotations) for p in pictures] == [3, 3]
+def test_only_wanted_images_are_read_with_all_that_is_on_them(street):
+    images = read_images(street.coco_path("train"), [5, 2])
+    assert [p.record["id"] for p in images] == [2, 5]
+    assert [len(p.annotations) for p in images] == [3, 3]
 
 
-def test_pictures_are_found_by_either_id(street):
+def test_images_are_found_by_either_id(street):
     assert find_ids(street.coco_path("train"), ["0000000000000003", "5"]) == [3, 5]
 
 
-def test_an_unknown_picture_is_named(street):
-    with pytest.raises(ValueError, match="holds no picture ffff"):
+def test_an_unknown_image_is_named(street):
+    with refused(Kind.ABSENT, key="image_ids part", about="ffff"):
         find_ids(street.coco_path("train"), ["5", "ffff"])
 
 
 def test_shapes_carry_class_child_and_reason(street):
-    (picture,) = read_pictures(street.coco_path("train"), [2])
+    (image,) = read_images(street.coco_path("train"), [2])
     names = read_label_names(street.data_dir / "subset" / "train.json")
-    person, car, ignored = to_shapes(picture.annotations, {1: "Person", 2: "Car"}, names)
+    person, car, ignored = to_shapes(image.annotations, {1: "Person", 2: "Car"}, names)
     assert (person.tag, car.tag, ignored.tag) == ("Person (Woman)", "Car", "no mask")
     assert ignored.ignored and not car.ignored
     assert person.box == (5, 5, 25, 55)
-    expected = masks.decode(picture.annotations[0]["segmentation"])
+    expected = masks.decode(image.annotations[0]["segmentation"])
     np.testing.assert_array_equal(person.mask, expected)
 
 
 def test_without_names_a_tag_is_the_class(street):
-    (picture,) = read_pictures(street.coco_path("train"), [1])
-    shapes = to_shapes(picture.annotations, {1: "Person", 2: "Car"}, {})
+    (image,) = read_images(street.coco_path("train"), [1])
+    shapes = to_shapes(image.annotations, {1: "Person", 2: "Car"}, {})
     assert [shape.tag for shape in shapes] == ["Person", "Car"]
 
 
@@ -70,12 +72,12 @@ def test_label_names_are_found_wherever_the_recipe_lists_them(tmp_path):
     assert read_label_names(path) == {"/m/04yx4": "Man"}
 
 
-def test_a_missing_picture_is_named_with_the_remedy(street):
-    with pytest.raises(FileNotFoundError, match=r"none\.jpg is absent: run tools/prepare_data\.py"):
+def test_a_missing_image_is_named_with_the_remedy(street):
+    with refused(Kind.ABSENT, remedy=Remedy.PREPARE, about="none.jpg"):
         read_image(street.data_dir / "images", "none.jpg")
 
 
-def test_a_grey_picture_is_read_as_colour(tmp_path):
+def test_a_grey_image_is_read_as_colour(tmp_path):
     from PIL import Image
 
     Image.new("L", (8, 5), 77).save(tmp_path / "grey.png")

@@ -1,8 +1,9 @@
 import json
 import os
 
-import pytest
+from raising import refused
 
+from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.runs.layout import find_finished, output_dir_of, read_record
 
 
@@ -29,15 +30,17 @@ def test_of_a_folder_of_runs_the_newest_finished_one_is_taken(tmp_path):
     assert find_finished(tmp_path / "sweep") == tmp_path / "sweep" / "0"
 
 
-def test_no_finished_run_is_told_with_the_remedy(tmp_path):
+def test_a_folder_without_a_finished_run_is_refused(tmp_path):
     write_run(tmp_path / "unfinished")
-    with pytest.raises(FileNotFoundError, match=r"no finished run .*tools/train_net\.py"):
+    with refused(Kind.UNFINISHED, remedy=Remedy.TRAIN, about=tmp_path):
         find_finished(tmp_path)
+    with refused(Kind.ABSENT, remedy=Remedy.TRAIN, about="none"):
+        find_finished(tmp_path / "none")
 
 
 def test_a_damaged_record_is_named(tmp_path):
     (write_run(tmp_path / "a") / "run.json").write_text('{"seconds')
-    with pytest.raises(ValueError, match=r"run\.json is no readable JSON"):
+    with refused(Kind.DAMAGED, about="run.json"):
         read_record(tmp_path / "a")
 
 

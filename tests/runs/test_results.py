@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raising import refused
 
+from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.runs.results import Results, describe_gaps, read_results, write_results
 
 NUMBERS = st.one_of(st.floats(0, 100), st.just(math.nan))
@@ -29,12 +31,12 @@ def test_the_file_is_plain_json_without_nan(tmp_path):
 
 def test_a_gap_is_told_with_what_the_mean_is_over():
     (note,) = describe_gaps(RESULTS)
-    assert note.startswith("Bus: no object to find in mini_test") and "other 1 of 2" in note
+    assert "Bus" in note and "1 of 2" in note
     assert describe_gaps(RESULTS._replace(num_instances={"Car": 2})) == []
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"dataset": "a"}'])
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "results.json").write_text(content)
-    with pytest.raises(ValueError, match=r"results\.json: not a results file .*evaluate"):
+    with refused(Kind.DAMAGED, remedy=Remedy.EVALUATE, about="results.json"):
         read_results(tmp_path / "results.json")

@@ -1,8 +1,9 @@
 import json
 
-import pytest
+from raising import refused
 
-from oiv5_d2.runs.scalars import read_scalars, series, write_judged
+from oiv5_d2.problems import Kind
+from oiv5_d2.runs.scalars import read_scalars, series, write_evaluated
 
 
 def write(run_dir, *rows, tail=""):
@@ -35,12 +36,12 @@ def test_a_last_line_cut_short_is_left_out(tmp_path):
 
 def test_a_damaged_line_is_named(tmp_path):
     write(tmp_path, tail='{"iter\n{"iteration": 39, "a": 1.0}\n')
-    with pytest.raises(ValueError, match=r"metrics\.json, line 1"):
+    with refused(Kind.DAMAGED, about="line 1"):
         read_scalars(tmp_path)
 
 
-def test_no_file_is_told(tmp_path):
-    with pytest.raises(FileNotFoundError, match="has trained nothing"):
+def test_a_missing_file_is_named(tmp_path):
+    with refused(Kind.ABSENT, about="metrics.json"):
         read_scalars(tmp_path)
 
 
@@ -51,19 +52,19 @@ def test_only_evaluations_go_to_the_table(tmp_path):
         {"iteration": 40, "segm/AP": 20.0, "bbox/AP-Car": 7.0, "time": 1.0},
     ]
     write(tmp_path, *rows)
-    write_judged(read_scalars(tmp_path), tmp_path / "metrics.csv")
+    write_evaluated(read_scalars(tmp_path), tmp_path / "metrics.csv")
     expected = "iteration,bbox/AP-Car,segm/AP\n20,,12.35\n40,7.00,20.00\n"
     assert (tmp_path / "metrics.csv").read_text() == expected
 
 
 def test_several_data_sets_are_told_apart(tmp_path):
     write(tmp_path, {"iteration": 20, "a_test/segm/AP": 1.0, "b_test/segm/AP": 2.0})
-    write_judged(read_scalars(tmp_path), tmp_path / "metrics.csv")
+    write_evaluated(read_scalars(tmp_path), tmp_path / "metrics.csv")
     header = (tmp_path / "metrics.csv").read_text().splitlines()[0]
     assert header == "iteration,a_test/segm/AP,b_test/segm/AP"
 
 
-def test_a_run_that_was_not_judged_gives_an_empty_table(tmp_path):
+def test_a_run_that_was_not_evaluated_gives_an_empty_table(tmp_path):
     write(tmp_path, {"iteration": 19, "total_loss": 2.0})
-    write_judged(read_scalars(tmp_path), tmp_path / "metrics.csv")
+    write_evaluated(read_scalars(tmp_path), tmp_path / "metrics.csv")
     assert (tmp_path / "metrics.csv").read_text() == "iteration\n"

@@ -12,7 +12,7 @@ TOOL = Path(__file__).parents[2] / "tools" / "write_report.py"
 
 @pytest.fixture
 def run_dir(tmp_path):
-    """A finished run without its data: enough for a record without pictures."""
+    """A finished run without its data: enough for a record without images."""
     run_dir = tmp_path / "outputs" / "blocks" / "2026-01-02_03-04-05"
     run_dir.mkdir(parents=True)
     record = {
@@ -24,7 +24,15 @@ def run_dir(tmp_path):
         "hardware": {"gpus": [], "cpu": "Processor", "cores": 2},
         "seed": 1,
         "seconds": 60.0,
-        "data": {},
+        "data": {
+            "blocks_validation": {
+                "json": "data/blocks/coco/validation.json",
+                "images": "data/blocks/images",
+                "sha256": "ab" * 32,
+                "num_images": 3,
+                "num_instances": 2,
+            }
+        },
     }
     (run_dir / "run.json").write_text(json.dumps(record))
     (run_dir / "config.yaml").write_text("SEED: 1\n")
@@ -42,7 +50,7 @@ def report(tmp_path, monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the tool sets it: let it be restored
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", [str(TOOL), "pictures=false", *arguments])
+        monkeypatch.setattr(sys, "argv", [str(TOOL), "images=false", *arguments])
         try:
             runpy.run_path(str(TOOL), run_name="__main__")
         except SystemExit as stop:
@@ -56,7 +64,7 @@ def report(tmp_path, monkeypatch, capsys):
 def test_the_newest_run_of_a_folder_is_reported_with_what_to_look_at(report, run_dir):
     out = report("run=outputs/blocks")
     assert "The newest finished run of outputs/blocks: outputs/blocks/2026-01-02" in out
-    assert "blocks_validation         3     62.5" in out
+    assert "blocks_validation       3     62.5" in out
     assert "  experiments/blocks/README.md\n" in out and "  experiments/README.md\n" in out
     assert "[blocks](blocks/README.md)" in Path("experiments/README.md").read_text()
 
@@ -67,9 +75,9 @@ def test_the_record_goes_where_it_is_told(report, run_dir):
     assert not Path("experiments").exists()
 
 
-def test_a_folder_without_a_finished_run_is_one_clear_line(report):
-    error = report("run=outputs/none").splitlines()[-1]
-    assert error.startswith("error: outputs/none is no finished run")
+def test_a_folder_without_a_finished_run_is_named_with_the_remedy(report):
+    first, remedy = report("run=outputs/none").splitlines()
+    assert first.startswith("error: outputs/none ") and "tools/train_net.py" in remedy
 
 
 def test_without_a_run_the_newest_of_all_is_reported(report, run_dir):

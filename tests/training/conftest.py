@@ -1,4 +1,4 @@
-"""A prepared data set of four small pictures, and the run that learns it."""
+"""A prepared data set of four small images, and the run that learns it."""
 
 import json
 from collections.abc import Callable
@@ -12,14 +12,13 @@ from PIL import Image
 from pycocotools import mask as mask_util
 
 from oiv5_d2.console.errors import CONFIG_DIR
-from oiv5_d2.training.config import store_defaults
 
 CLASSES = ("Person", "Traffic light", "Car", "Traffic sign")
 
 
 @pytest.fixture(scope="session")
 def prepared_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`data.dir` of a data set `blocks`: one bright block of every class in each picture."""
+    """`data.dir` of a data set `blocks`: one bright block of every class in each image."""
     data_dir = tmp_path_factory.mktemp("blocks")
     for part in ("train", "validation"):
         write_part(data_dir, part)
@@ -63,7 +62,6 @@ def annotate(annotation_id: int, image_id: int, category_id: int, mask: np.ndarr
 @pytest.fixture(scope="session")
 def composed() -> Callable[..., DictConfig]:
     """Compose configs/train.yaml with overrides, as the command line would."""
-    store_defaults()
 
     def compose_train(*overrides: str) -> DictConfig:
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):

@@ -1,7 +1,8 @@
 from pathlib import Path
 
-import pytest
+from raising import refused
 
+from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.runs.prepared import Prepared, fingerprint, locate
 from oiv5_d2.training.catalog import register
 
@@ -12,19 +13,19 @@ CLASSES = ("Person", "Traffic light", "Car", "Traffic sign")
 
 def test_prepared_data_is_found_once_under_its_parts(prepared_dir):
     names = ["blocks_train", "blocks_validation", "blocks_train"]
-    found = locate("blocks", prepared_dir, names, make="")
+    found = locate("blocks", prepared_dir, names)
     assert [dataset.name for dataset in found] == ["blocks_train", "blocks_validation"]
     assert found[0].json_path == prepared_dir / "coco" / "train.json"
 
 
-def test_data_that_is_not_prepared_names_the_command_that_makes_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"mini_train is not prepared.*make me$"):
-        locate("mini", tmp_path, ["mini_train"], make="make me")
+def test_data_that_is_not_prepared_asks_to_prepare_it(tmp_path):
+    with refused(Kind.ABSENT, remedy=Remedy.PREPARE, about="mini_train"):
+        locate("mini", tmp_path, ["mini_train"])
 
 
 def test_a_data_set_of_another_family_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"'coco_2017_train' is not a part of data\.name=mini"):
-        locate("mini", tmp_path, ["coco_2017_train"], make="")
+    with refused(Kind.SETTING, about="coco_2017_train"):
+        locate("mini", tmp_path, ["coco_2017_train"])
 
 
 def test_registering_again_replaces(prepared_dir, clean_catalog, tmp_path):
@@ -39,14 +40,14 @@ def test_registering_again_replaces(prepared_dir, clean_catalog, tmp_path):
 
 def test_other_classes_than_the_file_s_are_refused(prepared_dir, clean_catalog):
     dataset = Prepared("blocks_train", prepared_dir / "coco/train.json", prepared_dir / "images")
-    with pytest.raises(ValueError, match=r"train\.json holds the classes.*prepare the data again"):
+    with refused(Kind.MISMATCH, key="data.classes", about="train.json"):
         register([dataset], CLASSES[::-1])
 
 
 def test_half_a_file_is_refused_by_name(tmp_path, clean_catalog):
     path = tmp_path / "train.json"
     path.write_text('{"images": [')
-    with pytest.raises(ValueError, match=r"train\.json is no readable JSON"):
+    with refused(Kind.DAMAGED, remedy=Remedy.PREPARE_AGAIN, about="train.json"):
         register([Prepared("blocks_train", path, tmp_path)], CLASSES)
 
 

@@ -19,7 +19,7 @@ def test_detectron2_and_its_models_import():
 def test_an_absent_operator_says_so_only_when_it_is_called():
     absent = compat.AbsentOperators("detectron2._C")
     assert not absent.has_cuda()
-    with pytest.raises(RuntimeError, match=r"deform_conv_forward.*no compiled operators"):
+    with pytest.raises(RuntimeError, match="deform_conv_forward"):
         _ = absent.deform_conv_forward
 
 

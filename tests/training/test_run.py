@@ -4,8 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from raising import refused
 
 from oiv5_d2.evaluation.coco import build_evaluator
+from oiv5_d2.problems import Kind
 from oiv5_d2.runs.prepared import locate
 from oiv5_d2.training.config import to_cfg
 from oiv5_d2.training.launch import launch
@@ -31,7 +33,7 @@ def start(composed, prepared_dir, tmp_path, clean_catalog):
         run = composed(*SMALL, f"d2.SOLVER.MAX_ITER={max_iter}")
         cfg = to_cfg(run, str(run_dir))
         names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
-        datasets = tuple(locate("blocks", prepared_dir, names, make=""))
+        datasets = tuple(locate("blocks", prepared_dir, names))
         classes = tuple(run.data.classes)
         settings = Settings("blocks", "Does it run?", classes, datasets, resume, wandb or {})
         one = {"nproc_per_node": 1, "max_nodes": 1}
@@ -64,7 +66,7 @@ def test_a_run_leaves_all_that_its_record_needs(start, tmp_path):
     assert metric(results, "segm/AP") == results["segm"]["AP"]
 
 
-def test_a_run_goes_on_where_its_checkpoint_stands(start, tmp_path):
+def test_a_resumed_run_continues_from_its_checkpoint(start, tmp_path):
     start(2)
     start(4, resume=True)
     steps = [line["iteration"] for line in read_metrics(tmp_path / "run") if "total_loss" in line]
@@ -75,17 +77,17 @@ def test_a_run_goes_on_where_its_checkpoint_stands(start, tmp_path):
 
 def test_two_runs_never_share_a_folder(start):
     start(1)
-    with pytest.raises(ValueError, match=r"holds a run already: go on with it by resume=true"):
+    with refused(Kind.SETTING, key="run_dir resume=true"):
         start(1)
 
 
 def test_there_must_be_something_to_resume(start):
-    with pytest.raises(ValueError, match=r"resume=true, but .* holds no checkpoint"):
+    with refused(Kind.ABSENT, key="run_dir resume", about="last_checkpoint"):
         start(1, resume=True)
 
 
 def test_an_unknown_metric_names_the_known_ones():
-    with pytest.raises(ValueError, match=r"metric=segm/mAP is not.*segm/AP"):
+    with refused(Kind.SETTING, key="metric", about="segm/AP"):
         metric({"segm": {"AP": 1.0}}, "segm/mAP")
 
 

@@ -3,7 +3,9 @@ import pickle
 
 import pytest
 import torch
+from raising import refused
 
+from oiv5_d2.problems import Kind
 from oiv5_d2.training.config import to_cfg
 from oiv5_d2.training.weights import load_pretrained
 
@@ -31,7 +33,7 @@ def test_the_head_starts_anew_and_the_rest_is_loaded(model_of, tmp_path, caplog)
         "roi_heads.box_predictor.bbox_pred",
         "roi_heads.mask_head.predictor",
     }
-    assert "Start anew at random: roi_heads.box_predictor.bbox_pred.bias" in caplog.text
+    assert "Random at the start: roi_heads.box_predictor.bbox_pred.bias" in caplog.text
     stem = "backbone.bottom_up.stem.conv1.weight"
     torch.testing.assert_close(four.state_dict()[stem], eighty.state_dict()[stem])
 
@@ -51,13 +53,13 @@ def test_unreadable_weights_are_refused_by_name(tmp_path, name):
         torch.save({"model": model.state_dict()}, tmp_path / name)
         whole = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=rf"d2\.MODEL\.WEIGHTS=.*{name} can't be read"):
+    with refused(Kind.DAMAGED, key="d2.MODEL.WEIGHTS", about=name):
         load_pretrained(model, str(tmp_path / name))
 
 
 def test_weights_of_another_architecture_are_refused(model_of, tmp_path):
     torch.save({"model": torch.nn.Linear(2, 2).state_dict()}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match="holds no parameter of this model's backbone"):
+    with refused(Kind.MISMATCH, key="d2.MODEL.WEIGHTS", about="other.pth"):
         load_pretrained(model_of(4), str(tmp_path / "other.pth"))
 
 

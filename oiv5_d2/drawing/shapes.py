@@ -1,6 +1,6 @@
-"""Objects drawn on a picture: translucent masks, crisp outlines, thin boxes, tags out of the way.
+"""Objects drawn on an image: translucent masks, crisp outlines, thin boxes, tags out of the way.
 
-All functions are pure: arrays in, a new array out. A picture is drawn at the size at which it will
+All functions are pure: arrays in, a new array out. An image is drawn at the size at which it will
 be seen, so that lines and letters stay sharp; masks are anti-aliased on the way.
 """
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from oiv5_d2.drawing.colours import IGNORED, Colour
 from oiv5_d2.drawing.tags import Tag, draw_tags
 
-Picture = NDArray[np.uint8]  # (H, W, 3), RGB
+RgbImage = NDArray[np.uint8]  # (H, W, 3)
 Box = tuple[float, float, float, float]  # xyxy_abs
 Alpha = NDArray[np.float32]  # (H, W), 0 to 1
 
@@ -28,8 +28,8 @@ class Shape(NamedTuple):
 
     Attributes:
         class_name: fixes the colour.
-        box: xyxy_abs in pixels of the picture.
-        mask: (H, W) bool at the picture's size, or None for an object known by its box alone.
+        box: xyxy_abs in pixels of the image.
+        mask: (H, W) bool at the image's size, or None for an object known by its box alone.
         tag: what is written beside it; empty writes nothing.
         ignored: a region that neither counts as object nor as background: hatched in grey.
     """
@@ -47,40 +47,40 @@ def fit(size: tuple[int, int], cell: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def resize(picture: Picture, size: tuple[int, int]) -> Picture:
-    """Return `picture` at (height, width), averaged when it shrinks and interpolated when not."""
-    if picture.shape[:2] == size:
-        return picture.copy()
-    shrinks = size[0] < picture.shape[0]
+def resize(image: RgbImage, size: tuple[int, int]) -> RgbImage:
+    """Return `image` at (height, width), averaged when it shrinks and interpolated when not."""
+    if image.shape[:2] == size:
+        return image.copy()
+    shrinks = size[0] < image.shape[0]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return cv2.resize(picture, size[::-1], interpolation=how).astype(np.uint8)
+    return cv2.resize(image, size[::-1], interpolation=how).astype(np.uint8)
 
 
 def draw(
-    picture: Picture,
+    image: RgbImage,
     shapes: Sequence[Shape],
     colours: Mapping[str, Colour],
     size: tuple[int, int] | None = None,
-) -> Picture:
-    """Draw `shapes` on a copy of `picture`.
+) -> RgbImage:
+    """Draw `shapes` on a copy of `image`.
 
     Args:
-        picture: (H, W, 3) uint8, RGB.
+        image: (H, W, 3) uint8, RGB.
         shapes: in any order; larger ones are drawn below smaller ones.
         colours: per class name.
-        size: (height, width) of the result; the picture's own when None.
+        size: (height, width) of the result; the image's own when None.
 
     Returns:
         (height, width, 3) uint8, RGB.
     """
-    height, width = size or picture.shape[:2]
+    height, width = size or image.shape[:2]
     line = _line_width(height, width)
-    canvas = resize(picture, (height, width)).astype(np.float32)
+    canvas = resize(image, (height, width)).astype(np.float32)
     below_first = sorted(shapes, key=lambda s: (not s.ignored, -_area(s.box)))
     for shape in below_first:
         colour = IGNORED if shape.ignored else colours[shape.class_name]
-        _draw_region(canvas, shape, colour, line, picture.shape[:2])
-    scale = (width / picture.shape[1], height / picture.shape[0])
+        _draw_region(canvas, shape, colour, line, image.shape[:2])
+    scale = (width / image.shape[1], height / image.shape[0])
     boxes = [_scale(shape.box, scale) for shape in below_first]
     for shape, box in zip(below_first, boxes, strict=True):
         if not shape.ignored:
@@ -99,7 +99,7 @@ def _draw_region(
     mask = _box_mask(shape.box, size) if shape.mask is None else shape.mask
     if shape.mask is None and not shape.ignored:
         return
-    inside, outline = _soft_parts(mask, canvas.shape[:2], line * (0.6 if shape.ignored else 1))
+    inside, outline = _soft_mask(mask, canvas.shape[:2], line * (0.6 if shape.ignored else 1))
     if shape.ignored:
         stripes = _stripes(canvas.shape[:2], line)
         _blend(canvas, (0, 0, 0), inside * HATCH_SHADE)
@@ -108,13 +108,13 @@ def _draw_region(
         _blend(canvas, colour, np.maximum(inside * np.float32(FILL), outline))
 
 
-def _soft_parts(mask: NDArray[np.bool_], size: tuple[int, int], line: float) -> tuple[Alpha, Alpha]:
+def _soft_mask(mask: NDArray[np.bool_], size: tuple[int, int], line: float) -> tuple[Alpha, Alpha]:
     """Return how much of each pixel of the result is object, and how much is outline.
 
     The outline lies inside the mask, so that nothing outside the object changes; its width is given
     in pixels of the result.
     """
-    # A frame of background closes the outline of an object that the picture's edge cuts off.
+    # A frame of background closes the outline of an object that the image's edge cuts off.
     framed = np.pad(mask.astype(np.uint8), 1)
     depth = cv2.distanceTransform(framed, cv2.DIST_L2, 5)[1:-1, 1:-1] - 0.5
     width = line * mask.shape[0] / size[0]
@@ -129,7 +129,7 @@ def _resize_alpha(alpha: Alpha, size: tuple[int, int]) -> Alpha:
 
 
 def _stripes(size: tuple[int, int], line: float) -> Alpha:
-    """Return anti-aliased diagonal stripes, one part line to three parts gap."""
+    """Return anti-aliased diagonal stripes, a third as wide as the gaps between them."""
     period = max(6.0, line * 5)
     y, x = np.mgrid[: size[0], : size[1]]
     phase = np.abs((x + y) % period - period / 2)
@@ -150,9 +150,9 @@ def _blend(canvas: NDArray[np.float32], colour: Colour, alpha: Alpha) -> None:
     rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
     if not rows.size:
         return
-    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    share = alpha[part][..., None]
-    canvas[part] += (np.array(colour, np.float32) - canvas[part]) * share
+    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    share = alpha[window][..., None]
+    canvas[window] += (np.array(colour, np.float32) - canvas[window]) * share
 
 
 def _box_mask(box: Box, size: tuple[int, int]) -> NDArray[np.bool_]:

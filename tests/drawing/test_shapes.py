@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oiv5_d2.drawing.colours import colours_of
-from oiv5_d2.drawing.pictures import Shape, draw, fit, resize
+from oiv5_d2.drawing.shapes import Shape, draw, fit, resize
 
 COLOURS = colours_of(["Person", "Car"])
 
@@ -29,9 +29,9 @@ def changed(before, after):
 
 
 def test_every_pixel_of_a_mask_changes_and_none_outside_its_box():
-    picture, mask = grey(90, 140), disc(90, 140, (40, 70), 25)
-    drawn = draw(picture, [shape(mask)], COLOURS)
-    touched = changed(picture, drawn)
+    image, mask = grey(90, 140), disc(90, 140, (40, 70), 25)
+    drawn = draw(image, [shape(mask)], COLOURS)
+    touched = changed(image, drawn)
     assert touched[mask].all()
     box = np.zeros_like(mask)
     box[15:66, 45:96] = True
@@ -41,23 +41,23 @@ def test_every_pixel_of_a_mask_changes_and_none_outside_its_box():
 
 
 def test_the_outline_is_stronger_than_the_fill():
-    picture, mask = grey(90, 140), disc(90, 140, (40, 70), 25)
-    drawn = draw(picture, [shape(mask)], COLOURS).astype(int)
+    image, mask = grey(90, 140), disc(90, 140, (40, 70), 25)
+    drawn = draw(image, [shape(mask)], COLOURS).astype(int)
     distance = np.abs(drawn - COLOURS["Person"]).sum(axis=2)
-    assert distance[40, 70 - 25] < distance[40, 70] < np.abs(picture[0, 0] - [20, 130, 250]).sum()
+    assert distance[40, 70 - 25] < distance[40, 70] < np.abs(image[0, 0] - [20, 130, 250]).sum()
 
 
 def test_the_input_is_left_alone():
-    picture, mask = grey(60, 80), disc(60, 80, (30, 40), 10)
-    draw(picture, [shape(mask, tag="Person")], COLOURS)
-    assert (picture == 120).all() and mask.sum() == disc(60, 80, (30, 40), 10).sum()
+    image, mask = grey(60, 80), disc(60, 80, (30, 40), 10)
+    draw(image, [shape(mask, tag="Person")], COLOURS)
+    assert (image == 120).all() and mask.sum() == disc(60, 80, (30, 40), 10).sum()
 
 
 def test_an_ignored_region_is_hatched_in_grey_without_a_class_colour():
-    picture, mask = grey(90, 140), np.zeros((90, 140), dtype=bool)
+    image, mask = grey(90, 140), np.zeros((90, 140), dtype=bool)
     mask[20:70, 30:100] = True
-    drawn = draw(picture, [shape(mask, ignored=True)], COLOURS)
-    touched = changed(picture, drawn)
+    drawn = draw(image, [shape(mask, ignored=True)], COLOURS)
+    touched = changed(image, drawn)
     assert touched[mask].all() and not touched[~mask].any()
     spread = drawn.astype(int).max(axis=2) - drawn.astype(int).min(axis=2)
     assert spread.max() <= 8  # grey stays grey
@@ -66,43 +66,43 @@ def test_an_ignored_region_is_hatched_in_grey_without_a_class_colour():
 
 
 def test_a_region_known_by_its_box_alone_is_hatched_over_the_box():
-    picture = grey(60, 80)
-    drawn = draw(picture, [Shape("Car", (10.0, 5.0, 30.0, 25.0), ignored=True)], COLOURS)
-    assert changed(picture, drawn)[5:25, 10:30].all()
+    image = grey(60, 80)
+    drawn = draw(image, [Shape("Car", (10.0, 5.0, 30.0, 25.0), ignored=True)], COLOURS)
+    assert changed(image, drawn)[5:25, 10:30].all()
 
 
 def test_a_box_without_a_mask_is_a_frame():
-    picture = grey(60, 80)
-    touched = changed(picture, draw(picture, [Shape("Car", (10.0, 5.0, 30.0, 25.0))], COLOURS))
+    image = grey(60, 80)
+    touched = changed(image, draw(image, [Shape("Car", (10.0, 5.0, 30.0, 25.0))], COLOURS))
     assert touched[5, 10:30].all() and touched[24, 10:30].all() and not touched[7:22, 12:28].any()
 
 
 def test_a_small_object_lies_above_a_large_one():
-    picture = grey(90, 140)
+    image = grey(90, 140)
     large, small = disc(90, 140, (45, 70), 40), disc(90, 140, (45, 70), 6)
     shapes = [shape(small)._replace(class_name="Car"), shape(large)]
-    drawn = draw(picture, shapes, COLOURS)
-    np.testing.assert_array_equal(drawn, draw(picture, shapes[::-1], COLOURS))
+    drawn = draw(image, shapes, COLOURS)
+    np.testing.assert_array_equal(drawn, draw(image, shapes[::-1], COLOURS))
     assert drawn[45, 70, 0] > drawn[45, 70 - 30, 0]  # redder by the car's orange
 
 
 def test_drawing_smaller_keeps_the_object_in_its_place():
-    picture, mask = grey(200, 400), disc(200, 400, (100, 300), 40)
-    drawn = draw(picture, [shape(mask)], COLOURS, size=(50, 100))
+    image, mask = grey(200, 400), disc(200, 400, (100, 300), 40)
+    drawn = draw(image, [shape(mask)], COLOURS, size=(50, 100))
     assert drawn.shape == (50, 100, 3)
-    touched = changed(resize(picture, (50, 100)), drawn)
+    touched = changed(resize(image, (50, 100)), drawn)
     assert touched[25, 75] and not touched[:, :60].any() and not touched[:13].any()
 
 
 def test_an_object_outside_or_empty_does_no_harm():
     empty = np.zeros((60, 80), dtype=bool)
-    picture = grey(60, 80)
-    drawn = draw(picture, [Shape("Car", (0.0, 0.0, 0.0, 0.0), empty, "Car")], COLOURS)
-    assert drawn.shape == picture.shape
+    image = grey(60, 80)
+    drawn = draw(image, [Shape("Car", (0.0, 0.0, 0.0, 0.0), empty, "Car")], COLOURS)
+    assert drawn.shape == image.shape
 
 
 @given(st.tuples(*[st.integers(1, 3000)] * 2), st.tuples(*[st.integers(10, 500)] * 2))
-def test_a_fitted_picture_fills_its_cell_in_one_direction_and_overflows_in_none(size, cell):
+def test_a_fitted_image_fills_its_cell_in_one_direction_and_overflows_in_none(size, cell):
     height, width = fit(size, cell)
     assert 1 <= height <= cell[0] and 1 <= width <= cell[1]
     assert height == cell[0] or width == cell[1]

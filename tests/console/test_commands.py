@@ -1,0 +1,56 @@
+import sys
+
+import pytest
+from raising import refused
+
+from oiv5_d2.console import commands
+from oiv5_d2.console.commands import COMMITTED, check_d2, choose_defaults, prepare_command
+from oiv5_d2.problems import Kind
+
+
+@pytest.fixture
+def written(monkeypatch, tmp_path):
+    """Where defaults are written, instead of configs/; returns the tool's words after a choice."""
+    monkeypatch.setattr(commands, "CONFIG_DIR", tmp_path)
+
+    def choose(version, *words):
+        monkeypatch.setattr(commands, "detectron2_version", lambda: version)
+        monkeypatch.setattr(sys, "argv", ["tool.py", *words])
+        choose_defaults(write)
+        return sys.argv[1:]
+
+    def write(configs_dir):
+        path = configs_dir / "detectron2" / "v0.7.yaml"
+        path.parent.mkdir()  # it fails if it is called again
+        path.write_text("d2: {NEW: 1}\n")
+
+    return choose
+
+
+def test_the_prepare_command_keeps_the_choice_of_data():
+    words = ["data.name=my street", "d2.SEED=2", "name=x"]
+    command = prepare_command("folder", words)
+    assert command == "python tools/prepare_data.py data=folder 'data.name=my street'"
+
+
+def test_the_committed_defaults_need_no_word(written, tmp_path):
+    assert written(COMMITTED.removeprefix("v")) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_defaults_of_another_version_are_written_once_and_chosen(written, tmp_path):
+    for _ in range(2):
+        assert written("0.7", "name=x") == ["name=x", "detectron2=v0.7"]
+    check_d2({"NEW": 2}, "v0.7")
+    with refused(Kind.SETTING, key="d2.OLD"):
+        check_d2({"OLD": 2}, "v0.7")
+
+
+def test_a_choice_of_defaults_stays(written):
+    assert written("0.7", "detectron2=v0.6") == ["detectron2=v0.6"]
+
+
+def test_an_unknown_key_of_detectron2_is_refused_with_the_nearest():
+    check_d2({"SOLVER": {"BASE_LR": 0.1}}, COMMITTED)
+    with refused(Kind.SETTING, key="d2.SOLVER.BASE_LRR", about="d2.SOLVER.BASE_LR or"):
+        check_d2({"SOLVER": {"BASE_LRR": 0.1}}, COMMITTED)
