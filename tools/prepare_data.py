@@ -1,6 +1,6 @@
 """Make training data out of a release:  python tools/prepare_data.py data=mini.
 
-Select, fetch, convert, verify, audit; what is done is not repeated. To see what it would do: plan=true
+Select, fetch, convert, verify, audit; what is done is not repeated. Only show the plan: plan=true
 A folder laid out as the release:  python tools/prepare_data.py data=folder data.source=/path
 """
 

@@ -1,7 +1,7 @@
 """What a preparation would do, found out without fetching an image or a mask.
 
-The tables are read, because they say which files are needed, and the mask zips' directories, because
-they say where each mask is. Images are asked for their size: a sample of them if there are many.
+The tables are read, because they say which files are needed, and the mask zips' directories,
+because they say where each mask is. Of a server's images, a sample is asked for its size.
 """
 
 from collections.abc import Iterator
