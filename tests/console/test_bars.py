@@ -2,122 +2,74 @@
 
 import io
 import logging
-import threading
 import time
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
-from oiv5_d2.console import bars as progress
-from oiv5_d2.console.bars import Tally, shown
-from oiv5_d2.jobs import Trouble
-
-
-class Clock:
-    """Stands still until it is set."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
+from oiv5_d2.console import bars
+from oiv5_d2.console.bars import describe, shown
 
 
 @pytest.fixture
-def clock():
-    return Clock()
+def job():
+    """Return a job of 100 images, then 3,000 masks, whose clock stands still until it is set."""
+    progress = Progress(get_time=lambda: job.now, disable=True)
+    job = bars._Job.__new__(bars._Job)
+    job.now = 0.0
+    bars._Job.__init__(job, progress, {"images": 100, "masks": 3_000})
+    return job
 
 
-@pytest.fixture
-def often(monkeypatch, caplog):
-    """Lines come in quick succession, and are kept."""
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.01)
-    caplog.set_level(logging.INFO)
-    return caplog
+def test_each_kind_has_its_own_speed(job):
+    job.now = 40
+    job.advance(20, 2_000_000)
+    assert describe(job.state) == "20 of 100 images, 2.0 MB at 50.0 kB/s, 3 min left"
+    job.advance(80, 0, 1)
+    job.now = 50
+    job.advance(1_500, 500_000)
+    assert describe(job.state) == "1,500 of 3,000 masks, 500.0 kB at 50.0 kB/s, 10 s left"
+    assert job.num_bytes == 2_500_000
 
 
-def wait_until(is_so):
-    for _ in range(2000):
-        if is_so():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not happen")
+def test_an_advance_may_finish_a_kind_and_begin_the_next(job):
+    job.advance(110)
+    assert describe(job.state).startswith("10 of 3,000 masks")
 
 
-def test_each_kind_has_its_own_speed(clock):
-    tally = Tally({"images": 100, "masks": 3_000}, Trouble(), clock)
-    clock.now = 20
-    assert str(tally) == "0 of 100 images, 20 s so far, then 3,000 masks"
-    clock.now = 40
-    tally.advance(20, 2_000_000)
-    said = "20 of 100 images, 2.0 MB at 50.0 kB/s, 3 min left, then 3,000 masks"
-    assert str(tally) == said
-    tally.advance(80, 0, 1)
-    clock.now = 50
-    tally.advance(1_500, 500_000)
-    assert str(tally) == ("1,500 of 3,000 masks, 2.5 MB at 50.0 kB/s, 1 failed, 10 s left")
+def test_failures_are_counted(job):
+    job.advance(1, 0, 1)
+    assert ", 1 failed" in describe(job.state)
 
 
-def test_what_was_there_already_does_not_count_for_the_speed_for_long(clock):
-    tally = Tally({"images": 100_000}, Trouble(), clock)
-    tally.advance(90_000)
-    for _ in range(60):
-        clock.now += 1
-        tally.advance(10)
-    assert str(tally) == "90,600 of 100,000 images, 16 min left"
-
-
-def test_bytes_are_shown_as_sizes_with_their_rate(clock):
-    tally = Tally({"bytes of tables": 2_000_000}, Trouble(), clock)
-    clock.now = 5
-    tally.advance(500_000)
-    assert str(tally) == "500.0 kB of 2.0 MB of tables, 100.0 kB/s, 15 s left"
-    assert tally.share == 0.25
-    unknown = Tally({"bytes of tables": 0}, Trouble(), clock)
+def test_bytes_are_shown_as_sizes_with_their_rate():
+    now = 0.0
+    progress = Progress(get_time=lambda: now, disable=True)
+    job = bars._Job(progress, {"bytes of tables": 2_000_000})
+    now = 5.0
+    job.advance(500_000)
+    assert describe(job.state) == "500.0 kB of 2.0 MB of tables, 100.0 kB/s, 15 s left"
+    unknown = bars._Job(progress, {"bytes of tables": 0})
     unknown.advance(7_000)
-    assert (str(unknown).partition(",")[0], unknown.share) == ("7.0 kB of tables", None)
+    assert describe(unknown.state).startswith("7.0 kB of tables")
 
 
-def test_lines_come_while_nothing_is_done_and_name_what_is_retried(often):
-    trouble = Trouble()
-    trouble.note("of an earlier stage")
-    console = Console(file=io.StringIO(), force_terminal=False)
-    with shown(console, trouble, "fetch", {"images": 7}) as advance:
-        wait_until(lambda: "fetch: 0 of 7 images" in often.text)
-        assert "again" not in often.text
-        trouble.note("the server says 429 Too Many Requests")
-        wait_until(lambda: "2 tries again, the last: the server says 429" in often.text)
-        advance(7, 3_000)
-    assert often.messages[-1].startswith("fetch: done in ")
-    assert often.messages[-1].endswith(", 3.0 kB received")
+def test_without_a_terminal_lines_come_by_the_clock(monkeypatch, caplog):
+    monkeypatch.setattr(bars, "SECONDS_BETWEEN_LINES", 0.01)
+    caplog.set_level(logging.INFO)
+    with shown(Console(file=io.StringIO()), "fetch", {"images": 4}) as advance:
+        advance(1, 1_000)
+        deadline = time.monotonic() + 20
+        while len(caplog.messages) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert all(line.startswith("fetch: 1 of 4 images, 1.0 kB at ") for line in caplog.messages[1:-1])
+    assert caplog.messages[-1].startswith("fetch: done in ") and "1.0 kB" in caplog.messages[-1]
 
 
-def test_a_terminal_names_what_is_retried(caplog):
-    trouble, file = Trouble(), io.StringIO()
-    console = Console(file=file, force_terminal=True, width=80)
-    with shown(console, trouble, "fetch", {"images": 7}):
-        trouble.note("the server says 429 Too Many Requests")
-        wait_until(lambda: "1 try again, the last: the server says 429" in file.getvalue())
-    assert "0 of 7 images" in file.getvalue()
-
-
-@pytest.mark.parametrize("is_terminal", [False, True])
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_error_goes_through_and_no_thread_is_left(often, is_terminal, error):
-    before = threading.active_count()
-    console = Console(file=io.StringIO(), force_terminal=is_terminal)
-    with pytest.raises(error), shown(console, Trouble(), "fetch", {"images": 7}):
-        raise error
-    wait_until(lambda: threading.active_count() <= before)
-    assert "done" not in often.text
-
-
-def test_a_job_ends_when_nobody_reads_its_lines(monkeypatch):
-    def tell(message, *args):
-        raise BrokenPipeError
-
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.01)
-    monkeypatch.setattr(progress.logger, "info", tell)
-    console = Console(file=io.StringIO(), force_terminal=False)
-    with pytest.raises(BrokenPipeError), shown(console, Trouble(), "fetch", {"images": 7}):
-        wait_until(lambda: False)
+def test_on_a_terminal_a_bar_is_drawn_and_goes(caplog):
+    caplog.set_level(logging.INFO)
+    file = io.StringIO()
+    with shown(Console(file=file, force_terminal=True), "fetch", {"images": 4}) as advance:
+        advance(4)
+    assert "fetch" in file.getvalue() and len(caplog.messages) == 1
