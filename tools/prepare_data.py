@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -33,7 +33,7 @@ from oiv5_d2.preparation import tables
 from oiv5_d2.preparation.listings import CREDITS_CSV, IMAGE_LIST_TXT
 from oiv5_d2.preparation.plan import Plan
 from oiv5_d2.preparation.planning import make_plan
-from oiv5_d2.preparation.request import Data, Request, check
+from oiv5_d2.preparation.request import Data, Request, check, make_request
 from oiv5_d2.preparation.stages import locked
 from oiv5_d2.preparation.stages import run as run_stage
 from oiv5_d2.preparation.steps import AUDIT_JSON, is_to_do, stages
@@ -79,8 +79,7 @@ def read_request(run: DictConfig) -> Request:
         raise ValueError("; ".join(f"data.{key} is not set: {MUST_BE_GIVEN[key]}" for key in unset))
     read_rates(run)
     try:
-        typed = OmegaConf.merge(OmegaConf.structured(Request), run)
-        return cast("Request", OmegaConf.to_object(typed))
+        return make_request(run)
     except OmegaConfBaseException as error:
         key, said = error.full_key, str(error).splitlines()[0]
         if "is not a ListConfig" in said:

@@ -69,7 +69,7 @@ def check_room(files: pd.DataFrame, images: Store, data_dir: Path) -> None:
 def _to_come(files: pd.DataFrame, data_dir: Path) -> tuple[list[str], int]:
     """Return the pictures that are not there, and how many masks belong to zips that are not."""
     images, masks = (files[files["Kind"] == kind] for kind in (IMAGE, MASK))
-    keys = (images["Split"] + "/" + images["Path"]).tolist()
+    keys = images["Key"].tolist()
     num_masks = sum(
         len(rows)
         for (split, digit), rows in masks.groupby(["Split", "Digit"])

@@ -30,6 +30,7 @@ _BOX_DECIMALS = 3  # of a pixel: the release's six decimals of a side of 1024
 def image_record(
     row: Any,
     image_id: int,
+    key: str,
     picture: Picture,
     category_ids: Mapping[str, int],
     license_ids: Mapping[str, int],
@@ -39,13 +40,14 @@ def image_record(
     Args:
         row: a row of ``Subset.images``, its columns as attributes.
         image_id: the integer that COCO wants; the release's own goes to ``image_id``.
+        key: of the image in its bucket.
         picture: the JPG's header.
         category_ids: of the class names.
         license_ids: of the licences' URLs.
     """
     return {
         "id": image_id,
-        "file_name": f"{row.Split}/{row.ImageID}.jpg",
+        "file_name": key,
         "height": picture.height,
         "width": picture.width,
         "image_id": row.ImageID,

@@ -31,7 +31,7 @@ IMAGE_COLUMNS = (
     "ImageID", "Subset", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL",
     "Author", "Title", "OriginalSize", "OriginalMD5", "Thumbnail300KURL", "Rotation",
 )  # fmt: skip
-CLASS_COLUMNS = ("LabelName", "DisplayName")  # a header that V6 has and V5 has not
+CLASS_COLUMNS = ("LabelName", "DisplayName")
 
 
 class ReleaseFile(NamedTuple):
@@ -40,7 +40,7 @@ class ReleaseFile(NamedTuple):
     path: str
     """In the bucket."""
     columns: tuple[str, ...] = ()
-    """A CSV's columns in order; empty for other files."""
+    """The columns in a CSV's header, in order; empty where there is none."""
     num_bytes: int | None = None
     """Of the real file, or None where that is not known; `md5` likewise."""
     md5: str | None = None
@@ -133,7 +133,9 @@ def _known(split: str) -> str:
 
 def _read_fingerprints(name: str) -> dict[str, tuple[int, str | None]]:
     with resources.files(__package__).joinpath(name).open(encoding="ascii") as file:
-        return {row["path"]: (int(row["bytes"]), row["md5"] or None) for row in csv.DictReader(file)}
+        return {
+            row["path"]: (int(row["bytes"]), row["md5"] or None) for row in csv.DictReader(file)
+        }
 
 
 V5 = Release(
@@ -151,7 +153,7 @@ V5 = Release(
         "2018_04/train/train-images-boxable-with-rotation.csv", IMAGE_COLUMNS
     ),
     mask_zips=Template("v5/{split}-masks/{split}-masks-{digit}.zip"),
-    classes=Template("v5/class-descriptions-boxable.csv", CLASS_COLUMNS),
+    classes=Template("v5/class-descriptions-boxable.csv"),  # V6 has a header, CLASS_COLUMNS
     tree=Template("2018_04/bbox_labels_600_hierarchy.json"),
     fingerprints=_read_fingerprints("v5_files.csv"),
 )

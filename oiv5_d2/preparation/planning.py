@@ -22,7 +22,7 @@ from oiv5_d2.acquisition.mask_zips.shards import shard_path
 from oiv5_d2.acquisition.mask_zips.spool import Held
 from oiv5_d2.acquisition.stores import Head, Source, Store, StoreError, is_remote
 from oiv5_d2.jobs import Advance, Show, unseen
-from oiv5_d2.openimages import release
+from oiv5_d2.openimages.release import V5, ReleaseFile
 from oiv5_d2.preparation.plan import ImageNeed, Need, Plan, ZipNeed
 from oiv5_d2.preparation.rates import TABLES, Rate, keep_rate, read_rate
 from oiv5_d2.preparation.request import Request
@@ -63,7 +63,7 @@ def make_plan(request: Request, show: Show = unseen) -> Plan:
     with open_buckets(request) as source:
         masks = files[files["Kind"] == MASK]
         masks_dir = data.dir / "masks"
-        num_zips = masks.groupby(["Split", "Digit"]).ngroups
+        num_zips = masks.groupby(["Split", "Key"]).ngroups
         with show("zip directories", {"zips": num_zips}) as advance:
             needs_of = _zip_needs(masks, source.annotations, masks_dir, request.keep_zips, advance)
             zips = tuple(needs_of)
@@ -133,7 +133,7 @@ def _image_needs(
     images: pd.DataFrame, source: Source, data_dir: Path, show: Show
 ) -> Iterator[ImageNeed]:
     for split, rows in images.groupby("Split"):
-        keys = images_lacking([f"{split}/{name}" for name in rows["Path"]], data_dir / "images")
+        keys = images_lacking(rows["Key"].tolist(), data_dir / "images")
         asked = sample(keys, SAMPLE) if is_remote(source.images.location) else keys
         with show(f"picture sizes, {split}", {"pictures": len(asked)}) as advance:
             need = _image_need(str(split), len(keys), asked, source.images, advance)
@@ -161,11 +161,12 @@ def _image_need(
 def _zip_needs(
     masks: pd.DataFrame, store: Store, masks_dir: Path, keep_zips: bool, advance: Advance
 ) -> Iterator[ZipNeed]:
-    for (split, digit), rows in masks.groupby(["Split", "Digit"]):
-        file = release.mask_zip(str(split), str(digit))
+    for (split, key), rows in masks.groupby(["Split", "Key"]):
+        digit = str(key).removesuffix(".zip")[-1]
+        file = ReleaseFile(str(key), (), *V5.fingerprints.get(str(key), (None, None)))
         path = shard_path(masks_dir, str(split), str(digit))
         mask_zip = MaskZip(store, file, path, kept_zips_dir(masks_dir, keep_zips), "auto")
-        names = rows["Path"].tolist()
+        names = rows["Name"].tolist()
         held, is_begun = held_masks(path, names)
         num_needed = sum(name not in held for name in names)
         if num_needed == 0:

@@ -4,17 +4,18 @@ The records are not frozen: OmegaConf fills them, which checks the types.
 """
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
 
 from oiv5_d2.acquisition.stores import Transfer, check_address, folder_of
 from oiv5_d2.openimages import release
-
-_REAL_BUCKETS = {
-    "annotations": release.ANNOTATIONS_URL.rstrip("/"),
-    "images": "s3://open-images-dataset",
-}  # as configs/data/open_images.yaml has them
+from oiv5_d2.openimages.release import RELEASES, Release
+from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.selection.choice import Choice
 
 
 @dataclass
@@ -29,20 +30,13 @@ class Synthetic:
 
 
 @dataclass
-class Limit:
-    """How much of each class is enough, see `subset.select`."""
-
-    per_class: int | None
-    unit: str
-    """"images" or "masks"."""
-
-
-@dataclass
 class Data:
-    """Which data are prepared, from where to where; the arguments of `subset.select`."""
+    """Which data are prepared, from where to where."""
 
     name: str
     dir: Path
+    release: str
+    """A key of `RELEASES`."""
     source: str | None
     """A folder or URL with ``openimages/`` and ``open-images-dataset/`` as the release's buckets;
     None: they are at `annotations` and `images`."""
@@ -52,24 +46,29 @@ class Data:
     """A folder, ``https://`` or ``s3://``."""
     synthetic: Synthetic | None
     """Draw the source, instead of finding it; only ever inside `dir`."""
-    classes: list[str]
-    roll_up: bool
-    splits: list[str]
-    shares: dict[str, float] | None
-    seed: int
-    limit: Limit
-    exclude: list[str]
-    require: list[str]
-    min_predicted_iou: float | None
-    id_prefixes: list[str]
     image_ids: Path | None
     """A file with the ids of the only images that are wanted, one a line."""
-    only_masked: bool
+    choice: Choice = field(init=False, metadata={"omegaconf_ignore": True})
+    """All other settings of ``configs/data``."""
+
+    @property
+    def published(self) -> Release:
+        """The release that `release` names.
+
+        Raises:
+            Problem: SETTING.
+        """
+        if self.release not in RELEASES:
+            subject, known = f"data.release={self.release}", f"known are {', '.join(RELEASES)}"
+            raise Problem(
+                Kind.SETTING, subject, known, key="data.release", remedy=Remedy.CHANGE_SETTING
+            )
+        return RELEASES[self.release]
 
     @property
     def parts(self) -> list[str]:
         """The names of the parts: the splits', or those of the shares that one is cut into."""
-        return list(self.shares or self.splits)
+        return list(self.choice.parts)
 
     @property
     def is_drawn(self) -> bool:
@@ -103,7 +102,6 @@ class Request:
     max_errors: int
     full_decode: bool
     verify_sample: int
-    keep_tables: bool
     keep_zips: bool
     rate: float | None
     """Bytes a second that a plan counts with; None: as it measures."""
@@ -120,6 +118,31 @@ class Request:
         """The parts that are trained on, of those that are prepared."""
         names = [name.removeprefix(f"{self.data.name}_") for name in self.d2["DATASETS"]["TRAIN"]]
         return sorted(set(names) & set(self.data.parts))
+
+
+def make_request(run: DictConfig) -> Request:
+    """Return the composed config as a record, its types checked.
+
+    Raises:
+        OmegaConfBaseException: a key is unknown, or a value has a wrong type.
+        Problem: SETTING, what is wanted of the data has no meaning.
+    """
+    settings = cast("dict[str, Any]", OmegaConf.to_container(run, resolve=True))
+    # In the YAML image_ids is a file, which is read when it is needed.
+    names = {each.name for each in fields(Choice)} - {"image_ids"}
+    choice = {name: settings["data"].pop(name) for name in names & settings["data"].keys()}
+    typed = OmegaConf.merge(OmegaConf.structured(Request), settings)
+    request = cast("Request", OmegaConf.to_object(typed))
+    request.data.choice = _read_choice(choice)
+    return request
+
+
+def _read_choice(settings: Mapping[str, Any]) -> Choice:
+    schema = OmegaConf.structured(Choice)
+    for frozen in (schema, schema.limit):
+        OmegaConf.set_readonly(frozen, False)
+    typed = OmegaConf.merge({"data": schema}, {"data": settings})
+    return cast("dict[str, Choice]", OmegaConf.to_object(typed))["data"]
 
 
 def check(request: Request) -> None:
@@ -151,8 +174,8 @@ def check(request: Request) -> None:
 
 def _check_buckets(data: Data) -> None:
     """Refuse a bucket of its own beside a source that stands for both: it would not be asked."""
-    for key, bucket in _REAL_BUCKETS.items():
-        if data.source is not None and getattr(data, key) != bucket:
+    for key in ("annotations", "images"):
+        if data.source is not None and getattr(data, key) != getattr(data.published, key):
             raise ValueError(
                 f"data.{key} is given beside data.source, which stands for both buckets: add"
                 " data.source=null, or leave it out"

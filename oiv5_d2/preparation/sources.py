@@ -3,13 +3,21 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
+from oiv5_d2.acquisition.buckets import Bucket
+from oiv5_d2.acquisition.buckets import Transfer as BucketTransfer
 from oiv5_d2.acquisition.stores import Source, open_source
+from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, remove_damaged
 from oiv5_d2.console.quantities import size
 from oiv5_d2.jobs import Advance
 from oiv5_d2.preparation.listings import read_image_list
 from oiv5_d2.preparation.request import Data, Request
-from oiv5_d2.selection.subset import Subset, load, num_bytes_to_read, select
+from oiv5_d2.problems import Kind, Problem
+from oiv5_d2.selection.choice import Choice
+from oiv5_d2.selection.select import needed_tables, num_bytes_to_read, select
+from oiv5_d2.selection.subset import Subset, load
 
 logger = logging.getLogger(__name__)
 
@@ -35,60 +43,49 @@ def select_subsets(
 ) -> list[Subset]:
     """Select the subsets from the source's tables, without saving them.
 
-    Of tables that come over a network the wanted rows are kept, for the next time.
+    Tables that come over a network are kept for the next time.
 
     Args:
         request: what is wanted.
-        advance: called with the number of table bytes newly read, of `count_tables` in all.
-        expect: called first, with the number of table bytes that are to come over a network.
+        advance: called with the number of table bytes newly downloaded, or newly read where the
+            tables are in a folder, of `count_tables` in all.
+        expect: called first, with the number of table bytes to download.
     """
-
-    def say(num_bytes: int) -> None:
-        if num_bytes:
-            logger.info(
-                "%s of tables are to come from %s", size(num_bytes), request.data.buckets[0]
-            )
-        expect(num_bytes)
-
-    with open_buckets(request) as source:
-        return _select_from(source, request, advance, say)
+    data, bucket, tables_dir = request.data, *_tables(request)
+    files = needed_tables(data.published, data.choice)
+    if num_bytes := bytes_to_download(bucket, files, tables_dir):
+        logger.info("%s of tables to download from %s", size(num_bytes), bucket.location)
+    expect(num_bytes)
+    root = fetch_tables(bucket, files, tables_dir, advance)
+    is_read = advance if bucket.folder else lambda num_bytes: None
+    try:
+        return list(select(root, data.published, _full_choice(data), is_read).values())
+    except Problem as problem:
+        if problem.kind is Kind.DAMAGED and root == tables_dir:
+            remove_damaged(Path(problem.subject))
+        raise
 
 
 def count_tables(request: Request) -> dict[str, int]:
     """Return what `select_subsets` reads, as a stage counts it."""
     data = request.data
     try:
-        with open_buckets(request) as source:
-            num_bytes = num_bytes_to_read(
-                source.annotations, data.splits, data.only_masked, data.dir / "tables"
-            )
-    except OSError:
+        bucket, tables_dir = _tables(request)
+        if bucket.folder:
+            num_bytes = num_bytes_to_read(bucket.folder, data.published, data.choice)
+        else:
+            files = needed_tables(data.published, data.choice)
+            num_bytes = bytes_to_download(bucket, files, tables_dir)
+    except (OSError, Problem):
         num_bytes = 0  # the reading itself says best what is missing
     return {"bytes of tables": num_bytes}
 
 
-def _select_from(
-    source: Source, request: Request, advance: Advance, expect: Callable[[int], object]
-) -> list[Subset]:
-    data = request.data
-    subsets = select(
-        source.annotations,
-        data.classes,
-        roll_up=data.roll_up,
-        splits={split: split for split in data.splits},
-        shares=data.shares,
-        seed=data.seed,
-        limit_per_class=data.limit.per_class,
-        limit_unit=data.limit.unit,
-        exclude=data.exclude,
-        require=data.require,
-        min_predicted_iou=data.min_predicted_iou,
-        id_prefixes=data.id_prefixes,
-        image_ids=read_image_list(data.image_ids) if data.image_ids else None,
-        only_masked=data.only_masked,
-        tables_dir=data.dir / "tables",
-        keep_tables=request.keep_tables,
-        advance=advance,
-        expect=expect,
-    )
-    return list(subsets.values())
+def _tables(request: Request) -> tuple[Bucket, Path]:
+    return Bucket(request.data.buckets[0], BucketTransfer()), request.data.dir / "tables"
+
+
+def _full_choice(data: Data) -> Choice:
+    if data.image_ids is None:
+        return data.choice
+    return replace(data.choice, image_ids=tuple(sorted(read_image_list(data.image_ids))))

@@ -14,7 +14,6 @@ from oiv5_d2.acquisition.stores import folder_of
 from oiv5_d2.audit.audit import audit
 from oiv5_d2.conversion import coco
 from oiv5_d2.jobs import Advance
-from oiv5_d2.openimages import release
 from oiv5_d2.openimages.release import HEX_DIGITS
 from oiv5_d2.preparation.listings import (
     CREDITS_CSV,
@@ -27,6 +26,7 @@ from oiv5_d2.preparation.request import Data, Request
 from oiv5_d2.preparation.sources import count_tables, load_subsets, open_buckets, select_subsets
 from oiv5_d2.preparation.stages import Stage, is_done
 from oiv5_d2.selection.files import list_files
+from oiv5_d2.selection.select import needed_tables
 from oiv5_d2.selection.subset import load, save
 from oiv5_d2.synthetic import write_release
 
@@ -81,6 +81,7 @@ def _draw(request: Request) -> Stage:
             synthetic.seed,
             advance,
             request.num_workers,
+            data.published,
         )
 
     return Stage(
@@ -95,20 +96,7 @@ def _draw(request: Request) -> Stage:
 
 def _select(request: Request) -> Stage:
     data = request.data
-    tables = [
-        release.CLASS_CSV,
-        release.HIERARCHY_JSON,
-        *(
-            table(split)
-            for split in data.splits
-            for table in (
-                release.mask_csv,
-                release.box_csv,
-                release.image_label_csv,
-                release.image_csv,
-            )
-        ),
-    ]
+    tables = needed_tables(data.published, data.choice)
 
     def run(advance: Advance) -> None:
         subsets = select_subsets(request, advance)
@@ -137,7 +125,8 @@ def _select(request: Request) -> Stage:
 
 def _fetch(request: Request) -> Stage:
     data = request.data
-    zips = [release.mask_zip(split, digit).path for split in data.splits for digit in HEX_DIGITS]
+    splits, mask_zip = data.choice.splits, data.published.mask_zip
+    zips = [mask_zip(split, digit).path for split in splits for digit in HEX_DIGITS]
 
     def run(advance: Advance) -> None:
         files = list_files(load_subsets(data))
@@ -163,7 +152,7 @@ def _fetch(request: Request) -> Stage:
         },
         inputs=lambda: [
             *_subset_files(data, *data.parts),
-            *_on_disk(data.buckets[1], *data.splits),
+            *_on_disk(data.buckets[1], *splits),
             *_on_disk(data.buckets[0], *zips),
         ],
         outputs=lambda: [data.dir / MANIFEST_CSV, *_fetched(data)],
@@ -262,7 +251,7 @@ def _subset_files(data: Data, *parts: str) -> list[Path]:
 
 def _fetched(data: Data) -> list[Path]:
     """Return the folders of pictures and the zips of masks that are there."""
-    images = [data.dir / "images" / split for split in data.splits]
+    images = [data.dir / "images" / split for split in data.choice.splits]
     return [*images, *sorted((data.dir / "masks").glob("*.zip"))]
 
 

@@ -2,7 +2,6 @@ import pandas as pd
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
-
 from oiv5_d2.openimages.image_ids import ImageIds, to_numbers
 
 ids = st.lists(st.integers(0, 2**64 - 1).map("{:016x}".format), max_size=30)

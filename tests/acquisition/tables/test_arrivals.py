@@ -6,11 +6,11 @@ import sys
 
 import pandas as pd
 import pytest
+from oiv5_d2.acquisition.tables.arrivals import ArrivingTables
+from oiv5_d2.acquisition.tables.sources import FolderTables
 from servers import SHORTER, Fault, serve
 
 from oiv5_d2.acquisition.stores import ChangedError, FolderStore, HttpStore, Transfer
-from oiv5_d2.acquisition.tables.arrivals import ArrivingTables
-from oiv5_d2.acquisition.tables.sources import FolderTables
 from oiv5_d2.files import sha256
 from oiv5_d2.openimages import readers, release
 from oiv5_d2.openimages.classes import read_classes, read_hierarchy

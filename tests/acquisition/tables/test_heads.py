@@ -1,7 +1,7 @@
 import pytest
+from oiv5_d2.acquisition.tables.heads import Heads
 
 from oiv5_d2.acquisition.stores import Head, StoreError, UnreachableError
-from oiv5_d2.acquisition.tables.heads import Heads
 
 
 class ToldStore:

@@ -1,7 +1,6 @@
 import hashlib
 
 import pytest
-
 from oiv5_d2.acquisition.tables.piece_stream import PieceStream
 
 
