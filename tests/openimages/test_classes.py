@@ -1,7 +1,6 @@
 import json
 
 import pytest
-
 from raising import refused
 
 from oiv5_d2.openimages.classes import read_classes, read_hierarchy, roll_up
