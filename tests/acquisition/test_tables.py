@@ -1,432 +1,336 @@
+"""A release's tables, out of a folder and from servers good and bad."""
+
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
 import sys
 
-import pandas as pd
 import pytest
-from oiv5_d2.acquisition.tables.arrivals import ArrivingTables
-from oiv5_d2.acquisition.tables.sources import FolderTables
-from servers import SHORTER, Fault, serve
+from processes import wait_until
+from raising import refused
+from servers import LONGER, SHORTER, Fault, port_without_server, serve, sometimes
 
-from oiv5_d2.acquisition.stores import ChangedError, FolderStore, HttpStore, Transfer
-from oiv5_d2.files import sha256
-from oiv5_d2.openimages import readers, release
-from oiv5_d2.openimages.classes import read_classes, read_hierarchy
+from oiv5_d2.acquisition import tables
+from oiv5_d2.acquisition.buckets import Bucket, Transfer
+from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, remove_damaged
+from oiv5_d2.openimages.release import SPLITS, V5
+from oiv5_d2.problems import Kind, Remedy
+from oiv5_d2.selection.choice import Choice
+from oiv5_d2.selection.select import needed_tables
 
-# A bucket in a folder, taken for one far away: what a server does with it is tested further below.
-
-CAR, VAN = "/m/0k4j", "/m/0h2r6"
-BOXES = release.box_csv("train")
-COLUMNS = ["ImageID", "LabelName", "XMin", *release.ATTRIBUTES]
-KINDS = {
-    "masks": (readers.read_masks, release.mask_csv, ["LabelName", "BoxXMin", "PredictedIoU"]),
-    "boxes": (readers.read_boxes, release.box_csv, COLUMNS),
-    "labels": (readers.read_image_labels, release.image_label_csv, ["LabelName", "Confidence"]),
-    "images": (readers.read_images, release.image_csv, ["Title", "Rotation"]),
-}
+FILES = needed_tables(V5, Choice(("Person",)))
+BOXES, MASKS = V5.box_csv("train"), V5.mask_csv("train")
+HASTY = Transfer(retry_config={"max_retries": 1, "backoff": {"init_backoff": "10ms"}})
 
 
-class CountingStore(FolderStore):
-    """A folder that notes what is read of it."""
-
-    def __init__(self, root):
-        super().__init__(root)
-        self.asked = []
-
-    def stream(self, key, start=0, etag=""):
-        self.asked.append(key)
-        yield from super().stream(key, start, etag)
-
-    def read(self, key, *part):
-        self.asked.append(key)
-        return super().read(key, *part)
+def ignore(num_done, num_bytes=0, num_failed=0):
+    pass
 
 
-def open_arriving(bucket_dir, tables_dir, keep_originals=False):
-    return ArrivingTables(CountingStore(bucket_dir), tables_dir, keep_originals)
+def bucket_of(server):
+    return Bucket(server.url, HASTY)
 
 
-def take(source, kind="boxes", labels=(CAR, VAN), image_ids=None, advance=lambda _: None, **file):
-    """Return the rows of a table of the train split, and the table's fingerprint."""
-    read, table, columns = KINDS[kind]
-    frames = source.frames(
-        read,
-        table("train")._replace(**file),
-        ["ImageID", *(name for name in columns if name != "ImageID")],
-        labels=None if kind == "images" else labels,
-        image_ids=image_ids,
-        advance=advance,
+def fetch(server, tables_dir, files=FILES, advance=ignore):
+    return fetch_tables(bucket_of(server), files, tables_dir, advance)
+
+
+def downloaded(server):
+    return sorted({access.path for access in server.log if access.method == "GET"})
+
+
+def assert_same(root, bucket_dir, files=FILES):
+    for file in files:
+        assert (root / file.path).read_bytes() == (bucket_dir / file.path).read_bytes()
+
+
+def visible(folder):
+    return sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.endswith(".json")
     )
-    rows = []
-    while True:
-        try:
-            rows.append(next(frames))
-        except StopIteration as end:
-            return pd.concat(rows, ignore_index=True), end.value
 
 
-def names(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+def lengthen(path, num_bytes):
+    """Write a table's rows again and again until it has so many bytes."""
+    header, *rows = path.read_bytes().splitlines(keepends=True)
+    block = b"".join(rows)
+    path.write_bytes(header + block * (num_bytes // len(block) + 1))
 
 
-# --- Rows ----------------------------------------------------------------------------------------
+# --- A folder ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_rows_that_arrive_are_the_rows_in_the_folder(bucket_dir, tables_dir, kind):
-    local, arriving = FolderTables(bucket_dir), open_arriving(bucket_dir, tables_dir)
-    rows, fingerprint = take(local, kind)
-    assert len(rows) > 0
-    for _ in range(2):  # as they arrive, and as they were kept
-        pd.testing.assert_frame_equal(take(arriving, kind)[0], rows)
-        assert take(arriving, kind)[1] == fingerprint
-    some = rows["ImageID"].iloc[[0, -1]]
-    pd.testing.assert_frame_equal(
-        take(arriving, kind, image_ids=some)[0], take(local, kind, image_ids=some)[0]
-    )
-    assert arriving._store.asked == [KINDS[kind][1]("train").path]
+def test_a_folder_is_read_in_place(bucket_dir, tables_dir):
+    bucket = Bucket(str(bucket_dir), HASTY)
+    assert fetch_tables(bucket, FILES, tables_dir, ignore) == bucket_dir
+    assert bytes_to_download(bucket, FILES, tables_dir) == 0
+    assert not tables_dir.exists()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_rows_have_columns_and_types(bucket_dir, tables_dir, kind):
-    local, arriving = FolderTables(bucket_dir), open_arriving(bucket_dir, tables_dir)
-    for options in ({"labels": ["/m/none"]}, {"image_ids": []}):
-        expected = take(local, kind, **options)[0].iloc[:0]
-        pd.testing.assert_frame_equal(take(arriving, kind, **options)[0].iloc[:0], expected)
+@pytest.mark.parametrize("ask", [bytes_to_download, lambda *given: fetch_tables(*given, ignore)])
+def test_a_table_that_a_folder_lacks_is_named(bucket_dir, tables_dir, ask):
+    (bucket_dir / BOXES.path).unlink()
+    with refused(Kind.ABSENT, remedy=Remedy.CHECK_ADDRESS, about=bucket_dir / BOXES.path):
+        ask(Bucket(str(bucket_dir), HASTY), FILES, tables_dir)
 
 
-def test_other_labels_and_columns_are_kept_apart(bucket_dir, tables_dir):
-    arriving = open_arriving(bucket_dir, tables_dir)
-    cars, vans = (take(arriving, labels=[mid])[0] for mid in (CAR, VAN))
-    assert set(cars["LabelName"]) == {CAR}
-    assert set(vans["LabelName"]) <= {VAN}
-    assert len(names(tables_dir)) == 2
-    assert set(take(arriving, labels={VAN, CAR})[0]["LabelName"]) >= {CAR}
-    assert take(arriving, labels=[CAR, VAN, CAR])[1] == take(arriving)[1]  # the same labels
-    assert len(names(tables_dir)) == 3
+# --- A server ------------------------------------------------------------------------------------
 
 
-def test_the_same_table_gives_the_same_file(bucket_dir, tmp_path):
-    for name in ("a", "b"):
-        take(open_arriving(bucket_dir, tmp_path / name))
-    assert names(tmp_path / "a") == names(tmp_path / "b")
-    [name] = names(tmp_path / "a")
-    assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+def test_tables_come_as_they_are_and_stay(bucket_dir, tables_dir):
+    with serve(bucket_dir) as server:
+        seen = []
+        num_bytes = bytes_to_download(bucket_of(server), FILES, tables_dir)
+        assert fetch(server, tables_dir, advance=lambda *news: seen.append(news)) == tables_dir
+        assert_same(tables_dir, bucket_dir)
+        assert sum(num_done for num_done, *_ in seen) == num_bytes
+        assert num_bytes == sum((bucket_dir / file.path).stat().st_size for file in FILES)
+        assert len(downloaded(server)) == len(FILES) == 2 + 4 * len(SPLITS)
+        server.log.clear()
+        assert bytes_to_download(bucket_of(server), FILES, tables_dir) == 0
+        fetch(server, tables_dir)
+        assert downloaded(server) == []
 
 
-def test_nothing_is_left_but_the_rows(bucket_dir, tables_dir):
-    take(open_arriving(bucket_dir, tables_dir))
-    [name] = names(tables_dir)
-    assert name.startswith("train-annotations-bbox-")
-    assert name.endswith(".parquet")
+def test_a_server_that_errs_gives_the_same_bytes(bucket_dir, tables_dir):
+    with serve(bucket_dir, sometimes(0.3), seed=3) as server:
+        bucket = Bucket(server.url, Transfer(retry_config={"backoff": {"init_backoff": "10ms"}}))
+        fetch_tables(bucket, FILES, tables_dir, ignore)
+    assert_same(tables_dir, bucket_dir)
+    assert visible(tables_dir) == sorted(file.path for file in FILES if ".json" not in file.path)
 
 
-def test_progress_counts_each_table_once_whether_it_arrives_or_is_here(bucket_dir, tables_dir):
-    for _ in range(2):
-        arriving, seen = open_arriving(bucket_dir, tables_dir), []
-        for _ in range(3):
-            take(arriving, advance=seen.append)
-        num_bytes = arriving.num_bytes_to_read([BOXES, BOXES])
-        assert sum(seen) == num_bytes == (bucket_dir / BOXES.path).stat().st_size
+@pytest.mark.parametrize("fault", [LONGER, SHORTER])
+def test_a_wrong_length_downloads_nothing_again(bucket_dir, tables_dir, fault):
+    with serve(bucket_dir) as server:
+        fetch(server, tables_dir)
+        server.log.clear()
+        server.faults = lambda request, chance: fault if request.method == "HEAD" else None
+        fetch(server, tables_dir)
+        assert downloaded(server) == []
 
 
-# --- The same table, or another ------------------------------------------------------------------
+def test_a_table_that_changed_is_downloaded_again_and_no_other(bucket_dir, tables_dir):
+    with serve(bucket_dir) as server:
+        fetch(server, tables_dir)
+        server.log.clear()
+        path = bucket_dir / BOXES.path
+        path.write_text(path.read_text().replace(",0,0,0,0,0\n", ",1,0,0,0,0\n"))  # same length
+        os.utime(path, ns=(1, 1))  # the clock of files may not have moved on
+        assert bytes_to_download(bucket_of(server), FILES, tables_dir) == path.stat().st_size
+        fetch(server, tables_dir)
+        assert downloaded(server) == [BOXES.path]
+    assert_same(tables_dir, bucket_dir)
 
 
-def change(path, num_bytes_same=False):
-    """Change the last row, or write it once more."""
-    rows = path.read_text().splitlines(keepends=True)
-    if num_bytes_same:
-        rows[-1] = rows[-1].replace(",0,", ",1,", 1)
-    else:
-        rows.append(rows[-1])
-    path.write_text("".join(rows))
+def test_a_table_of_another_address_is_not_used(bucket_dir, tables_dir):
+    with serve(bucket_dir) as server:
+        fetch(server, tables_dir, [BOXES])
+    with serve(bucket_dir) as mirror:
+        fetch(mirror, tables_dir, [BOXES])
+        assert downloaded(mirror) == [BOXES.path]
 
 
-@pytest.mark.parametrize("num_bytes_same", [True, False])
-def test_a_changed_table_arrives_anew(bucket_dir, tables_dir, num_bytes_same):
-    _, old = take(open_arriving(bucket_dir, tables_dir))
-    change(bucket_dir / BOXES.path, num_bytes_same)
-    os.utime(bucket_dir / BOXES.path, ns=(1, 1))  # the clock of files may not have moved on
-    arriving = open_arriving(bucket_dir, tables_dir)
-    _, new = take(arriving)
-    assert arriving._store.asked == [BOXES.path]
-    assert new == take(FolderTables(bucket_dir))[1] != old
-    assert (new["bytes"] == old["bytes"]) == num_bytes_same
-    assert len(names(tables_dir)) == 1
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"ImageID,"), os.unlink])
+def test_a_table_that_was_cut_or_removed_here_is_downloaded_again(bucket_dir, tables_dir, damage):
+    with serve(bucket_dir) as server:
+        fetch(server, tables_dir)
+        damage(tables_dir / BOXES.path)
+        server.log.clear()
+        fetch(server, tables_dir)
+        assert downloaded(server) == [BOXES.path]
+    assert_same(tables_dir, bucket_dir)
 
 
-def test_a_table_of_another_place_is_not_taken_for_this_one(bucket_dir, tables_dir, tmp_path):
-    take(open_arriving(bucket_dir, tables_dir, keep_originals=True))
-    shutil.copytree(bucket_dir, tmp_path / "mirror")
-    mirror = open_arriving(tmp_path / "mirror", tables_dir)
-    take(mirror)
-    assert mirror._store.asked == [BOXES.path]
+def test_a_note_that_cannot_be_read_is_no_note(bucket_dir, tables_dir):
+    with serve(bucket_dir) as server:
+        fetch(server, tables_dir, [BOXES])
+        path = tables_dir / BOXES.path
+        for text in ("", "{}", "[1]", '{"url": 1}'):
+            tables._note_path(path).write_text(text)
+            assert bytes_to_download(bucket_of(server), [BOXES], tables_dir) == path.stat().st_size
+        fetch(server, tables_dir, [BOXES])
+    assert_same(tables_dir, bucket_dir, [BOXES])
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda data: data[:-40], lambda data: b"", lambda data: data[:9]]
-)
-def test_cached_rows_that_are_cut_are_made_again(bucket_dir, tables_dir, damage):
-    rows, _ = take(open_arriving(bucket_dir, tables_dir))
-    [path] = tables_dir.glob("*.parquet")
-    whole = path.read_bytes()
-    path.write_bytes(damage(whole))
-    pd.testing.assert_frame_equal(take(open_arriving(bucket_dir, tables_dir))[0], rows)
-    assert path.read_bytes() == whole
+# --- No answer -----------------------------------------------------------------------------------
 
 
-def test_cached_rows_with_a_changed_byte_are_refused_with_the_remedy(bucket_dir, tables_dir):
-    take(open_arriving(bucket_dir, tables_dir))
-    [path] = tables_dir.glob("*.parquet")
-    data = bytearray(path.read_bytes())
-    data[100] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(ValueError, match="cached rows are damaged") as caught:
-        take(open_arriving(bucket_dir, tables_dir))
-    assert str(caught.value).startswith(f"{path}: ")
-    assert str(caught.value).endswith("Delete the file")
-    assert "\n" not in str(caught.value)
+def test_without_the_server_the_downloaded_tables_are_used_with_one_warning(
+    bucket_dir, tables_dir, caplog
+):
+    with serve(bucket_dir) as server:
+        fetch(server, tables_dir)
+    caplog.clear()
+    with port_without_server(server.port):
+        assert fetch(server, tables_dir) == tables_dir
+        [warning] = [record for record in caplog.records if record.levelno == logging.WARNING]
+        assert server.url in warning.getMessage()
+        assert "\n" not in warning.getMessage()
+        assert bytes_to_download(bucket_of(server), FILES, tables_dir) == 0
 
 
-# --- Whole tables --------------------------------------------------------------------------------
+def test_without_the_server_a_table_that_is_not_here_is_named(bucket_dir, tables_dir):
+    with serve(bucket_dir) as server:
+        fetch(server, tables_dir, [MASKS])
+    with port_without_server(server.port):
+        for ask in (bytes_to_download, lambda *given: fetch_tables(*given, ignore)):
+            with refused(Kind.UNREACHABLE, about=f"{server.url}/{BOXES.path}"):
+                ask(bucket_of(server), [MASKS, BOXES], tables_dir)
 
 
-def test_a_table_that_is_kept_is_as_it_came_and_serves_every_choice(bucket_dir, tables_dir):
-    arriving = open_arriving(bucket_dir, tables_dir, keep_originals=True)
-    take(arriving)
-    kept = tables_dir / "original" / BOXES.path
-    assert kept.read_bytes() == (bucket_dir / BOXES.path).read_bytes()
-    again = open_arriving(bucket_dir, tables_dir)
-    rows, fingerprint = take(again, labels=[VAN])
-    assert again._store.asked == []
-    assert fingerprint == take(FolderTables(bucket_dir))[1]
-    pd.testing.assert_frame_equal(rows, take(FolderTables(bucket_dir), labels=[VAN])[0])
-    assert kept.exists()
+def test_a_table_that_is_refused_now_is_used_and_does_not_stop_the_others(bucket_dir, tables_dir):
+    with serve(bucket_dir) as server:
+        fetch(server, tables_dir, [BOXES])
+        server.faults = lambda request, chance: Fault(403) if request.path == BOXES.path else None
+        fetch(server, tables_dir)
+    assert_same(tables_dir, bucket_dir)
 
 
-def test_a_table_that_is_to_be_kept_comes_again_where_only_its_rows_were(bucket_dir, tables_dir):
-    first_time = take(open_arriving(bucket_dir, tables_dir))
-    kept = tables_dir / "original" / BOXES.path
-    for asked in ([BOXES.path], []):
-        arriving = open_arriving(bucket_dir, tables_dir, keep_originals=True)
-        rows, fingerprint = take(arriving)
-        pd.testing.assert_frame_equal(rows, first_time[0])
-        assert fingerprint == first_time[1]
-        assert arriving._store.asked == asked
-        assert kept.read_bytes() == (bucket_dir / BOXES.path).read_bytes()
-
-
-def test_a_kept_table_that_was_changed_here_is_refused(bucket_dir, tables_dir):
-    take(open_arriving(bucket_dir, tables_dir, keep_originals=True))
-    kept = tables_dir / "original" / BOXES.path
-    change(kept, num_bytes_same=True)
-    with pytest.raises(ValueError, match="it is not what") as caught:
-        take(open_arriving(bucket_dir, tables_dir), labels=[VAN])
-    assert str(kept) in str(caught.value)
-    assert len(list(tables_dir.glob("*.parquet"))) == 1
-    assert not list(tables_dir.glob(".part*"))
-
-
-def test_a_kept_table_that_changed_far_away_is_replaced(bucket_dir, tables_dir):
-    take(open_arriving(bucket_dir, tables_dir, keep_originals=True))
-    change(bucket_dir / BOXES.path)
-    take(open_arriving(bucket_dir, tables_dir, keep_originals=True))
-    kept = tables_dir / "original" / BOXES.path
-    assert kept.read_bytes() == (bucket_dir / BOXES.path).read_bytes()
-
-
-def test_a_whole_table_left_behind_by_a_killed_run_is_removed(bucket_dir, tables_dir):
-    take(open_arriving(bucket_dir, tables_dir))
-    folder = (tables_dir / "original" / BOXES.path).parent
-    whole = folder / f".arriving-0123456789ab-{(bucket_dir / BOXES.path).name}"
-    shutil.copy(bucket_dir / BOXES.path, whole)
-    begun = folder / f".arriving-ba9876543210-{(bucket_dir / BOXES.path).name}"
-    begun.write_bytes(b"ImageID,")
-    take(open_arriving(bucket_dir, tables_dir))
-    assert not whole.exists()
-    assert begun.exists()  # perhaps of another choice, which goes on with it
-
-
-# --- Small files ---------------------------------------------------------------------------------
-
-
-def test_small_files_are_kept_and_asked_for_once(bucket_dir, tables_dir):
-    for file, parser in (
-        (release.CLASS_CSV, read_classes),
-        (release.HIERARCHY_JSON, read_hierarchy),
-    ):
-        local = FolderTables(bucket_dir).parse(file, parser)
-        arriving = open_arriving(bucket_dir, tables_dir)
-        assert [arriving.parse(file, parser) for _ in range(2)] == [local, local]
-        assert open_arriving(bucket_dir, tables_dir).parse(file, parser) == local
-        assert arriving._store.asked == [file.path]
-        kept = tables_dir / "original" / file.path
-        assert kept.read_bytes() == (bucket_dir / file.path).read_bytes()
-
-
-def test_a_small_file_that_was_changed_here_is_fetched_again(bucket_dir, tables_dir):
-    first = open_arriving(bucket_dir, tables_dir).parse(release.CLASS_CSV, read_classes)
-    kept = tables_dir / "original" / release.CLASS_CSV.path
-    kept.write_bytes(kept.read_bytes().replace(b"Car", b"Cat"))
-    assert open_arriving(bucket_dir, tables_dir).parse(release.CLASS_CSV, read_classes) == first
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_small_file_whose_length_is_told_wrong_once_comes_whole(bucket_dir, tables_dir, method):
-    told = []
-
+@pytest.mark.parametrize(("status", "kind"), [(404, Kind.ABSENT), (403, Kind.REFUSED)])
+@pytest.mark.parametrize("file", [V5.class_csv, V5.hierarchy, BOXES])
+def test_a_table_that_is_not_given_is_named_by_its_address(
+    bucket_dir, tables_dir, file, status, kind
+):
     def faults(request, chance):
-        told.append(request.method)
-        return SHORTER if request.method == method and told.count(method) == 1 else None
+        return Fault(status) if request.path == file.path else None
 
     with serve(bucket_dir, faults) as server:
-        store = HttpStore(server.url, Transfer(pause_seconds=0.01))
-        source = ArrivingTables(store, tables_dir, False)
-        found, fingerprint = source.parse(release.CLASS_CSV, read_classes)
-        store.close()
-    path = bucket_dir / release.CLASS_CSV.path
-    assert found == read_classes(path)
-    assert fingerprint == {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        with refused(kind, remedy=Remedy.CHECK_ADDRESS, about=f"{server.url}/{file.path}"):
+            fetch(server, tables_dir)
+    assert not tables_dir.exists()
 
 
-@pytest.mark.parametrize("file", [release.CLASS_CSV, release.HIERARCHY_JSON])
-def test_a_damaged_small_file_is_refused_by_its_address_and_not_kept(bucket_dir, tables_dir, file):
-    path = bucket_dir / file.path
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2] + b"\n,")
-    parser = read_classes if file.path.endswith("csv") else read_hierarchy
-    with pytest.raises(ValueError, match="Fetch the file again") as caught:
-        open_arriving(bucket_dir, tables_dir).parse(file, parser)
-    assert str(caught.value).startswith(f"{path}: ")  # the bucket's location, and the key
-    assert names(tables_dir) == []
-    path.write_bytes(whole)
-    open_arriving(bucket_dir, tables_dir).parse(file, parser)
+def test_a_table_that_is_gone_is_missing_although_it_is_here(bucket_dir, tables_dir):
+    with serve(bucket_dir) as server:
+        fetch(server, tables_dir)
+        (bucket_dir / BOXES.path).unlink()
+        with refused(Kind.ABSENT, about=BOXES.path):
+            fetch(server, tables_dir)
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("status", [403, 404])
-def test_a_small_file_that_is_not_given_is_named_once(bucket_dir, tables_dir, method, status):
-    with serve(bucket_dir, lambda request, _: Fault(status * (request.method == method))) as server:
-        store = HttpStore(server.url, Transfer(pause_seconds=0.01))
-        with pytest.raises(OSError) as caught:
-            ArrivingTables(store, tables_dir, False).parse(release.CLASS_CSV, read_classes)
-    assert str(caught.value).startswith(f"{server.url}/{release.CLASS_CSV.path}: ")
-    assert str(caught.value).count(server.url) == 1
-
-
-# --- What is refused -----------------------------------------------------------------------------
-
-
-def test_a_damaged_table_is_refused_with_its_line_and_leaves_nothing(bucket_dir, tables_dir):
-    path = bucket_dir / BOXES.path
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([*lines[:5], "x" + lines[5], *lines[6:]]))
-    with pytest.raises(ValueError, match=r"train-annotations-bbox\.csv: line 6: ") as caught:
-        take(open_arriving(bucket_dir, tables_dir))
-    assert str(caught.value).startswith(f"{path}: ")
-    assert names(tables_dir) == []
-
-
-class BoastingStore(FolderStore):
-    """A bucket that announces more than it has."""
-
-    def head(self, key):
-        head = super().head(key)
-        return head._replace(num_bytes=head.num_bytes + 7)
-
-
-def test_a_table_that_is_shorter_than_announced_is_refused(bucket_dir, tables_dir):
-    with pytest.raises(ChangedError) as caught:
-        take(ArrivingTables(BoastingStore(bucket_dir), tables_dir, False))
-    num_bytes = (bucket_dir / BOXES.path).stat().st_size
-    said = f"{bucket_dir / BOXES.path}: {num_bytes} bytes came of {num_bytes + 7}"
-    assert str(caught.value) == said
-    assert names(tables_dir) == []
-
-
-def test_a_missing_table_is_named_by_its_address(bucket_dir, tables_dir):
-    (bucket_dir / BOXES.path).unlink()
-    for ask in (take, lambda source: source.num_bytes_to_read([BOXES])):
-        with pytest.raises(FileNotFoundError) as caught:
-            ask(open_arriving(bucket_dir, tables_dir))
-        assert str(caught.value).startswith(f"{bucket_dir / BOXES.path}: this file of the release")
-    assert names(tables_dir) == []
+# --- Damage, and other people's files ------------------------------------------------------------
 
 
 def test_a_table_as_long_as_the_releases_has_its_md5_too(bucket_dir, tables_dir):
     data = (bucket_dir / BOXES.path).read_bytes()
     right, wrong = hashlib.md5(data).hexdigest(), "0" * 32
-    with pytest.raises(ValueError, match=f"its MD5 is {right}, but the release's is {wrong}"):
-        take(open_arriving(bucket_dir, tables_dir), num_bytes=len(data), md5=wrong)
-    assert names(tables_dir) == []
-    take(open_arriving(bucket_dir, tables_dir), num_bytes=len(data), md5=right)
-    shutil.rmtree(tables_dir)
-    take(open_arriving(bucket_dir, tables_dir), num_bytes=len(data) + 1, md5=wrong)  # a mirror's
+    with serve(bucket_dir) as server:
+        with refused(Kind.DAMAGED, about=BOXES.path):
+            fetch(server, tables_dir, [BOXES._replace(num_bytes=len(data), md5=wrong)])
+        assert visible(tables_dir) == []
+        fetch(server, tables_dir, [BOXES._replace(num_bytes=len(data), md5=right)])
+        shutil.rmtree(tables_dir)
+        mirrored = BOXES._replace(num_bytes=len(data) + 1, md5=wrong)  # a part of the release
+        fetch(server, tables_dir, [mirrored])
+    assert_same(tables_dir, bucket_dir, [BOXES])
 
 
-def test_a_small_file_as_long_as_the_releases_has_its_md5_too(bucket_dir, tables_dir):
-    num_bytes = (bucket_dir / release.CLASS_CSV.path).stat().st_size
-    file = release.CLASS_CSV._replace(num_bytes=num_bytes)
-    with pytest.raises(ValueError, match="its MD5 is"):
-        open_arriving(bucket_dir, tables_dir).parse(file, read_classes)
-    assert names(tables_dir) == []
+def test_a_damaged_table_is_removed_and_downloaded_again(bucket_dir, tables_dir):
+    with serve(bucket_dir) as server:
+        fetch(server, tables_dir)
+        remove_damaged(tables_dir / BOXES.path)
+        server.log.clear()
+        fetch(server, tables_dir)
+        assert downloaded(server) == [BOXES.path]
 
 
-def test_the_releases_own_server_is_not_expected_to_have_another_file(
-    bucket_dir, tables_dir, monkeypatch, caplog
+@pytest.mark.parametrize("by_link", [False, True])
+def test_a_file_that_was_not_downloaded_is_never_replaced_or_removed(
+    bucket_dir, tables_dir, tmp_path, by_link
 ):
-    monkeypatch.setattr(release, "ANNOTATIONS_URL", f"{bucket_dir}/")
-    num_bytes = (bucket_dir / BOXES.path).stat().st_size
-    take(open_arriving(bucket_dir, tables_dir), num_bytes=num_bytes + 1, md5="0" * 32)
-    (line,) = caplog.messages
-    assert f"has {num_bytes} bytes, and the release's had {num_bytes + 1}" in line
+    path, mine = tables_dir / BOXES.path, tmp_path / "mine.csv"
+    path.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    if by_link:
+        path.symlink_to(mine)
+    else:
+        shutil.copy(mine, path)
+    remove_damaged(path)
+    with serve(bucket_dir) as server:
+        with refused(Kind.FOREIGN, remedy=Remedy.MOVE_AWAY, about=path):
+            fetch(server, tables_dir)
+    assert path.read_text() == mine.read_text() == "mine"
 
 
-# --- Memory --------------------------------------------------------------------------------------
+# --- Stopped -------------------------------------------------------------------------------------
 
-# What is in use at the peak, not what allocators hold back; and the same on any number of cores.
-# Not by getrusage: its peak begins with that of the process that started this one.
-STEADY = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_MMAP_THRESHOLD_": "65536"}
-STEADY |= {"OMP_NUM_THREADS": "2"}
-MEASURE = """
+
+class Stopped(Exception):
+    pass
+
+
+def stop(num_done, num_bytes=0, num_failed=0):
+    if num_bytes:
+        raise Stopped
+
+
+def test_a_stopped_run_goes_on_at_the_byte_that_it_had(bucket_dir, tables_dir):
+    lengthen(bucket_dir / MASKS.path, 6_000_000)
+    with serve(bucket_dir) as server:
+        with pytest.raises(Stopped):
+            fetch(server, tables_dir, [MASKS], stop)
+        [temporary] = visible(tables_dir)
+        num_bytes = (tables_dir / temporary).stat().st_size
+        assert 0 < num_bytes < 6_000_000
+        fetch(server, tables_dir, [MASKS])
+        gets = [access for access in server.log if access.method == "GET"]
+    assert gets[-1].range == f"bytes={num_bytes}-"
+    assert_same(tables_dir, bucket_dir, [MASKS])
+
+
+KILLED = """
 import sys
 from pathlib import Path
-from oiv5_d2.acquisition.stores import HttpStore, Transfer
-from oiv5_d2.acquisition.tables.sources import open_tables
-from oiv5_d2.openimages import readers, release
+from oiv5_d2.acquisition.buckets import Bucket, Transfer
+from oiv5_d2.acquisition.tables import fetch_tables
+from oiv5_d2.openimages.release import V5
 
-source = open_tables(HttpStore(sys.argv[1], Transfer()), Path(sys.argv[2]))
-columns, labels = ["ImageID", "LabelName", "MaskPath", "BoxXMin"], sys.argv[3:]
-options = {"labels": labels, "image_ids": None, "advance": lambda num_bytes: None}
-file = release.mask_csv("train")
-num_rows = sum(map(len, source.frames(readers.read_masks, file, columns, **options)))
-status = Path("/proc/self/status").read_text()
-print(num_rows, int(status.split("VmHWM:")[1].split()[0]) >> 10)
+files = [V5.mask_csv("train"), V5.box_csv("train")]
+bucket = Bucket(sys.argv[1], Transfer(retry_config={"backoff": {"init_backoff": "10ms"}}))
+fetch_tables(bucket, files, Path(sys.argv[2]), lambda num_done, num_bytes=0, num_failed=0: None)
 """
 
 
 @pytest.mark.slow
-def test_a_table_arrives_in_the_memory_of_a_few_blocks(bucket_dir, tables_dir):
-    path = bucket_dir / release.mask_csv("train").path
-    header, *rows = path.read_bytes().splitlines(keepends=True)
-    measured = []
-    for num_bytes in (20_000_000, 200_000_000):
-        path.write_bytes(header)
-        block = b"".join(rows) * 500
-        with path.open("ab") as file:
-            for _ in range(num_bytes // len(block) + 1):
-                file.write(block)
-        with serve(bucket_dir) as server:
-            command = [sys.executable, "-c", MEASURE, server.url, str(tables_dir), CAR, VAN]
-            told = subprocess.run(
-                command, capture_output=True, text=True, check=True, env=os.environ | STEADY
-            ).stdout
-        measured.append([int(number) for number in told.split()])
-        shutil.rmtree(tables_dir)
-    (few_rows, small_mb), (many_rows, large_mb) = measured
-    print(f"{small_mb} MB at the peak for 20 MB, {large_mb} MB for 200 MB")
-    assert many_rows > 8 * few_rows > 0
-    assert large_mb < 1.3 * small_mb
+def test_killed_again_and_again_under_faults_the_bytes_are_the_same(bucket_dir, tables_dir):
+    for file in (MASKS, BOXES):
+        lengthen(bucket_dir / file.path, 12_000_000)
+    errs, limits = sometimes(0.3), {}
+
+    def faults(request, chance):
+        """Err at times, and fall silent at a table's limit, so that no run gets past it."""
+        fault = errs(request, chance) or Fault()
+        if request.path not in limits or fault.status or fault.num_bytes is not None:
+            return fault
+        start = int("".join(filter(str.isdigit, request.headers.get("range", ""))) or 0)
+        return fault._replace(num_bytes=max(0, limits[request.path] - start), is_held=True)
+
+    with serve(bucket_dir, faults, seed=1) as server:
+        command = [sys.executable, "-c", KILLED, server.url, str(tables_dir)]
+        for file, places in [(MASKS, (2, 5, 8, 11)), (BOXES, (2, 6, 10))]:
+            for place in places:
+                limits = {file.path: place * 1_000_000}
+                kill_at(command, tables_dir, limits[file.path] - 500_000)
+        limits = {}
+        subprocess.run(command, check=True, capture_output=True)
+    assert visible(tables_dir) == sorted([MASKS.path, BOXES.path])
+    assert_same(tables_dir, bucket_dir, [MASKS, BOXES])
+
+
+def kill_at(command, tables_dir, num_bytes):
+    """Kill a run when so many bytes of the table that is on its way are there."""
+
+    def has_come():
+        coming = tables_dir.rglob(".download-*")
+        return num_bytes <= sum(path.stat().st_size for path in coming if path.exists())
+
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(has_come, process)
+        finally:
+            process.kill()
