@@ -28,6 +28,7 @@ from oiv5_d2.openimages.release import (
     Release,
     ReleaseFile,
 )
+from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.processes import map_tasks
 from oiv5_d2.synthetic.annotations import MIDS, SEGMENTED, Annotated, Plan, annotate
 from oiv5_d2.synthetic.scenery.cast import BILLBOARD, CROWD
@@ -94,18 +95,18 @@ def write_release(
         release: which one's files are written.
 
     Raises:
-        ValueError: a split that Open Images does not have, a negative number, too small a size.
-        FileExistsError: ``root`` holds something else than a release.
+        Problem: SETTING, a split that Open Images does not have, a negative number, too small a
+            size; FOREIGN, ``root`` holds something else than a release.
     """
     plans = _plan(num_images, size, seed)
     if workers is not None and workers < 1:
-        raise ValueError(f"workers: is {workers}; it must be 1 or more")
-    with _whole_folder(root) as part:
+        raise _wrong("workers", workers, "it must be 1 or more")
+    with _whole_folder(root) as temporary:
         drawn = _counted(_draw_all(plans, workers), advance)
         for split in SPLITS:
             of_split = [plan for plan in plans if plan.split == split]
-            _write_split(part, release, split, of_split, drawn)
-        _write_classes(part / ANNOTATIONS_DIR, release)
+            _write_split(temporary, release, split, of_split, drawn)
+        _write_classes(temporary / ANNOTATIONS_DIR, release)
 
 
 def draw(plan: Plan) -> Annotated:
@@ -134,16 +135,19 @@ def _plan(num_images: Mapping[str, int], size: tuple[int, int], seed: int) -> li
 def _check(num_images: Mapping[str, int], size: tuple[int, int], seed: int) -> None:
     for split, number in num_images.items():
         if split not in SPLITS:
-            raise ValueError(f"num_images: no split '{split}', only {', '.join(SPLITS)}")
+            raise _wrong("data.synthetic.num_images", split, f"not one of {', '.join(SPLITS)}")
         if number < 0:
-            raise ValueError(f"num_images: {split} is {number}; it must be 0 or more")
+            raise _wrong("data.synthetic.num_images", number, "it must be 0 or more")
     if size[0] < SMALLEST[0] or size[1] < SMALLEST[1]:
-        raise ValueError(
-            f"size: {size[0]}x{size[1]} (height x width) is too small for a street scene; "
-            f"ask for {SMALLEST[0]}x{SMALLEST[1]} or more"
-        )
+        smallest = f"the smallest height and width are {SMALLEST[0]} and {SMALLEST[1]}"
+        raise _wrong("data.synthetic.size", list(size), smallest)
     if seed < 0:
-        raise ValueError(f"seed: is {seed}; it must be 0 or more")
+        raise _wrong("data.synthetic.seed", seed, "it must be 0 or more")
+
+
+def _wrong(key: str, value: object, detail: str) -> Problem:
+    remedy = Remedy.CHANGE_SETTING
+    return Problem(Kind.SETTING, f"{key}={value}", detail, key=key, remedy=remedy)
 
 
 def _oddities_at(split: str, index: int, number: int) -> Iterator[str]:
@@ -158,21 +162,20 @@ def _whole_folder(root: Path) -> Iterator[Path]:
     """Yield a folder that takes the place of ``root`` when all of it has been written."""
     known = {ANNOTATIONS_DIR, IMAGES_DIR}
     if root.exists() and (not root.is_dir() or {path.name for path in root.iterdir()} - known):
-        raise FileExistsError(
-            f"{root} holds something else than a release; give another folder or empty it"
-        )
-    part, old = (root.with_name(f".{kind}-{root.name}") for kind in ("part", "old"))
-    for leftover in (part, old):
+        detail = "it holds something else than a release, which would be replaced"
+        raise Problem(Kind.FOREIGN, root, detail, remedy=Remedy.MOVE_AWAY)
+    temporary, old = (root.with_name(f".{kind}-{root.name}") for kind in ("part", "old"))
+    for leftover in (temporary, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    part.mkdir(parents=True)
+    temporary.mkdir(parents=True)
     try:
-        yield part
+        yield temporary
     except BaseException:
-        shutil.rmtree(part)
+        shutil.rmtree(temporary)
         raise
     if root.exists():
         root.rename(old)
-    part.rename(root)
+    temporary.rename(root)
     shutil.rmtree(old, ignore_errors=True)
 
 
