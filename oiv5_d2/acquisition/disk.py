@@ -10,7 +10,6 @@ import pandas as pd
 
 from oiv5_d2.acquisition.images import lacking, sample
 from oiv5_d2.acquisition.manifest import IMAGE, MASK
-from oiv5_d2.acquisition.mask_zips.shards import shard_path
 from oiv5_d2.acquisition.stores import Head, Store
 from oiv5_d2.console.quantities import size
 
@@ -69,11 +68,11 @@ def check_room(files: pd.DataFrame, images: Store, data_dir: Path) -> None:
 def _to_come(files: pd.DataFrame, data_dir: Path) -> tuple[list[str], int]:
     """Return the pictures that are not there, and how many masks belong to zips that are not."""
     images, masks = (files[files["Kind"] == kind] for kind in (IMAGE, MASK))
-    keys = (images["Split"] + "/" + images["Path"]).tolist()
+    keys = images["Key"].tolist()
     num_masks = sum(
         len(rows)
-        for (split, digit), rows in masks.groupby(["Split", "Digit"])
-        if not shard_path(data_dir / "masks", str(split), str(digit)).exists()
+        for key, rows in masks.groupby("Key")
+        if not (data_dir / "masks" / str(key).rpartition("/")[2]).exists()
     )
     return lacking(keys, data_dir / "images"), num_masks
 

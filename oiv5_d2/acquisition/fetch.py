@@ -28,7 +28,6 @@ from oiv5_d2.acquisition.shortfall import refuse_too_many
 from oiv5_d2.acquisition.stores import Source, Store
 from oiv5_d2.acquisition.stores.downloads import ARRIVING_PREFIX
 from oiv5_d2.files import PART_PREFIX
-from oiv5_d2.openimages import release
 
 # Called with the numbers of newly finished files, of bytes that came for them, and of failures.
 Advance = Callable[[int, int, int], object]
@@ -108,8 +107,8 @@ def _remove_strays(files: pd.DataFrame, data_dir: Path) -> None:
     for pattern in (*patterns, f"tables/**/{ARRIVING_PREFIX}*"):
         for stray in data_dir.glob(pattern):
             stray.unlink()
-    zips = files.loc[files["Kind"] == MASK, ["Split", "Digit"]].drop_duplicates()
-    wanted = [shard_path(data_dir / "masks", *row) for row in zips.itertuples(index=False)]
+    keys = files.loc[files["Kind"] == MASK, "Key"].drop_duplicates()
+    wanted = [data_dir / "masks" / key.rpartition("/")[2] for key in keys]
     remove_unfinished(data_dir / "masks", wanted)
 
 
@@ -122,7 +121,7 @@ def _fetch_images(
     manifest: ManifestWriter,
 ) -> None:
     rows = files[files["Kind"] == IMAGE]
-    keys = (rows["Split"] + "/" + rows["Path"]).tolist()
+    keys = rows["Key"].tolist()
     known = KnownImages(data_dir / MANIFEST_CSV)
 
     def note(key: str, outcome: Outcome) -> None:
@@ -140,13 +139,14 @@ def _fetch_masks(
     manifest: ManifestWriter,
 ) -> None:
     keep_zip_dir = kept_zips_dir(masks_dir, keep_zips)
-    for (split, digit), rows in files[files["Kind"] == MASK].groupby(["Split", "Digit"]):
-        path = shard_path(masks_dir, str(split), str(digit))
-        names = rows["Path"].tolist()
+    for (split, key), rows in files[files["Kind"] == MASK].groupby(["Split", "Key"]):
+        digit = str(key).removesuffix(".zip")[-1]
+        path = shard_path(masks_dir, str(split), digit)
+        names = rows["Name"].tolist()
         outcomes = extract_masks(
-            store, str(split), str(digit), names, path, advance, keep_zip_dir=keep_zip_dir
+            store, str(split), digit, names, path, advance, keep_zip_dir=keep_zip_dir
         )
-        zip_url = f"{store.location}/{release.mask_zip(str(split), str(digit)).path}"
+        zip_url = f"{store.location}/{key}"
         zip_when = moment(path.stat().st_mtime) if path.exists() else ""
         for outcome in outcomes:
             when = zip_when if outcome.state == PRESENT else ""

@@ -15,6 +15,7 @@ from oiv5_d2.conversion.coco_file import dumps
 from oiv5_d2.conversion.pictures import UPRIGHT, Picture, read_header
 from oiv5_d2.conversion.records import annotation_record, image_record
 from oiv5_d2.files import whole_file
+from oiv5_d2.openimages.release import Release
 from oiv5_d2.selection.subset import Subset
 
 IMAGES_PER_CHUNK = 128  # about 350 masks: less than a second on one core
@@ -35,6 +36,7 @@ class Chunk:
     category_ids: Mapping[str, int]
     license_ids: Mapping[str, int]
     data_dir: Path
+    release: Release
 
 
 def category_ids(subset: Subset) -> dict[str, int]:
@@ -65,6 +67,7 @@ def cut(subset: Subset, data_dir: Path, chunks_dir: Path) -> Iterator[Chunk]:
             category_ids=categories,
             license_ids=licenses,
             data_dir=data_dir,
+            release=subset.release,
         )
 
 
@@ -77,12 +80,13 @@ def convert_chunk(chunk: Chunk) -> int:
     images, annotations, left_out = [], [], []
     num_left_out_rows = 0
     for row, image_id, objects in _by_image(chunk):
-        picture, reason = _usable(chunk.data_dir / "images" / f"{row.Split}/{row.ImageID}.jpg")
+        key = chunk.release.image_key(row.Split, row.ImageID)
+        picture, reason = _usable(chunk.data_dir / "images" / key)
         if picture is None:
             left_out.append({"open_images_id": row.ImageID, "reason": reason})
             num_left_out_rows += len(objects)
             continue
-        image = image_record(row, image_id, picture, chunk.category_ids, chunk.license_ids)
+        image = image_record(row, image_id, key, picture, chunk.category_ids, chunk.license_ids)
         images.append(image)
         annotations += [
             annotation_record(

@@ -30,6 +30,7 @@ _BOX_DECIMALS = 3  # of a pixel: the release's six decimals of a side of 1024
 def image_record(
     row: Any,
     image_id: int,
+    key: str,
     picture: Picture,
     category_ids: Mapping[str, int],
     license_ids: Mapping[str, int],
@@ -39,13 +40,14 @@ def image_record(
     Args:
         row: a row of ``Subset.images``, its columns as attributes.
         image_id: the integer that COCO wants; the release's own id goes to ``open_images_id``.
+        key: of the image in its bucket, which is also its file name in the data set.
         picture: the JPG's header.
         category_ids: category id by class name.
         license_ids: licence id by the licence's URL.
     """
     return {
         "id": image_id,
-        "file_name": f"{row.Split}/{row.ImageID}.jpg",
+        "file_name": key,
         "height": picture.height,
         "width": picture.width,
         "open_images_id": row.ImageID,

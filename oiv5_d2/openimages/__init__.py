@@ -1,1 +1,1 @@
-"""Open Images V5 as it is published: the only room that knows the release's names and formats."""
+"""Open Images as it is published: the only room that knows the names and formats of a release."""

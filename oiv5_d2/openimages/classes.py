@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from oiv5_d2.openimages import release
+from oiv5_d2.openimages.csv_faults import damaged
+from oiv5_d2.problems import Kind, Problem, Remedy
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,13 @@ class Classes:
         """Return a class's MID, whether given by display name (case matters) or by MID.
 
         Raises:
-            ValueError: there is no such class; the message has the nearest names.
+            Problem: SETTING, there is no such class; the detail has the nearest names.
         """
         if name_or_mid in self.names:
             return name_or_mid
         if name_or_mid in self.mids:
             return self.mids[name_or_mid]
-        raise ValueError(f"unknown class '{name_or_mid}'{self._hint(name_or_mid)}")
+        raise _wrong_class(name_or_mid, self._hint(name_or_mid))
 
     def name(self, mid: str) -> str:
         """Return a class's display name; the MID itself where the table has no name for it."""
@@ -44,8 +46,13 @@ class Classes:
         by_lower_case = {name.lower(): name for name in self.mids}
         near = difflib.get_close_matches(wrong.lower(), by_lower_case, n=3, cutoff=0.6)
         if near:
-            return f": did you mean {', '.join(by_lower_case[name] for name in near)}?"
-        return f": the {len(self.names)} names are in {release.CLASS_CSV.path}"
+            return f"unknown; the nearest are {', '.join(by_lower_case[name] for name in near)}"
+        return f"unknown; none of the {len(self.names)} names is near"
+
+
+def _wrong_class(name: str, detail: str) -> Problem:
+    key = "data.classes"
+    return Problem(Kind.SETTING, name, detail, key=key, remedy=Remedy.CHANGE_SETTING)
 
 
 def read_classes(csv_path: Path) -> Classes:
@@ -53,7 +60,7 @@ def read_classes(csv_path: Path) -> Classes:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a row is not a MID and a name, or a class is there twice.
+        Problem: DAMAGED, a row is not a MID and a name, or a class is there twice.
     """
     names: dict[str, str] = {}
     with csv_path.open(encoding="utf-8-sig", newline="") as file:
@@ -62,13 +69,11 @@ def read_classes(csv_path: Path) -> Classes:
             if reader.line_num == 1 and tuple(row) == release.CLASS_COLUMNS:
                 continue
             if len(row) != 2 or not row[0].startswith("/") or not row[1] or row[0] in names:
-                raise ValueError(
-                    f"{csv_path}: line {reader.line_num}: not a row 'MID,DisplayName' with a MID of"
-                    " its own. Fetch the file again"
-                )
+                what = "not a row 'MID,DisplayName' with a MID of its own"
+                raise damaged(csv_path, reader.line_num, what)
             names[row[0]] = row[1]
     if not names:
-        raise ValueError(f"{csv_path}: the file is empty. Fetch the file again")
+        raise damaged(csv_path, 1, "the file is empty")
     return Classes(names)
 
 
@@ -104,14 +109,13 @@ def read_hierarchy(json_path: Path) -> Hierarchy:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not JSON, or not such a tree.
+        Problem: DAMAGED, the file is not JSON, or not such a tree.
     """
     try:
         edges = list(_edges(json.loads(json_path.read_text(encoding="utf-8"))))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(
-            f"{json_path}: not a tree of LabelName and Subcategory ({error}). Fetch the file again"
-        ) from error
+        what = f"not a tree of LabelName and Subcategory: {error}"
+        raise Problem(Kind.DAMAGED, json_path, what, remedy=Remedy.FETCH_AGAIN) from error
     kinds: dict[str, set[str]] = {}
     for parent, child in edges:
         kinds.setdefault(parent, set()).add(child)
@@ -146,14 +150,14 @@ def roll_up(
         wanted MID by MID, the wanted ones included, sorted by MID.
 
     Raises:
-        ValueError: an unknown class, one wanted twice, or none.
+        Problem: SETTING, an unknown class, one wanted twice, or none.
     """
     mids = [classes.mid(name) for name in wanted]
     if not mids:
-        raise ValueError("no class is wanted: name at least one, such as Person")
+        raise _wrong_class("data.classes=[]", "at least one is needed, such as Person")
     for mid in mids:
         if mids.count(mid) > 1:
-            raise ValueError(f"class '{classes.name(mid)}' is wanted twice: name it once")
+            raise _wrong_class(classes.name(mid), "wanted twice")
     below = {mid: hierarchy.children(mid) if children else frozenset() for mid in mids}
     # From the general to the specific: a class comes after every wanted class that it is below.
     general_first = sorted(reversed(mids), key=lambda mid: sum(mid in below[up] for up in mids))

@@ -1,48 +1,98 @@
-"""What is wrong with a CSV, where, and what to do: one clear line.
+"""What is wrong with one of the release's CSVs, and on which line.
 
-The readers parse in bulk; only when a block is refused is it walked again here, row by row, to name
-the line as an editor counts it.
+The reader checks whole blocks at a time and says only that one is refused. The file is then read
+again here, row by row with the csv module, to find the line as an editor counts it.
 """
 
 import csv
-import io
-from collections.abc import Collection, Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from oiv5_d2.openimages import release
+from oiv5_d2.problems import Kind, Problem, Remedy
 
+NUMBERS = frozenset({
+    "PredictedIoU", "Confidence", "Rotation", *release.ATTRIBUTES,
+    *(f"{box}{axis}{end}" for box in ("", "Box") for axis in "XY" for end in ("Min", "Max")),
+})  # fmt: skip
+MAY_BE_EMPTY = frozenset({"PredictedIoU", "Rotation"})
+MASK_PATH = r"^[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*\.png$"
+"""Names of masks become file names: none may lead out of the data folder."""
+
+_LONGEST_SHOWN = 60
 _KNOWN_TABLES = {
     release.MASK_COLUMNS: "a mask table",
     release.BOX_COLUMNS: "a box table",
-    (*release.BOX_COLUMNS, *release.V6_BOX_COLUMNS): "the box table of V6 or V7",
+    release.V6_BOX_COLUMNS: "the box table of V6 or V7",
     release.IMAGE_LABEL_COLUMNS: "a table of image labels",
     release.IMAGE_COLUMNS: "a list of images",
     release.CLASS_COLUMNS: "the class table of V6 or V7",
 }
 
 
-def bad_line(name: str, line: int, what: str) -> ValueError:
-    """Return the error for one line of one file. Lines are counted from 1, the header included."""
-    return ValueError(f"{name}: line {line}: {what}. Fetch the file again")
+def damaged(path: Path, line: int, what: str) -> Problem:
+    """Return the problem of one line of one file, counted from 1 with the header."""
+    return Problem(Kind.DAMAGED, path, f"line {line}: {what}", remedy=Remedy.FETCH_AGAIN)
 
 
-def header_fault(header: bytes, columns: Sequence[str]) -> str | None:
-    """Return how a header line differs from the table's columns, and what the file may be."""
-    found = header.decode("utf-8-sig", errors="replace").rstrip("\r").split(",")
-    if found == list(columns):
+def check_ends(path: Path, header: Sequence[str]) -> None:
+    """Check the first line and that the last one is whole.
+
+    Raises:
+        Problem: DAMAGED.
+    """
+    with path.open("rb") as file:
+        first = file.readline(1 << 20)
+        if fault := _header_fault(first, header):
+            raise damaged(path, 1, fault)
+        file.seek(-1, 2)
+        if file.read() != b"\n":
+            file.seek(0)
+            raise damaged(path, sum(1 for _ in file), "the file ends in the middle of a line")
+
+
+def find_fault(path: Path, header: Sequence[str], columns: Sequence[str], reason: str) -> Problem:
+    """Return the problem of the first bad line.
+
+    Args:
+        path: a file that was refused.
+        header: its columns.
+        columns: those that were read.
+        reason: what the reader said, for a fault that only the reader sees.
+    """
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.reader(file)
+        next(reader, None)
+        line = 2
+        try:
+            for row in reader:
+                for fault in _row_faults(row, header, columns):
+                    return damaged(path, line, fault)
+                line = reader.line_num + 1
+        except csv.Error as error:  # a field that never ends
+            return damaged(path, line, f"{error} (a quote that is not closed?)")
+    return Problem(Kind.DAMAGED, path, reason, remedy=Remedy.FETCH_AGAIN)
+
+
+def _header_fault(first: bytes, header: Sequence[str]) -> str | None:
+    """Return how the first line differs from the table's columns, and what the file may be."""
+    found = first.decode("utf-8-sig", errors="replace").rstrip("\r\n").split(",")
+    if found == list(header):
         return None
     if found == [""]:
         return "the file is empty"
-    missing = [column for column in columns if column not in found]
-    extra = [column for column in found if column not in columns]
-    if len(missing) == len(columns):
+    missing = [column for column in header if column not in found]
+    extra = [column for column in found if column not in header]
+    if len(missing) == len(header):
         differences = "the header line is missing, or this is another file"
     else:
-        differences = "; ".join(_list_differences(missing, extra))
+        differences = "; ".join(_differences(missing, extra))
     guess = _KNOWN_TABLES.get(tuple(found))
-    return differences + (f" (it looks like {guess}; V5 is wanted)" if guess else "")
+    return differences + (f" (it looks like {guess})" if guess else "")
 
 
-def _list_differences(missing: list[str], extra: list[str]) -> Iterator[str]:
+def _differences(missing: list[str], extra: list[str]) -> Iterator[str]:
     if missing:
         yield f"columns missing: {', '.join(missing)}"
     if extra:
@@ -51,50 +101,45 @@ def _list_differences(missing: list[str], extra: list[str]) -> Iterator[str]:
         yield "the columns are in another order, or twice"
 
 
-def first_fault(
-    block: bytes, columns: Sequence[str], numbers: Collection[str]
-) -> tuple[int, str] | None:
-    """Return the first line of a block, counted from 0, that is ragged or not a number, and why."""
-    line = 0
-    try:
-        for line, row in _rows(block):
-            if fault := _row_fault(row, columns, numbers):
-                return line, fault
-    except csv.Error as error:  # a field longer than the csv module takes, a NUL
-        return line + 1, str(error)
+def _row_faults(row: list[str], header: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
+    if len(row) != len(header):
+        yield f"{len(row)} fields instead of {len(header)}"
+        return
+    values = {name: text for name, text in zip(header, row, strict=True) if name in columns}
+    for column, text in values.items():
+        if fault := _value_fault(column, text):
+            yield f"{column} {text[:_LONGEST_SHOWN]!r} {fault}"
+            return
+    yield from _box_faults(values)
+
+
+def _value_fault(column: str, text: str) -> str | None:
+    if any("\udc80" <= letter <= "\udcff" for letter in text):
+        return "is not UTF-8"
+    if column == "ImageID" and not re.fullmatch("[0-9a-f]{16}", text):
+        return "is not 16 hex digits"
+    if column == "MaskPath" and not re.fullmatch(MASK_PATH, text):
+        return "is not a plain name ending in .png"
+    if column in release.ATTRIBUTES and text not in ("-1", "0", "1"):
+        return "is not 1, 0 or -1"
+    if column in NUMBERS and not _is_number(text, column in MAY_BE_EMPTY):
+        return "is not a number"
     return None
 
 
-def _row_fault(row: list[str], columns: Sequence[str], numbers: Collection[str]) -> str | None:
-    if len(row) != len(columns):
-        return f"{len(row)} fields instead of {len(columns)}"
-    for column, text in zip(columns, row, strict=True):
-        if column in numbers and text and not _is_number(text, column):
-            return f"{column} is {text[:40]!r}, not a number"
-    return None
-
-
-def _is_number(text: str, column: str) -> bool:
+def _is_number(text: str, may_be_empty: bool) -> bool:
+    if not text:
+        return may_be_empty
     try:
-        if column in release.ATTRIBUTES:
-            return abs(int(text)) < 128
         float(text)
     except ValueError:
         return False
     return True
 
 
-def line_of_row(block: bytes, row: int) -> int:
-    """Return on which line, counted from 0, a block's row begins: quotes may hold line ends."""
-    if b'"' not in block:
-        return row
-    return next(line for index, (line, _) in enumerate(_rows(block)) if index == row)
-
-
-def _rows(block: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line on which each row begins, counted from 0, and its fields."""
-    reader = csv.reader(io.StringIO(block.decode(errors="replace"), newline=""))
-    line = 0
-    for row in reader:
-        yield line, row
-        line = reader.line_num
+def _box_faults(values: Mapping[str, str]) -> Iterator[str]:
+    for side in ("X", "Y", "BoxX", "BoxY"):
+        if f"{side}Min" in values:
+            low, high = values[f"{side}Min"], values[f"{side}Max"]
+            if not 0 <= float(low) <= float(high) <= 1:  # a NaN compares false
+                yield f"{side}Min {low} and {side}Max {high} do not keep to 0 <= min <= max <= 1"

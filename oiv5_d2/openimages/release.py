@@ -1,14 +1,19 @@
-"""The file table of Open Images V5: where each file is, its bytes, its MD5 and its columns."""
+"""What is true of a release of Open Images: where its files are, their columns, bytes and MD5.
 
+V5 is a value of `Release`. V6 and V7 are other values: nothing else has to change for them, because
+code that needs a release is handed one.
+"""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
 from typing import NamedTuple
 
 SPLITS = ("train", "validation", "test")
 HEX_DIGITS = "0123456789abcdef"
 ATTRIBUTES = ("IsOccluded", "IsTruncated", "IsGroupOf", "IsDepiction", "IsInside")
-
-ANNOTATIONS_URL = "https://storage.googleapis.com/openimages/"
-IMAGES_URL = "https://s3.amazonaws.com/open-images-dataset/"
-# A release kept in a folder has the two buckets side by side under these names.
+# A release that is kept in a folder has the two buckets side by side under these names.
 ANNOTATIONS_DIR = "openimages"
 IMAGES_DIR = "open-images-dataset"
 
@@ -19,8 +24,8 @@ MASK_COLUMNS = (
 BOX_COLUMNS = (
     "ImageID", "Source", "LabelName", "Confidence", "XMin", "XMax", "YMin", "YMax", *ATTRIBUTES,
 )  # fmt: skip
-# The eight columns which V6 added to the train boxes: a box's four extreme points.
-V6_BOX_COLUMNS = tuple(f"XClick{i}{axis}" for axis in "XY" for i in range(1, 5))
+# V6 has eight more columns in the train boxes: a box's four extreme points.
+V6_BOX_COLUMNS = (*BOX_COLUMNS, *(f"XClick{i}{axis}" for axis in "XY" for i in range(1, 5)))
 IMAGE_LABEL_COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")
 IMAGE_COLUMNS = (
     "ImageID", "Subset", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL",
@@ -30,52 +35,94 @@ CLASS_COLUMNS = ("LabelName", "DisplayName")
 
 
 class ReleaseFile(NamedTuple):
-    """One file of the annotations bucket.
-
-    `path` is relative to the bucket; `num_bytes` and `md5` are the real file's, or None where
-    they are not known; `columns` are a CSV's columns in order, empty for other files.
-    """
+    """One file of the annotations bucket."""
 
     path: str
-    num_bytes: int | None
-    md5: str | None
-    columns: tuple[str, ...]
+    """In the bucket."""
+    columns: tuple[str, ...] = ()
+    """The columns in a CSV's header, in order; empty where there is none."""
+    num_bytes: int | None = None
+    """Of the real file, or None where that is not known; `md5` likewise."""
+    md5: str | None = None
 
 
-def mask_csv(split: str) -> ReleaseFile:
-    """Return the table of a split's masks."""
-    return _file(f"v5/{_known(split)}-annotations-object-segmentation.csv", MASK_COLUMNS)
+class Template(NamedTuple):
+    """Where a kind of file lies; `{split}` and `{digit}` are filled in."""
+
+    path: str
+    columns: tuple[str, ...] = ()
 
 
-def box_csv(split: str) -> ReleaseFile:
-    """Return the table of a split's boxes. Train's kept the place it had in V4."""
-    folder = "2018_04/train" if _known(split) == "train" else "v5"
-    return _file(f"{folder}/{split}-annotations-bbox.csv", BOX_COLUMNS)
+@dataclass(frozen=True)
+class Release:
+    """One release. All methods raise ValueError for a split or digit that does not exist."""
 
+    name: str
+    annotations: str
+    """The address of the bucket of annotations."""
+    images: str
+    """The address of the bucket of images."""
+    masks: Template
+    boxes: Template
+    train_boxes: Template
+    image_labels: Template
+    image_lists: Template
+    train_image_list: Template
+    mask_zips: Template
+    classes: Template
+    tree: Template
+    fingerprints: Mapping[str, tuple[int, str | None]]
+    """The bytes and MD5 of files, by path in the annotations bucket."""
 
-def image_label_csv(split: str) -> ReleaseFile:
-    """Return the table of the image labels that people verified, present or absent."""
-    return _file(
-        f"v5/{_known(split)}-annotations-human-imagelabels-boxable.csv", IMAGE_LABEL_COLUMNS
-    )
+    def mask_csv(self, split: str) -> ReleaseFile:
+        """Return the table of a split's masks."""
+        return self._file(self.masks, split)
 
+    def box_csv(self, split: str) -> ReleaseFile:
+        """Return the table of a split's boxes."""
+        return self._file(self.train_boxes if split == "train" else self.boxes, split)
 
-def image_csv(split: str) -> ReleaseFile:
-    """Return the list of a split's images: author, licence, rotation."""
-    boxable = "boxable-" if _known(split) == "train" else ""
-    return _file(f"2018_04/{split}/{split}-images-{boxable}with-rotation.csv", IMAGE_COLUMNS)
+    def image_label_csv(self, split: str) -> ReleaseFile:
+        """Return the table of the image labels that people verified, present or absent."""
+        return self._file(self.image_labels, split)
 
+    def image_csv(self, split: str) -> ReleaseFile:
+        """Return the list of a split's images: author, licence, rotation."""
+        template = self.train_image_list if split == "train" else self.image_lists
+        return self._file(template, split)
 
-def mask_zip(split: str, digit: str) -> ReleaseFile:
-    """Return the zip that holds the masks of the images whose id begins with hex `digit`."""
-    if len(digit) != 1 or digit not in HEX_DIGITS:
-        raise ValueError(f"mask zips are named by one hex digit 0-9 a-f, not '{digit}'")
-    return _file(f"v5/{_known(split)}-masks/{split}-masks-{digit}.zip", ())
+    def split_csvs(self, split: str) -> tuple[ReleaseFile, ...]:
+        """Return the four tables of a split: masks, boxes, image labels, images."""
+        return (
+            self.mask_csv(split),
+            self.box_csv(split),
+            self.image_label_csv(split),
+            self.image_csv(split),
+        )
 
+    def mask_zip(self, split: str, digit: str) -> ReleaseFile:
+        """Return the zip that holds the masks of the images whose id begins with hex `digit`."""
+        if len(digit) != 1 or digit not in HEX_DIGITS:
+            raise ValueError(f"mask zips are named by one hex digit 0-9 a-f, not '{digit}'")
+        return self._file(self.mask_zips, split, digit)
 
-def image_key(split: str, image_id: str) -> str:
-    """Return a picture's key in the images bucket. Each split has a prefix of its own."""
-    return f"{_known(split)}/{image_id}.jpg"
+    @property
+    def class_csv(self) -> ReleaseFile:
+        """The class table: a MID and a display name a row."""
+        return self._file(self.classes)
+
+    @property
+    def hierarchy(self) -> ReleaseFile:
+        """The tree of classes, as JSON."""
+        return self._file(self.tree)
+
+    def image_key(self, split: str, open_images_id: str) -> str:
+        """Return an image's key in the images bucket. Each split has a prefix of its own."""
+        return f"{_known(split)}/{open_images_id}.jpg"
+
+    def _file(self, template: Template, split: str = "train", digit: str = "") -> ReleaseFile:
+        path = template.path.format(split=_known(split), digit=digit)
+        return ReleaseFile(path, template.columns, *self.fingerprints.get(path, (None, None)))
 
 
 def _known(split: str) -> str:
@@ -84,92 +131,30 @@ def _known(split: str) -> str:
     return split
 
 
-def _file(path: str, columns: tuple[str, ...]) -> ReleaseFile:
-    num_bytes, md5 = _FINGERPRINTS.get(path, (None, None))
-    return ReleaseFile(path, num_bytes, md5, columns)
+def _read_fingerprints(name: str) -> dict[str, tuple[int, str | None]]:
+    with resources.files(__package__).joinpath(name).open(encoding="ascii") as file:
+        return {
+            row["path"]: (int(row["bytes"]), row["md5"] or None) for row in csv.DictReader(file)
+        }
 
 
-_FINGERPRINTS: dict[str, tuple[int, str | None]] = {
-    "v5/class-descriptions-boxable.csv": (12011, "9846fd22fd2e68b45e3f3810a4c2a32a"),
-    "v5/train-annotations-object-segmentation.csv": (806943628, "fa69369843fcf6e294d9195aeed1f2c6"),
-    "v5/validation-annotations-object-segmentation.csv": (
-        2920821,
-        "dbfa09320082b635e8b96989c971128d",
+V5 = Release(
+    name="V5",
+    annotations="https://storage.googleapis.com/openimages",
+    images="s3://open-images-dataset",
+    masks=Template("v5/{split}-annotations-object-segmentation.csv", MASK_COLUMNS),
+    boxes=Template("v5/{split}-annotations-bbox.csv", BOX_COLUMNS),
+    train_boxes=Template("2018_04/train/train-annotations-bbox.csv", BOX_COLUMNS),  # as in V4
+    image_labels=Template(
+        "v5/{split}-annotations-human-imagelabels-boxable.csv", IMAGE_LABEL_COLUMNS
     ),
-    "v5/test-annotations-object-segmentation.csv": (8752779, "707198de1a855cefde26d3fe35f7a6ce"),
-    "2018_04/train/train-annotations-bbox.csv": (1194033454, None),
-    "v5/validation-annotations-bbox.csv": (25105048, "c5e8200df129ea6867e913e8b21fcab9"),
-    "v5/test-annotations-bbox.csv": (77484237, "1cc058a7003b4e73d47642276e9b123b"),
-    "v5/train-annotations-human-imagelabels-boxable.csv": (
-        376764810,
-        "f2709ae3f91391549c56d45a4a5ffec6",
+    image_lists=Template("2018_04/{split}/{split}-images-with-rotation.csv", IMAGE_COLUMNS),
+    train_image_list=Template(
+        "2018_04/train/train-images-boxable-with-rotation.csv", IMAGE_COLUMNS
     ),
-    "v5/validation-annotations-human-imagelabels-boxable.csv": (
-        10649275,
-        "2e129f40a209e65dfe4342ed0e7bd5f2",
-    ),
-    "v5/test-annotations-human-imagelabels-boxable.csv": (
-        32055857,
-        "207ed0ce2755ad5a689c8eb6eeb039bf",
-    ),
-    "2018_04/train/train-images-boxable-with-rotation.csv": (
-        638407721,
-        "a4ac0bcedb5c2df4d1b1230dc6b41b8f",
-    ),
-    "2018_04/validation/validation-images-with-rotation.csv": (
-        15245485,
-        "643a54e43b0bab8acce8817b4a569780",
-    ),
-    "2018_04/test/test-images-with-rotation.csv": (45227339, "d832feb775b3cb78077bf8ae350adce5"),
-    "v5/train-masks/train-masks-0.zip": (385547550, "a11ef5a650a3eedaffbfebf6b0513922"),
-    "v5/train-masks/train-masks-1.zip": (298431035, "6aca374e98f7ebccfbe43e15e93a5365"),
-    "v5/train-masks/train-masks-2.zip": (285456237, "a2fb544696036741e4dc0157b18d13a1"),
-    "v5/train-masks/train-masks-3.zip": (282275385, "c95a7c4290254146bdf413123e41b0b4"),
-    "v5/train-masks/train-masks-4.zip": (277869617, "6791237fb7b6330820562b3fcce856c9"),
-    "v5/train-masks/train-masks-5.zip": (274041963, "816aca4d94930c23ed8f1b09bf371529"),
-    "v5/train-masks/train-masks-6.zip": (277159893, "cb2bf8c44b9a4aeeca9329c1fdc09629"),
-    "v5/train-masks/train-masks-7.zip": (275263394, "f48a625442563e41503aa21f3376af18"),
-    "v5/train-masks/train-masks-8.zip": (275075122, "9b0d46e0092bdcaa9b5ff3d7be389213"),
-    "v5/train-masks/train-masks-9.zip": (272384343, "9509ad06de98f6696bb48516bb78395e"),
-    "v5/train-masks/train-masks-a.zip": (273996419, "5e234060c4a3fbeac7be32bfced2df2a"),
-    "v5/train-masks/train-masks-b.zip": (272076127, "0db08e9475885cb83586948fe122a238"),
-    "v5/train-masks/train-masks-c.zip": (272282657, "5bcfd49d1c20a4878896be79054bd40d"),
-    "v5/train-masks/train-masks-d.zip": (273088985, "5fa943708a843e9287ed8780501550b0"),
-    "v5/train-masks/train-masks-e.zip": (239589233, "bf4cf5947054d946d73f0038d2fd9657"),
-    "v5/train-masks/train-masks-f.zip": (237901360, "b94de60c74c617eeee50a78c29cb9568"),
-    "v5/validation-masks/validation-masks-0.zip": (3746207, "7ec6295df5d984b49e7003034325cd49"),
-    "v5/validation-masks/validation-masks-1.zip": (3671742, "a03c7914441ea133fccdc0e7dc7d12d0"),
-    "v5/validation-masks/validation-masks-2.zip": (3507780, "debce2f2deb0ba43882b211de885806e"),
-    "v5/validation-masks/validation-masks-3.zip": (4122191, "0a4ba984cbb05e4839dbb1e0c9a4dbab"),
-    "v5/validation-masks/validation-masks-4.zip": (3459177, "b7b46dd9730782db515a3987b0db16f1"),
-    "v5/validation-masks/validation-masks-5.zip": (3549308, "111c503434eb55aa91c7160f5fd1c401"),
-    "v5/validation-masks/validation-masks-6.zip": (3503979, "c95a081a1bb3f2b56da59a96cdbcdfae"),
-    "v5/validation-masks/validation-masks-7.zip": (3473248, "98a2b49f53cc1e42e959f625e9371310"),
-    "v5/validation-masks/validation-masks-8.zip": (3853829, "03c74feb14f5653bac50f45ef9ec4744"),
-    "v5/validation-masks/validation-masks-9.zip": (3849739, "4e2015b002e1e4b91d751c8869275bde"),
-    "v5/validation-masks/validation-masks-a.zip": (3360016, "a33b83eeac720dc960ba948fd00e0a4f"),
-    "v5/validation-masks/validation-masks-b.zip": (3530025, "e3af9dce1c3bddd16dd297d266d80111"),
-    "v5/validation-masks/validation-masks-c.zip": (3619116, "950c978ff6866114f94f71844907414a"),
-    "v5/validation-masks/validation-masks-d.zip": (3402178, "1ebbcb5562b81f10c7b334d04509cd84"),
-    "v5/validation-masks/validation-masks-e.zip": (3721143, "863d65e1ffa316d221e2daed9b15c349"),
-    "v5/validation-masks/validation-masks-f.zip": (3193857, "3f1af68634b42001667898bbaee01f6b"),
-    "v5/test-masks/test-masks-0.zip": (11123614, "2a979e678c8cd3c36f212195604010ef"),
-    "v5/test-masks/test-masks-1.zip": (10661823, "38cf107d5fbb4d2d3685729c063d9883"),
-    "v5/test-masks/test-masks-2.zip": (10554878, "01413c16a42ec2b759bc557f64966043"),
-    "v5/test-masks/test-masks-3.zip": (10940793, "b3e960e4737cb049cf01d71922fcdb75"),
-    "v5/test-masks/test-masks-4.zip": (10807897, "47f08629a68c456cffda25985a539238"),
-    "v5/test-masks/test-masks-5.zip": (11096191, "75f2e3c20e376e61fd361f7524d73477"),
-    "v5/test-masks/test-masks-6.zip": (10491679, "2096158973c3604a956711566a4b3153"),
-    "v5/test-masks/test-masks-7.zip": (10658021, "66adad1b505cd4ebff0c9d59c6f385a3"),
-    "v5/test-masks/test-masks-8.zip": (10521352, "d9cec7b2c93c6659421903b0632beb41"),
-    "v5/test-masks/test-masks-9.zip": (10382256, "c48433ffcd2ff32a6dca0852ad4a9c69"),
-    "v5/test-masks/test-masks-a.zip": (10702701, "b220242bdff4deb30db669eecb6e8620"),
-    "v5/test-masks/test-masks-b.zip": (10259526, "d57d46744bf3072e3c2d4cadd1e93d58"),
-    "v5/test-masks/test-masks-c.zip": (10538338, "36627e5535e77b892541c7b12c78d9e0"),
-    "v5/test-masks/test-masks-d.zip": (10465518, "7f36c7728a5746cf023b25f0fe99bb0e"),
-    "v5/test-masks/test-masks-e.zip": (10778572, "737a7ea50d7e695600fe4770f0e6a253"),
-    "v5/test-masks/test-masks-f.zip": (10577940, "08aa8017f9628d6a84aa94a464127dd9"),
-}
-
-CLASS_CSV = _file("v5/class-descriptions-boxable.csv", CLASS_COLUMNS)
-HIERARCHY_JSON = _file("2018_04/bbox_labels_600_hierarchy.json", ())
+    mask_zips=Template("v5/{split}-masks/{split}-masks-{digit}.zip"),
+    classes=Template("v5/class-descriptions-boxable.csv"),  # V6 has a header, CLASS_COLUMNS
+    tree=Template("2018_04/bbox_labels_600_hierarchy.json"),
+    fingerprints=_read_fingerprints("v5_files.csv"),
+)
+RELEASES = {V5.name: V5}

@@ -1,15 +1,16 @@
-"""The wanted rows of the release's tables: read in a stream, filtered block by block."""
+"""The wanted rows of a split's tables: read in a stream, filtered block by block."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from oiv5_d2.acquisition.tables.arrivals import Reader
-from oiv5_d2.acquisition.tables.cached_rows import Filter
-from oiv5_d2.acquisition.tables.sources import TableSource
-from oiv5_d2.openimages import readers, release
+from oiv5_d2.files import sha256
+from oiv5_d2.openimages import release
+from oiv5_d2.openimages.readers import read_rows
+from oiv5_d2.openimages.release import Release, ReleaseFile
 from oiv5_d2.selection.objects import COORDINATES
 
 _BOX_COLUMNS = ["ImageID", "LabelName", *COORDINATES, *release.ATTRIBUTES]
@@ -22,59 +23,46 @@ CREDITS = ["License", "Author", "AuthorProfileURL", "OriginalLandingURL", "Title
 _IMAGE_COLUMNS = ["ImageID", *CREDITS, "Rotation"]
 
 
-def wanted_rows(
-    split: str, mids: Iterable[str], verified_mids: Iterable[str]
-) -> list[tuple[release.ReleaseFile, Filter]]:
-    """Return what `Tables` reads of each table of a split.
-
-    Args:
-        split: the official split.
-        mids: whose masks and boxes are wanted.
-        verified_mids: whose image labels are wanted.
-    """
-    return [
-        (release.mask_csv(split), Filter.of(_MASK_COLUMNS, mids)),
-        (release.box_csv(split), Filter.of(_BOX_COLUMNS, mids)),
-        (release.image_label_csv(split), Filter.of(_LABEL_COLUMNS, verified_mids)),
-        (release.image_csv(split), Filter.of(_IMAGE_COLUMNS, None)),
-    ]
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Return what a subset's recipe says of a file that it was made of."""
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of one split, and what of them is wanted.
+    """The tables of one split, and what of them is wanted."""
 
-    `owners` gives the wanted class's name for every wanted MID. Where `id_prefixes` or `image_ids`
-    are given, only those images are chosen from. `advance` is called with the number of bytes newly
-    read. What was read is fingerprinted in `inputs`, by path in the release.
-    """
-
-    source: TableSource
+    root: Path
+    """Holds the tables, laid out as the bucket of annotations."""
+    release: Release
     split: str
     owners: Mapping[str, str]
+    """The wanted class's name for every wanted MID."""
     id_prefixes: tuple[str, ...]
+    """If not empty, only images whose id begins so are chosen from; `image_ids` likewise."""
     image_ids: tuple[str, ...] | None
     advance: Callable[[int], object]
+    """Called with the number of bytes newly read."""
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The fingerprints of what was read, by path in the bucket."""
 
     def masks(self) -> pd.DataFrame:
         """Return the wanted labels' masks, with XMin ... for BoxXMin ..., each row once."""
-        file = release.mask_csv(self.split)
-        frames = self._read(
-            readers.read_masks, file, _MASK_COLUMNS, labels=self.owners, image_ids=self.image_ids
-        )
+        file = self.release.mask_csv(self.split)
+        frames = self._read(file, _MASK_COLUMNS, LabelName=self.owners, ImageID=self.image_ids)
         names = {f"Box{name}": name for name in COORDINATES}
         masks = _concat(self._with_prefix(frame) for frame in frames).rename(columns=names)
         return self._each_once(masks, file)
 
     def boxes(self, image_ids: pd.Series) -> pd.DataFrame:
         """Return the wanted labels' boxes on the given images, each row once."""
-        return self._each_once(_concat(self._boxes(image_ids)), release.box_csv(self.split))
+        boxes = _concat(self._boxes(image_ids))
+        return self._each_once(boxes, self.release.box_csv(self.split))
 
-    def telling_boxes(
+    def deciding_boxes(
         self, image_ids: pd.Series, refused: Sequence[str], required: Sequence[str]
     ) -> pd.DataFrame:
-        """Return those boxes on the given images that decide whether a mask is learnt.
+        """Return the boxes on the given images that decide whether a mask is a training target.
 
         They are those with any of the refused attributes and, where some are required, those with
         all of the required ones.
@@ -99,34 +87,20 @@ class Tables:
 
     def image_labels(self, image_ids: pd.Series, mids: Iterable[str]) -> pd.DataFrame:
         """Return ImageID, LabelName and Confidence (1 present, 0 absent) of the given labels."""
-        frames = self._read(
-            readers.read_image_labels,
-            release.image_label_csv(self.split),
-            _LABEL_COLUMNS,
-            labels=mids,
-            image_ids=image_ids,
-        )
-        return _concat(frames)
+        file = self.release.image_label_csv(self.split)
+        return _concat(self._read(file, _LABEL_COLUMNS, LabelName=mids, ImageID=image_ids))
 
     def images(self, image_ids: pd.Series) -> pd.DataFrame:
         """Return ImageID, the credits and Rotation of the given images, those that are listed."""
-        frames = self._read(
-            readers.read_images,
-            release.image_csv(self.split),
-            _IMAGE_COLUMNS,
-            labels=None,
-            image_ids=image_ids,
-        )
-        listed = _concat(frames)
+        file = self.release.image_csv(self.split)
+        listed = _concat(self._read(file, _IMAGE_COLUMNS, ImageID=image_ids))
         return listed.sort_values(listed.columns.tolist()).drop_duplicates("ImageID")
 
     def _boxes(self, image_ids: Iterable[str] | None) -> Iterator[pd.DataFrame]:
-        file = release.box_csv(self.split)
-        return self._read(
-            readers.read_boxes, file, _BOX_COLUMNS, labels=self.owners, image_ids=image_ids
-        )
+        file = self.release.box_csv(self.split)
+        return self._read(file, _BOX_COLUMNS, LabelName=self.owners, ImageID=image_ids)
 
-    def _each_once(self, rows: pd.DataFrame, file: release.ReleaseFile) -> pd.DataFrame:
+    def _each_once(self, rows: pd.DataFrame, file: ReleaseFile) -> pd.DataFrame:
         """Return the rows without repetition, and note how many were left out."""
         distinct = rows.drop_duplicates(ignore_index=True)
         self.inputs[file.path]["rows_left_out_as_repeated"] = len(rows) - len(distinct)
@@ -138,18 +112,14 @@ class Tables:
         return frame[frame["ImageID"].str.startswith(self.id_prefixes)]
 
     def _read(
-        self,
-        read: Reader,
-        file: release.ReleaseFile,
-        columns: Sequence[str],
-        *,
-        labels: Iterable[str] | None,
-        image_ids: Iterable[str] | None,
+        self, file: ReleaseFile, columns: Sequence[str], **wanted: Iterable[str] | None
     ) -> Iterator[pd.DataFrame]:
-        fingerprint = yield from self.source.frames(
-            read, file, columns, labels=labels, image_ids=image_ids, advance=self.advance
-        )
-        self.inputs.setdefault(file.path, {}).update(fingerprint)
+        """Yield the rows whose columns have one of the wanted values; None for any value."""
+        path = self.root / file.path
+        if file.path not in self.inputs:  # a table may be read twice
+            self.inputs[file.path] = fingerprint(path)
+        keep = {column: values for column, values in wanted.items() if values is not None}
+        return read_rows(path, file.columns, columns, keep, self.advance)
 
 
 def _concat(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from oiv5_d2.openimages.image_ids import to_numbers
+from oiv5_d2.openimages.ids import to_numbers
 
 
 def seeded_keys(image_ids: pd.Series, seed: int) -> npt.NDArray[np.uint64]:

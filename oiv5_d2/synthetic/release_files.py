@@ -19,8 +19,16 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from oiv5_d2.openimages import release
-from oiv5_d2.openimages.release import ReleaseFile
+from oiv5_d2.openimages.release import (
+    ANNOTATIONS_DIR,
+    HEX_DIGITS,
+    IMAGES_DIR,
+    SPLITS,
+    V5,
+    Release,
+    ReleaseFile,
+)
+from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.processes import map_tasks
 from oiv5_d2.synthetic.annotations import MIDS, SEGMENTED, Annotated, Plan, annotate
 from oiv5_d2.synthetic.scenery.cast import BILLBOARD, CROWD
@@ -41,7 +49,7 @@ class Oddity(NamedTuple):
 
     first: int
     every: int
-    splits: tuple[str, ...] = release.SPLITS
+    splits: tuple[str, ...] = SPLITS
     fewest: int = 1  # splits of fewer pictures go without
 
 
@@ -73,6 +81,7 @@ def write_release(
     seed: int = 0,
     advance: Callable[[int], object] = lambda num_done: None,
     workers: int | None = None,
+    release: Release = V5,
 ) -> None:
     """Draw a release and write it to ``root``, whole or not at all, replacing one that was there.
 
@@ -83,19 +92,21 @@ def write_release(
         seed: of everything; another seed, other pictures.
         advance: called with the number of newly finished pictures.
         workers: processes that draw; by default one a core, and one for a few pictures.
+        release: which one's files are written.
 
     Raises:
-        ValueError: a split that Open Images does not have, a negative number, too small a size.
-        FileExistsError: ``root`` holds something else than a release.
+        Problem: SETTING, a split that Open Images does not have, a negative number, too small a
+            size; FOREIGN, ``root`` holds something else than a release.
     """
     plans = _plan(num_images, size, seed)
     if workers is not None and workers < 1:
-        raise ValueError(f"workers: is {workers}; it must be 1 or more")
-    with _whole_folder(root) as part:
+        raise _wrong("workers", workers, "it must be 1 or more")
+    with _whole_folder(root) as temporary:
         drawn = _counted(_draw_all(plans, workers), advance)
-        for split in release.SPLITS:
-            _write_split(part, split, [plan for plan in plans if plan.split == split], drawn)
-        _write_classes(part / release.ANNOTATIONS_DIR)
+        for split in SPLITS:
+            of_split = [plan for plan in plans if plan.split == split]
+            _write_split(temporary, release, split, of_split, drawn)
+        _write_classes(temporary / ANNOTATIONS_DIR, release)
 
 
 def draw(plan: Plan) -> Annotated:
@@ -109,7 +120,7 @@ def _plan(num_images: Mapping[str, int], size: tuple[int, int], seed: int) -> li
     """Check the settings and return the plans of all pictures, sorted by split and ImageID."""
     _check(num_images, size, seed)
     plans = []
-    for split_number, split in enumerate(release.SPLITS):
+    for split_number, split in enumerate(SPLITS):
         number = num_images.get(split, 0)
         for index in range(number):
             seeds = (seed, split_number, index)
@@ -118,22 +129,25 @@ def _plan(num_images: Mapping[str, int], size: tuple[int, int], seed: int) -> li
             wanted = CASTS[place] if place < len(CASTS) else ()
             oddities = frozenset(_oddities_at(split, index, number))
             plans.append(Plan(split, digest[:16], seeds, size, wanted, oddities))
-    return sorted(plans, key=lambda plan: (release.SPLITS.index(plan.split), plan.image_id))
+    return sorted(plans, key=lambda plan: (SPLITS.index(plan.split), plan.image_id))
 
 
 def _check(num_images: Mapping[str, int], size: tuple[int, int], seed: int) -> None:
     for split, number in num_images.items():
-        if split not in release.SPLITS:
-            raise ValueError(f"num_images: no split '{split}', only {', '.join(release.SPLITS)}")
+        if split not in SPLITS:
+            raise _wrong("data.synthetic.num_images", split, f"not one of {', '.join(SPLITS)}")
         if number < 0:
-            raise ValueError(f"num_images: {split} is {number}; it must be 0 or more")
+            raise _wrong("data.synthetic.num_images", number, "it must be 0 or more")
     if size[0] < SMALLEST[0] or size[1] < SMALLEST[1]:
-        raise ValueError(
-            f"size: {size[0]}x{size[1]} (height x width) is too small for a street scene; "
-            f"ask for {SMALLEST[0]}x{SMALLEST[1]} or more"
-        )
+        smallest = f"the smallest height and width are {SMALLEST[0]} and {SMALLEST[1]}"
+        raise _wrong("data.synthetic.size", list(size), smallest)
     if seed < 0:
-        raise ValueError(f"seed: is {seed}; it must be 0 or more")
+        raise _wrong("data.synthetic.seed", seed, "it must be 0 or more")
+
+
+def _wrong(key: str, value: object, detail: str) -> Problem:
+    remedy = Remedy.CHANGE_SETTING
+    return Problem(Kind.SETTING, f"{key}={value}", detail, key=key, remedy=remedy)
 
 
 def _oddities_at(split: str, index: int, number: int) -> Iterator[str]:
@@ -146,23 +160,22 @@ def _oddities_at(split: str, index: int, number: int) -> Iterator[str]:
 @contextmanager
 def _whole_folder(root: Path) -> Iterator[Path]:
     """Yield a folder that takes the place of ``root`` when all of it has been written."""
-    known = {release.ANNOTATIONS_DIR, release.IMAGES_DIR}
+    known = {ANNOTATIONS_DIR, IMAGES_DIR}
     if root.exists() and (not root.is_dir() or {path.name for path in root.iterdir()} - known):
-        raise FileExistsError(
-            f"{root} holds something else than a release; give another folder or empty it"
-        )
-    part, old = (root.with_name(f".{kind}-{root.name}") for kind in ("part", "old"))
-    for leftover in (part, old):
+        detail = "it holds something else than a release, which would be replaced"
+        raise Problem(Kind.FOREIGN, root, detail, remedy=Remedy.MOVE_AWAY)
+    temporary, old = (root.with_name(f".{kind}-{root.name}") for kind in ("part", "old"))
+    for leftover in (temporary, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    part.mkdir(parents=True)
+    temporary.mkdir(parents=True)
     try:
-        yield part
+        yield temporary
     except BaseException:
-        shutil.rmtree(part)
+        shutil.rmtree(temporary)
         raise
     if root.exists():
         root.rename(old)
-    part.rename(root)
+    temporary.rename(root)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -189,15 +202,17 @@ def _counted(drawn: Iterable[Annotated], advance: Callable[[int], object]) -> It
         yield annotated
 
 
-def _write_split(root: Path, split: str, plans: Sequence[Plan], drawn: Iterator[Annotated]) -> None:
-    bucket = root / release.ANNOTATIONS_DIR
-    (root / release.IMAGES_DIR / split).mkdir(parents=True)
+def _write_split(
+    root: Path, release: Release, split: str, plans: Sequence[Plan], drawn: Iterator[Annotated]
+) -> None:
+    bucket = root / ANNOTATIONS_DIR
+    (root / IMAGES_DIR / split).mkdir(parents=True)
     pictures = []
     for plan in plans:
         annotated = next(drawn)
         if annotated.jpg is not None:
             key = release.image_key(split, plan.image_id)
-            (root / release.IMAGES_DIR / key).write_bytes(annotated.jpg)
+            (root / IMAGES_DIR / key).write_bytes(annotated.jpg)
         pictures.append(annotated)
     tables = {
         release.mask_csv(split): (row for p in pictures for row in sorted(p.mask_rows)),
@@ -209,7 +224,8 @@ def _write_split(root: Path, split: str, plans: Sequence[Plan], drawn: Iterator[
     }
     for table, rows in tables.items():
         _write_table(bucket, table, rows)
-    _write_zips(bucket, split, {name: png for p in pictures for name, png in p.masks.items()})
+    masks = {name: png for p in pictures for name, png in p.masks.items()}
+    _write_zips(bucket, release, split, masks)
 
 
 def _sorted_by_label(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
@@ -222,12 +238,13 @@ def _write_table(bucket: Path, table: ReleaseFile, rows: Iterable[tuple[str, ...
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(table.columns)
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow(row + ("-1",) * (len(table.columns) - len(row)))  # V6's extreme points
 
 
-def _write_zips(bucket: Path, split: str, masks: Mapping[str, bytes]) -> None:
+def _write_zips(bucket: Path, release: Release, split: str, masks: Mapping[str, bytes]) -> None:
     """Write 16 zips by the first hex digit of the ImageID; odd ones deflated, even ones stored."""
-    for number, digit in enumerate(release.HEX_DIGITS):
+    for number, digit in enumerate(HEX_DIGITS):
         path = bucket / release.mask_zip(split, digit).path
         path.parent.mkdir(parents=True, exist_ok=True)
         method = zipfile.ZIP_DEFLATED if number % 2 else zipfile.ZIP_STORED
@@ -239,15 +256,16 @@ def _write_zips(bucket: Path, split: str, masks: Mapping[str, bytes]) -> None:
                 archive.writestr(entry, masks[name])
 
 
-def _write_classes(bucket: Path) -> None:
+def _write_classes(bucket: Path, release: Release) -> None:
     """Write the class table (in V5 it has no header), the segmented classes and the tree."""
     names = sorted(MIDS, key=MIDS.__getitem__)
-    table = "".join(f"{MIDS[name]},{name}\n" for name in names)
-    (bucket / release.CLASS_CSV.path).write_text(table, encoding="utf-8")
+    header = ",".join(release.class_csv.columns)
+    table = header + "\n" * bool(header) + "".join(f"{MIDS[name]},{name}\n" for name in names)
+    (bucket / release.class_csv.path).write_text(table, encoding="utf-8")
     segmented = "".join(f"{mid}\n" for mid in sorted(SEGMENTED.values()))
     (bucket / SEGMENTED_TXT).write_text(segmented, encoding="utf-8")
     tree = json.dumps(_tree(), indent=2)
-    (bucket / release.HIERARCHY_JSON.path).write_text(tree + "\n", encoding="utf-8")
+    (bucket / release.hierarchy.path).write_text(tree + "\n", encoding="utf-8")
 
 
 def _tree() -> dict[str, object]:

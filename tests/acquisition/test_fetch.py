@@ -16,15 +16,17 @@ from oiv5_d2.acquisition.manifest import read_manifest
 from oiv5_d2.acquisition.outcomes import checksum
 from oiv5_d2.acquisition.stores import Transfer, open_source
 from oiv5_d2.openimages import release
+from oiv5_d2.selection.choice import Choice
 from oiv5_d2.selection.files import list_files
-from oiv5_d2.selection.subset import save, select
+from oiv5_d2.selection.select import select
+from oiv5_d2.selection.subset import save
 
 WANTED = ["Person", "Traffic light", "Car", "Traffic sign"]
 
 
 @pytest.fixture(scope="module")
 def subsets(tiny_release):
-    return list(select(tiny_release / release.ANNOTATIONS_DIR, WANTED).values())
+    return list(select(tiny_release / release.ANNOTATIONS_DIR, release.V5, Choice(WANTED)).values())
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def first(subsets, kind, num=0):
 
 
 def zip_of(root, split, name):
-    return root / release.ANNOTATIONS_DIR / release.mask_zip(split, name[0]).path
+    return root / release.ANNOTATIONS_DIR / release.V5.mask_zip(split, name[0]).path
 
 
 def rewrite_zip(path, change, compression=zipfile.ZIP_STORED):
@@ -179,7 +181,7 @@ def test_stored_and_deflated_zips_serve_alike(subsets, our_release, tmp_path):
 def test_a_zip_holds_what_the_newest_subset_wants(subsets, our_release, data_dir, tmp_path):
     bring(subsets, our_release, data_dir)
     annotations_dir = our_release / release.ANNOTATIONS_DIR
-    fewer = list(select(annotations_dir, ["Person"]).values())
+    fewer = list(select(annotations_dir, release.V5, Choice(("Person",))).values())
     bring(fewer, our_release, data_dir)
     bring(fewer, our_release, tmp_path / "alone")
     wanted = {path.name: path for path in (tmp_path / "alone" / "masks").iterdir()}
@@ -430,7 +432,7 @@ def test_the_manifest_tells_checksum_source_and_time_of_what_is_there(
 
 
 def test_real_pictures_and_masks_are_all_brought(street_mirror, data_dir):
-    parts = select(street_mirror / release.ANNOTATIONS_DIR, WANTED).values()
+    parts = select(street_mirror / release.ANNOTATIONS_DIR, release.V5, Choice(WANTED)).values()
     fetched = fetch(list_files(parts), folder_source(street_mirror), data_dir, full_decode=True)
     assert (fetched.num_images, fetched.num_masks) == (77, 252)
     assert fetched.num_missing == fetched.num_corrupt == 0

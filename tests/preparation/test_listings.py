@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from raising import refused
 
-from oiv5_d2.openimages import release
+from oiv5_d2.openimages.release import ANNOTATIONS_DIR, V5
 from oiv5_d2.preparation.listings import (
     CREDIT_COLUMNS,
     read_image_list,
@@ -12,7 +12,9 @@ from oiv5_d2.preparation.listings import (
     write_image_list,
 )
 from oiv5_d2.problems import Kind
-from oiv5_d2.selection.subset import INSTANCE_SCHEMA, Subset, select
+from oiv5_d2.selection.choice import Choice, Limit
+from oiv5_d2.selection.select import select
+from oiv5_d2.selection.subset import INSTANCE_SCHEMA, Subset
 
 
 def make_subset(part, *images):
@@ -65,10 +67,11 @@ def test_the_order_of_the_subsets_changes_nothing(tmp_path):
 
 
 def test_a_list_that_was_written_selects_the_same_images(tiny_release, tmp_path):
-    annotations_dir = tiny_release / release.ANNOTATIONS_DIR
-    subsets = select(annotations_dir, ["Car"], limit_per_class=2)
+    annotations_dir = tiny_release / ANNOTATIONS_DIR
+    subsets = select(annotations_dir, V5, Choice(("Car",), limit=Limit(2)))
     write_image_list(subsets.values(), tmp_path / "list.txt")
-    again = select(annotations_dir, ["Car"], image_ids=read_image_list(tmp_path / "list.txt"))
+    listed = tuple(read_image_list(tmp_path / "list.txt"))
+    again = select(annotations_dir, V5, Choice(("Car",), image_ids=listed))
     for part, subset in subsets.items():
         pd.testing.assert_frame_equal(again[part].images, subset.images)
         pd.testing.assert_frame_equal(again[part].instances, subset.instances)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from servers import NO_RANGES, Fault, always, serve
 
 from oiv5_d2.acquisition.stores import StoreError
@@ -15,7 +14,7 @@ from oiv5_d2.console.errors import CONFIG_DIR
 from oiv5_d2.openimages import release
 from oiv5_d2.preparation import stages
 from oiv5_d2.preparation.planning import make_plan
-from oiv5_d2.preparation.request import Request
+from oiv5_d2.preparation.request import make_request
 from oiv5_d2.preparation.sources import select_subsets
 from oiv5_d2.preparation.steps import stages as stages_of
 from oiv5_d2.synthetic import write_release
@@ -31,7 +30,7 @@ def ask(tmp_path):
         given = [f"data.source={source}", f"data.dir={tmp_path / 'data'}", "max_missing=0.5"]
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
             run = compose("prepare", ["data=folder", *given, *words])
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Request), run))
+        return make_request(run)
 
     return request
 
@@ -86,7 +85,7 @@ def test_what_comes_is_what_the_plan_says_to_the_byte(
             assert ranges == ([True] * need.plan.num_requests if need.plan.by_range else [False])
 
 
-def test_the_bytes_of_tables_that_are_to_come_are_told_before_they_do(dense_release, ask, caplog):
+def test_the_bytes_of_tables_to_download_are_told_before_they_are(dense_release, ask, caplog):
     caplog.set_level("INFO")
     told = []
 
@@ -94,15 +93,14 @@ def test_the_bytes_of_tables_that_are_to_come_are_told_before_they_do(dense_rele
         caplog.clear()
         server.log.clear()
         request = ask(server.url, "data.splits=[train]", *words)
-        select_subsets(request, lambda num_bytes: None, told.append)
-        tables = [line for line in server.log if "/train-" in line.path]
-        assert num_bytes_of(tables, ".csv") == told[-1]
-        return "of tables are to come from" in caplog.text
+        select_subsets(request, lambda *news: None, told.append)
+        assert num_bytes_of(server.log, ".csv") + num_bytes_of(server.log, ".json") == told[-1]
+        return "of tables to download from" in caplog.text
 
     with serve(dense_release) as server:
         assert select(server) and told[-1] > 0
         assert not select(server) and told[-1] == 0
-        assert select(server, *RARE) and 0 < told[-1] < told[0]  # the credits are kept
+        assert not select(server, *RARE) and told[-1] == 0  # whole tables serve any choice
 
 
 def test_each_step_of_a_plan_is_shown(dense_release, ask):
@@ -155,7 +153,7 @@ def test_a_zip_that_came_whole_already_is_not_fetched(dense_release, ask, tmp_pa
     name = "train-masks-0.zip"
     path = tmp_path / "data" / place.format(name)
     path.parent.mkdir(parents=True)
-    whole = dense_release / release.ANNOTATIONS_DIR / release.mask_zip("train", "0").path
+    whole = dense_release / release.ANNOTATIONS_DIR / release.V5.mask_zip("train", "0").path
     shutil.copy(whole, path)
     with serve(dense_release) as server:
         prefix = "data.id_prefixes=['0']"
@@ -194,7 +192,7 @@ def test_a_picture_and_a_zip_that_are_not_there_are_told(dense_release, ask):
     plan = plan_of(ask(dense_release, "data.splits=[train]"))
     assert plan.bytes_per_second is None  # a folder has no rate
     with serve(dense_release) as server:
-        path = f"{release.ANNOTATIONS_DIR}/{release.mask_zip('train', '0').path}"
+        path = f"{release.ANNOTATIONS_DIR}/{release.V5.mask_zip('train', '0').path}"
         absent = f"{release.IMAGES_DIR}/train/"
         server.faults = lambda request, chance: (
             Fault(404) if request.path == path or request.path.startswith(absent) else None
@@ -283,6 +281,6 @@ def test_a_release_that_is_still_to_be_drawn_has_no_needs(tmp_path):
     words = ["data=mini", f"data.dir={tmp_path / 'mini'}"]
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         run = compose("prepare", words)
-    plan = plan_of(OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Request), run)))
+    plan = plan_of(make_request(run))
     assert not plan.needs and not any(done for _, done in plan.stages)
     assert not (tmp_path / "mini").exists()

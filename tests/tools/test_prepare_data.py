@@ -26,8 +26,10 @@ from oiv5_d2.acquisition.manifest import read_manifest
 from oiv5_d2.acquisition.mask_zips.shards import read_mask_file
 from oiv5_d2.console import screen
 from oiv5_d2.conversion import coco_file, masks
-from oiv5_d2.conversion.convert import coco_path, read_converted, verify
-from oiv5_d2.openimages import readers, release
+from oiv5_d2.conversion.convert import coco_path, read_converted
+from oiv5_d2.conversion.verify import verify
+from oiv5_d2.openimages import release
+from oiv5_d2.openimages.readers import read_rows
 from oiv5_d2.preparation.stages import locked
 from oiv5_d2.selection.subset import load
 
@@ -371,7 +373,7 @@ def test_corrupt_pictures_and_masks_are_listed_by_name_and_the_rest_goes_on(
     jpg_path.write_bytes(jpg_path.read_bytes()[:-500])
     rows = load(prepared.data.dir / "subset", "train").instances
     row = rows[(rows["Ignore"] == "") & (rows["ImageID"] != image["image_id"])].iloc[0]
-    zip_path = source / "openimages" / release.mask_zip("train", row.ImageID[0]).path
+    zip_path = source / "openimages" / release.V5.mask_zip("train", row.ImageID[0]).path
     data = read_mask_file(prepared.data.dir / "masks", "train", row.ImageID, row.MaskPath)
     rewrite_entry(zip_path, row.MaskPath, data[: len(data) // 2])
     request = ask_for_folder(tool, tmp_path / "data", source)
@@ -411,9 +413,8 @@ def test_the_real_pictures_all_317_masks_are_accounted_for(tool, street_mirror, 
         wanted = set(subset.recipe["settings"]["classes"])
         labels = set(subset.instances["LabelName"])
         assert wanted == {"Person", "Traffic light", "Car", "Traffic sign"}
-        for frame in readers.read_masks(
-            street_mirror / "openimages" / release.mask_csv(split).path
-        ):
+        table = release.V5.mask_csv(split)
+        for frame in read_rows(street_mirror / "openimages" / table.path, table.columns):
             num_masks += len(frame)
             for mask_path, label in zip(frame["MaskPath"], frame["LabelName"], strict=True):
                 if mask_path in learnt:

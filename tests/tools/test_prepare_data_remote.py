@@ -107,7 +107,7 @@ def test_masks_of_rare_classes_cost_hardly_more_bytes_than_they_have(tmp_path, t
     rows = read_manifest(tmp_path / "data" / "manifest.csv").query("Kind == 'mask'")
     store, wanted = FolderStore(root / release.ANNOTATIONS_DIR), 0
     for digit, names in rows.groupby(rows["Path"].str[0])["Path"]:
-        directory = read_directory(store, release.mask_zip("train", digit).path, set(names))
+        directory = read_directory(store, release.V5.mask_zip("train", digit).path, set(names))
         wanted += directory.directory_bytes
         wanted += sum(entry.stop - entry.start for entry in directory.entries.values())
     assert came <= 1.10 * wanted

@@ -20,7 +20,7 @@ from oiv5_d2.acquisition.mask_zips.shards import Shard, open_shard, write_shard
 from oiv5_d2.acquisition.mask_zips.spool import Held, Spool, read_held
 from oiv5_d2.acquisition.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Outcome
 from oiv5_d2.acquisition.stores import Answer, ChangedError, Get, Store, StoreError
-from oiv5_d2.openimages import release
+from oiv5_d2.openimages.release import V5
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def extract_masks(
         ValueError: `shard_path` is a zip that was not made here.
         OSError: the folder of `shard_path` can not be written.
     """
-    mask_zip = MaskZip(store, release.mask_zip(split, digit), shard_path, keep_zip_dir, mode)
+    mask_zip = MaskZip(store, V5.mask_zip(split, digit), shard_path, keep_zip_dir, mode)
     shard = open_shard(shard_path, wanted)
     progress = _Progress(advance)
     with Spool(_spool_path(shard_path)) as spool:

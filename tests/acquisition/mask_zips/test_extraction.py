@@ -25,7 +25,7 @@ from oiv5_d2.acquisition.stores import ChangedError, FolderStore, HttpStore, Sto
 from oiv5_d2.openimages import release
 
 NAMES = [f"0{number:015x}_m0k4j_{number:08x}.png" for number in range(12)]
-KEY = release.mask_zip("train", "0").path
+KEY = release.V5.mask_zip("train", "0").path
 
 
 def png(size, noise=0):
