@@ -8,7 +8,6 @@ asked unsigned, and neither proxies nor credentials are taken from the environme
 import os
 import re
 import ssl
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import obstore
 import pandas as pd
@@ -43,6 +42,7 @@ _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )  # fmt: skip
+_CHANGE = Remedy.CHANGE_SETTING
 _ADDRESS_KEYS = "data.source data.images data.annotations"
 _TRANSFER_KEYS = "transfer.client_options transfer.retry_config transfer.store"
 
@@ -64,7 +64,7 @@ class Transfer:
     def __post_init__(self) -> None:
         if self.connections < 1:
             detail = f"{self.connections} is below 1"
-            raise Problem(Kind.SETTING, "transfer.connections", detail, key="transfer.connections")
+            raise _refused_setting("transfer.connections", detail, "transfer.connections")
 
 
 class Head(NamedTuple):
@@ -96,11 +96,10 @@ class Answer(NamedTuple):
 class Bucket:
     """One bucket. Keys are paths in it, such as ``train/0123456789abcdef.jpg``.
 
-    Redirects are followed by an unsigned bucket. For one that signs, the library drops the
-    signature on the way to another host, but would send a session token along. So before its first
-    request an S3 bucket that signs is asked for the same file unsigned; if the answer is a
-    redirect, to whatever place, nothing signed is sent. A server that redirects only signed
-    requests, or only later ones, is not found out by this.
+    An unsigned bucket follows redirects. Of a signed request the library drops the signature on the
+    way to another host, but not a session token. So an S3 bucket that signs is first asked
+    unsigned, and refused if it redirects. A server that redirects only signed requests, or only
+    some files, is not found out by this.
 
     Args:
         location: a folder, ``file:///folder``, ``http(s)://host/path``, ``s3://bucket/prefix``,
@@ -109,7 +108,7 @@ class Bucket:
 
     Raises:
         Problem: ABSENT, there is no such folder; SETTING, the address or a setting of `transfer`
-            is not valid, or there is no key to sign with.
+            is not valid, or there is no key to sign with; REFUSED or UNREACHABLE, see above.
     """
 
     def __init__(self, location: str, transfer: Transfer) -> None:
@@ -119,7 +118,6 @@ class Bucket:
         self._connections = transfer.connections
         self._num_unreachable = 0  # in a row
         self._store: Any = _open(location, self.folder, transfer)
-        self._guard = _RedirectGuard(location, transfer) if _signs(location, transfer) else None
 
     def url(self, key: str) -> str:
         """Return a file's address, for people and the manifest."""
@@ -201,8 +199,6 @@ class Bucket:
         return result
 
     def _ask(self, key: str, request: Callable[[], R]) -> R:
-        if self._guard:
-            self._guard.check(key)
         try:
             return request()
         except (exceptions.BaseError, FileNotFoundError, ValueError) as error:
@@ -214,17 +210,16 @@ class Bucket:
                 raise Problem(Kind.UNREACHABLE, self.url(get.key), "gave no answer before")
             data = self.read(get)
             self._num_unreachable = 0
-        except Problem as problem:
-            is_answer = problem.kind is not Kind.UNREACHABLE
-            self._num_unreachable = 0 if is_answer else self._num_unreachable + 1
-            return Answer(get, b"", problem)
-        try:
             if check:
                 check(data)
+            return Answer(get, data)
+        except Problem as caught:
+            problem = caught
+            is_answer = problem.kind is not Kind.UNREACHABLE
+            self._num_unreachable = 0 if is_answer else self._num_unreachable + 1
         except ValueError as error:
             problem = Problem(Kind.DAMAGED, self.url(get.key), str(error), remedy=Remedy.FIX_SOURCE)
-            return Answer(get, b"", problem)
-        return Answer(get, data)
+        return Answer(get, b"", problem)
 
     def _head(self, key: str) -> tuple[str, Head | Problem]:
         try:
@@ -294,7 +289,7 @@ def check_address(address: str) -> None:
 
 
 def _refused_setting(subject: str, detail: str, key: str) -> Problem:
-    return Problem(Kind.SETTING, subject, detail, key=key, remedy=Remedy.CHANGE_SETTING)
+    return Problem(Kind.SETTING, subject, detail, key=key, remedy=_CHANGE)
 
 
 def _open(location: str, folder: Path | None, transfer: Transfer) -> Any:
@@ -303,17 +298,25 @@ def _open(location: str, folder: Path | None, transfer: Transfer) -> Any:
             raise Problem(Kind.ABSENT, folder, key="data.source", remedy=Remedy.CHECK_ADDRESS)
         return LocalStore(folder.absolute())
     check_address(location)
-    client = {} if "proxy_url" in transfer.client_options else _NO_PROXY
-    client = {"allow_http": True, "user_agent": "oiv5_d2", **client, **transfer.client_options}
-    open_store: Callable[..., Any] = from_url
-    cloud = _cloud_options(location, transfer)
-    if location.startswith("http"):
-        open_store, cloud = HTTPStore, {}
+    client: dict[str, Any] = {"allow_http": True, "user_agent": "oiv5_d2"}
+    client |= {**({} if "proxy_url" in transfer.client_options else _NO_PROXY)}
+    cloud = {} if location.startswith("http") else _cloud_options(location, transfer)
+    open_store: Callable[..., Any] = from_url if cloud else HTTPStore
     try:
-        retry = _durations(transfer.retry_config)
-        return open_store(location, client_options=client, retry_config=retry, **cloud)
+        store = open_store(
+            location,
+            client_options=client | transfer.client_options,
+            retry_config=_durations(transfer.retry_config),
+            **cloud,
+        )
     except (exceptions.BaseError, TypeError, ValueError) as error:
         raise _refused_setting(location, _facts(error), _TRANSFER_KEYS) from error
+    if location.startswith("s3") and not cloud["skip_signature"]:
+        if "access_key_id" not in cloud and not any(map(os.environ.get, _CREDENTIALS)):
+            detail = "not set in the environment"
+            raise _refused_setting(_CREDENTIALS[0], detail, "transfer.store.skip_signature")
+        _refuse_redirects(location, transfer)
+    return store
 
 
 def _cloud_options(location: str, transfer: Transfer) -> dict[str, Any]:
@@ -328,14 +331,11 @@ def _cloud_options(location: str, transfer: Transfer) -> dict[str, Any]:
 
 def _durations(config: dict[str, Any]) -> dict[str, Any]:
     """Turn texts such as "10s" or "200ms" into durations, wherever they stand."""
-    return {
-        key: _durations(value)
-        if isinstance(value, dict)
-        else pd.Timedelta(value).to_pytimedelta()
-        if isinstance(value, str)
-        else value
-        for key, value in config.items()
+    read: dict[type, Callable[[Any], Any]] = {
+        dict: _durations,
+        str: lambda text: pd.Timedelta(text).to_pytimedelta(),
     }
+    return {key: read.get(type(value), lambda same: same)(value) for key, value in config.items()}
 
 
 def _facts(error: Exception) -> str:
@@ -346,66 +346,27 @@ def _facts(error: Exception) -> str:
     return ": ".join(filter(None, (line.rpartition(" - ")[2][:200], cause)))
 
 
-def _signs(location: str, transfer: Transfer) -> bool:
-    """Return True if requests are signed by S3's rules.
-
-    Raises:
-        Problem: SETTING, they are to be, and there is no key.
-    """
-    options = transfer.store
-    if not location.startswith("s3") or options.get("skip_signature", True):
-        return False
-    if "access_key_id" not in options and not any(map(os.environ.get, _CREDENTIALS)):
-        raise _refused_setting(
-            "AWS_ACCESS_KEY_ID", "not set in the environment", "transfer.store.skip_signature"
-        )
-    return True
-
-
-class _RedirectGuard:
-    """Asks once, unsigned, whether a bucket that signs redirects; see `Bucket`."""
-
-    def __init__(self, location: str, transfer: Transfer) -> None:
-        endpoint = _cloud_options(location, transfer)["endpoint"].rstrip("/")
-        self._url = f"{endpoint}/{location.partition('://')[2].rstrip('/')}"
-        client = transfer.client_options
-        context = ssl.create_default_context(cadata=client.get("root_certificate"))
-        if client.get("allow_invalid_certificates"):
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        proxy = client.get("proxy_url")
-        self._opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler(dict.fromkeys(("http", "https"), proxy) if proxy else {}),
-            urllib.request.HTTPSHandler(context=context),
-            _Stay,
-        )
-        self._lock = threading.Lock()
-        self._is_checked = False
-
-    def check(self, key: str) -> None:
-        """Refuse a bucket that redirects.
-
-        Raises:
-            Problem: REFUSED; UNREACHABLE, it gave no answer.
-        """
-        with self._lock:
-            if self._is_checked:
-                return
-            url = f"{self._url}/{quote(key)}"
-            try:
-                self._opener.open(urllib.request.Request(url, method="HEAD"), timeout=30).close()
-            except urllib.error.HTTPError as answer:
-                target = answer.headers.get("Location")
-                answer.close()
-                if target:
-                    host = urlsplit(target).netloc.rpartition("@")[2]
-                    detail = f"signed requests would be redirected to {host}"
-                    remedy = Remedy.CHANGE_SETTING
-                    raise Problem(
-                        Kind.REFUSED, url, detail, key="transfer.store", remedy=remedy
-                    ) from None
-            except OSError as error:
-                raise Problem(Kind.UNREACHABLE, url, str(error), remedy=Remedy.RUN_AGAIN) from error
-            self._is_checked = True
+def _refuse_redirects(location: str, transfer: Transfer) -> None:
+    """Ask an S3 bucket, unsigned, whether it redirects; see `Bucket`."""
+    endpoint = _cloud_options(location, transfer)["endpoint"].rstrip("/")
+    url = f"{endpoint}/{location.partition('://')[2].rstrip('/')}"
+    client = transfer.client_options
+    context = ssl.create_default_context(cadata=client.get("root_certificate"))
+    if client.get("allow_invalid_certificates"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    proxies = {scheme: client["proxy_url"] for scheme in SCHEMES[:2] if "proxy_url" in client}
+    handlers = urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context)
+    opener = urllib.request.build_opener(*handlers, _Stay)
+    try:
+        opener.open(urllib.request.Request(url, method="HEAD"), timeout=30).close()
+    except urllib.error.HTTPError as answer:
+        target = answer.headers.get("Location")
+        answer.close()
+        if target:
+            detail = f"it redirects to {urlsplit(target).netloc.rpartition('@')[2]}"
+            raise Problem(Kind.REFUSED, url, detail, key="transfer.store", remedy=_CHANGE) from None
+    except OSError as error:
+        raise Problem(Kind.UNREACHABLE, url, str(error), remedy=Remedy.RUN_AGAIN) from error
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):

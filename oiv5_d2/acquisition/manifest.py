@@ -194,7 +194,9 @@ class Manifest:
             "SELECT kind, split, state, reason, COUNT(*), SUM(num_bytes), MIN(source), MIN(detail)"
             f" {_WANTED} GROUP BY kind, split, state, reason ORDER BY COUNT(*) DESC, 1, 2, 3, 4"
         )
-        return [Count(*row[:2], State(row[2]), Reason(row[3]), *row[4:]) for row in rows]
+        return [
+            Count(k, s, State(state), Reason(reason), *row) for k, s, state, reason, *row in rows
+        ]
 
     def export(self, path: Path) -> None:
         """Write the wanted files' rows as CSV, sorted by kind, split and name."""

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from oiv5_d2.acquisition.jpeg import UPRIGHT, Header, read_header
 from oiv5_d2.conversion.coco_file import dumps
-from oiv5_d2.conversion.pictures import UPRIGHT, Picture, read_header
 from oiv5_d2.conversion.records import annotation_record, image_record
 from oiv5_d2.files import whole_file
 from oiv5_d2.selection.subset import Subset
@@ -133,7 +133,7 @@ def _by_image(chunk: Chunk) -> Iterator[tuple[Any, int, list[tuple[int, Any]]]]:
         yield image, image_id, objects.get(str(image.ImageID), [])
 
 
-def _usable(path: Path) -> tuple[Picture | None, str]:
+def _usable(path: Path) -> tuple[Header | None, str]:
     """Return a picture's header, or None and why training can't use it."""
     try:
         picture = read_header(path)

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from oiv5_d2.acquisition.jpeg import Header
 from oiv5_d2.acquisition.mask_zips.shards import read_mask_file
 from oiv5_d2.conversion import masks
 from oiv5_d2.conversion.masks import Region, RelBox
-from oiv5_d2.conversion.pictures import Picture
 
 MISSING_MASK, UNREADABLE_MASK = "missing mask", "unreadable mask"
 EMPTY_MASK, VANISHED_MASK = "empty mask", "mask vanishes when resized"
@@ -30,7 +30,7 @@ _BOX_DECIMALS = 3  # of a pixel: the release's six decimals of a side of 1024
 def image_record(
     row: Any,
     image_id: int,
-    picture: Picture,
+    picture: Header,
     category_ids: Mapping[str, int],
     license_ids: Mapping[str, int],
 ) -> dict[str, Any]:

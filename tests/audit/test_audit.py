@@ -4,12 +4,12 @@ import shutil
 import numpy as np
 import pytest
 
+from oiv5_d2.acquisition.jpeg import read_header
 from oiv5_d2.audit import measure as inspection
 from oiv5_d2.audit import tables as summary
 from oiv5_d2.audit.audit import audit, read_audit
 from oiv5_d2.conversion import coco
 from oiv5_d2.conversion.masks import RelBox, decode, encode_box
-from oiv5_d2.conversion.pictures import read_header
 from oiv5_d2.selection import subset as subsets
 
 # pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to mend.
