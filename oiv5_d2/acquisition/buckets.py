@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 import obstore
 import pandas as pd
 from obstore import exceptions
-from obstore.store import HTTPStore, LocalStore, from_url
+from obstore.store import HTTPStore, LocalStore, S3Store, from_url
 
 from oiv5_d2.problems import Kind, Problem, Remedy
 
@@ -276,7 +276,7 @@ def check_address(address: str) -> None:
         host = "..."  # it may be the beginning of a password that has a '/' or '?'
     try:
         parts = urlsplit(address)
-        is_valid = parts.scheme in SCHEMES and parts.hostname and parts.port != 0
+        is_valid = scheme in SCHEMES and parts.hostname and parts.port != 0
     except ValueError:
         is_valid = False
     detail = "" if is_valid and address.isascii() and " " not in address else "not an address"
@@ -298,25 +298,30 @@ def _open(location: str, folder: Path | None, transfer: Transfer) -> Any:
             raise Problem(Kind.ABSENT, folder, key="data.source", remedy=Remedy.CHECK_ADDRESS)
         return LocalStore(folder.absolute())
     check_address(location)
-    client: dict[str, Any] = {"allow_http": True, "user_agent": "oiv5_d2"}
-    client |= {**({} if "proxy_url" in transfer.client_options else _NO_PROXY)}
-    cloud = {} if location.startswith("http") else _cloud_options(location, transfer)
-    open_store: Callable[..., Any] = from_url if cloud else HTTPStore
     try:
-        store = open_store(
-            location,
-            client_options=client | transfer.client_options,
-            retry_config=_durations(transfer.retry_config),
-            **cloud,
-        )
+        store = _open_remote(location, transfer)
     except (exceptions.BaseError, TypeError, ValueError) as error:
         raise _refused_setting(location, _facts(error), _TRANSFER_KEYS) from error
-    if location.startswith("s3") and not cloud["skip_signature"]:
-        if "access_key_id" not in cloud and not any(map(os.environ.get, _CREDENTIALS)):
+    if location.startswith("s3") and not transfer.store.get("skip_signature", True):
+        if "access_key_id" not in transfer.store and not any(map(os.environ.get, _CREDENTIALS)):
             detail = "not set in the environment"
             raise _refused_setting(_CREDENTIALS[0], detail, "transfer.store.skip_signature")
         _refuse_redirects(location, transfer)
     return store
+
+
+def _open_remote(location: str, transfer: Transfer) -> Any:
+    client = {"allow_http": True, "user_agent": "oiv5_d2", **transfer.client_options}
+    if "proxy_url" not in client:
+        client |= _NO_PROXY
+    options = {"client_options": client, "retry_config": _durations(transfer.retry_config)}
+    if location.startswith("http"):
+        return HTTPStore(location, **options)  # type: ignore[arg-type]
+    options |= _cloud_options(location, transfer)
+    if location.startswith("s3"):  # `from_url` does not take the endpoint
+        name, _, prefix = location.partition("://")[2].strip("/").partition("/")
+        return S3Store(name, prefix=prefix or None, **options)  # type: ignore[arg-type]
+    return from_url(location, **options)  # type: ignore[call-overload]
 
 
 def _cloud_options(location: str, transfer: Transfer) -> dict[str, Any]:
@@ -325,8 +330,9 @@ def _cloud_options(location: str, transfer: Transfer) -> dict[str, Any]:
     if not location.startswith("s3"):
         del options["region"]
         return options
-    endpoint = f"https://s3.{options['region']}.amazonaws.com"
-    return {"endpoint": endpoint, "virtual_hosted_style_request": False, **options}
+    endpoint = options.get("endpoint", f"https://s3.{options['region']}.amazonaws.com")
+    options |= {"endpoint": endpoint, "aws_endpoint_url_s3": endpoint}  # the environment has both
+    return {"virtual_hosted_style_request": False, **options}
 
 
 def _durations(config: dict[str, Any]) -> dict[str, Any]:
@@ -341,9 +347,8 @@ def _durations(config: dict[str, Any]) -> dict[str, Any]:
 def _facts(error: Exception) -> str:
     """Return the library's words without address, duration and debugging, and the cause if any."""
     line, _, debug = str(error).partition("\n")
-    causes = re.findall(r'message: "([^"\n]+)"|\b(InvalidCertificate\(\w+)', debug)
-    cause = "".join(causes[-1]).replace("(", ": ") if causes else ""
-    return ": ".join(filter(None, (line.rpartition(" - ")[2][:200], cause)))
+    causes = re.findall(r'message: "([^"\n]+)"|(InvalidCertificate)', debug)
+    return ": ".join([line.rpartition(" - ")[2][:200], *map("".join, causes[-1:])])
 
 
 def _refuse_redirects(location: str, transfer: Transfer) -> None:
