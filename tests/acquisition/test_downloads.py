@@ -44,7 +44,7 @@ def fetch(bucket, path, md5=None):
 def interrupt(served, bucket, path):
     """Let the connection end in the middle, for good."""
     served.faults = lambda request, chance: (
-        (Fault(num_bytes=HALF) if not request.num_before % 2 else Fault(403))
+        (Fault(num_bytes=HALF) if request.num_before == 1 else Fault(403))
         if request.method == "GET"
         else None
     )
