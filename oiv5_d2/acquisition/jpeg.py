@@ -57,7 +57,7 @@ def read_header(path: Path) -> Header:
         FileNotFoundError: there is no such file.
         ValueError: it is not an image, or is cut short; the message has the bare facts.
     """
-    with path.open("rb") as file, _as_value_errors():
+    with path.open("rb") as file, _as_value_errors(), _without_warnings():
         image = Image.open(file)
         header = Header(image.height, image.width, _orientation(image))
         file.seek(max(file.seek(0, io.SEEK_END) - len(_END), 0))
@@ -73,7 +73,7 @@ def decode(path: Path) -> None:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be decoded; the message has the bare facts.
     """
-    with path.open("rb") as file, _as_value_errors():
+    with path.open("rb") as file, _as_value_errors(), _without_warnings():
         Image.open(file).convert("RGB")
 
 
@@ -95,13 +95,16 @@ def _orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else UPRIGHT
 
 
+def _without_warnings() -> warnings.catch_warnings[None]:
+    """Ignore odd EXIF, as Detectron2 does. Not for several threads."""
+    return warnings.catch_warnings(action="ignore")
+
+
 @contextmanager
 def _as_value_errors() -> Iterator[None]:
     """Turn whatever a parser of broken files raises into a ValueError of one line."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd EXIF: Detectron2 ignores it as well
-            yield
+        yield
     except Exception as error:
         facts = str(error).splitlines() or [type(error).__name__]
         # Pillow names an object in memory, or the file.
