@@ -32,9 +32,8 @@ R = TypeVar("R")
 Check = Callable[[bytes], object]
 """Raises ValueError with what is wrong with the bytes."""
 
-SCHEMES = ("http", "https", "s3", "gs", "az")
+_SCHEMES = ("http", "https", "s3", "gs", "az")
 _ROUNDS = 3  # over all requests of `read_many`: what failed is asked for again at the end
-_AGAIN = (Kind.DAMAGED, Kind.UNREACHABLE)
 _PIECE_BYTES = 256 << 10
 # A proxy that no address needs: otherwise the library takes the environment's.
 _NO_PROXY = {"proxy_url": "http://127.0.0.1", "proxy_excludes": "*,0.0.0.0/0,::/0"}
@@ -42,9 +41,14 @@ _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )  # fmt: skip
-_CHANGE = Remedy.CHANGE_SETTING
-_ADDRESS_KEYS = "data.source data.images data.annotations"
-_TRANSFER_KEYS = "transfer.client_options transfer.retry_config transfer.store"
+_KIND_OF = {
+    FileNotFoundError: (Kind.ABSENT, Remedy.CHECK_ADDRESS),
+    exceptions.PermissionDeniedError: (Kind.REFUSED, Remedy.CHECK_ADDRESS),
+    exceptions.UnauthenticatedError: (Kind.REFUSED, Remedy.CHECK_ADDRESS),
+    exceptions.PreconditionError: (Kind.CHANGED, Remedy.RUN_AGAIN),
+    exceptions.NotSupportedError: (Kind.UNSUPPORTED, Remedy.NONE),
+    ValueError: (Kind.UNSUPPORTED, Remedy.NONE),
+}
 
 
 @dataclass(frozen=True)
@@ -158,12 +162,12 @@ class Bucket:
             gets: taken one by one, never listed.
             check: what it refuses is DAMAGED. It is called from several threads.
         """
-        self._num_unreachable = 0
+        self._num_unreachable, again = 0, (Kind.DAMAGED, Kind.UNREACHABLE)
         num_rounds = 1 if self.folder else _ROUNDS
         for num_left in reversed(range(num_rounds)):
             failed: list[Get] = []
             for answer in _in_threads(lambda g: self._answer(g, check), gets, self._connections):
-                if num_left and answer.problem and answer.problem.kind in _AGAIN:
+                if num_left and answer.problem and answer.problem.kind in again:
                     failed.append(answer.get)
                 else:
                     yield answer
@@ -228,19 +232,10 @@ class Bucket:
             return key, problem
 
     def _problem(self, key: str, error: Exception) -> Problem:
-        url = self.url(key)
-        if isinstance(error, FileNotFoundError):
-            return Problem(Kind.ABSENT, url, remedy=Remedy.CHECK_ADDRESS)
-        if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
-            return Problem(Kind.REFUSED, url, _facts(error), remedy=Remedy.CHECK_ADDRESS)
-        if isinstance(error, exceptions.PreconditionError):
-            return Problem(Kind.CHANGED, url, remedy=Remedy.RUN_AGAIN)
-        if isinstance(error, exceptions.NotSupportedError):
-            return Problem(Kind.UNSUPPORTED, url, "the server cannot send a part of a file")
-        if isinstance(error, ValueError):
-            return Problem(Kind.UNSUPPORTED, url, _facts(error))
-        kind = Kind.UNREACHABLE if self.folder is None else Kind.REFUSED
-        return Problem(kind, url, _facts(error), remedy=Remedy.RUN_AGAIN)
+        other = Kind.REFUSED if self.folder else Kind.UNREACHABLE
+        kind, remedy = _KIND_OF.get(type(error), (other, Remedy.RUN_AGAIN))
+        facts = "" if kind in (Kind.ABSENT, Kind.CHANGED) else _facts(error)
+        return Problem(kind, self.url(key), facts, remedy=remedy)
 
 
 class Source(NamedTuple):
@@ -275,21 +270,22 @@ def check_address(address: str) -> None:
     if "@" in "".join(path) and not at:
         host = "..."  # it may be the beginning of a password that has a '/' or '?'
     try:
-        parts = urlsplit(address)
-        is_valid = scheme in SCHEMES and parts.hostname and parts.port != 0
+        is_valid = scheme in _SCHEMES and urlsplit(address).hostname and urlsplit(address).port != 0
     except ValueError:
         is_valid = False
-    detail = "" if is_valid and address.isascii() and " " not in address else "not an address"
-    if "?" in address or "#" in address:
-        detail = "it has a query or a fragment"
-    if at:
-        detail = "it holds a user's name or password"
-    if detail:
-        raise _refused_setting(f"{scheme}://{host}", detail, _ADDRESS_KEYS)
+    faults = {
+        "it holds a user's name or password": bool(at),
+        "it has a query or a fragment": "?" in address or "#" in address,
+        "not an address": not is_valid or not address.isascii() or " " in address,
+    }
+    for fault, has_it in faults.items():
+        if has_it:
+            keys = "data.source data.images data.annotations"
+            raise _refused_setting(f"{scheme}://{host}", fault, keys)
 
 
 def _refused_setting(subject: str, detail: str, key: str) -> Problem:
-    return Problem(Kind.SETTING, subject, detail, key=key, remedy=_CHANGE)
+    return Problem(Kind.SETTING, subject, detail, key=key, remedy=Remedy.CHANGE_SETTING)
 
 
 def _open(location: str, folder: Path | None, transfer: Transfer) -> Any:
@@ -301,7 +297,8 @@ def _open(location: str, folder: Path | None, transfer: Transfer) -> Any:
     try:
         store = _open_remote(location, transfer)
     except (exceptions.BaseError, TypeError, ValueError) as error:
-        raise _refused_setting(location, _facts(error), _TRANSFER_KEYS) from error
+        keys = "transfer.client_options transfer.retry_config transfer.store"
+        raise _refused_setting(location, _facts(error), keys) from error
     if location.startswith("s3") and not transfer.store.get("skip_signature", True):
         if "access_key_id" not in transfer.store and not any(map(os.environ.get, _CREDENTIALS)):
             detail = "not set in the environment"
@@ -357,19 +354,18 @@ def _refuse_redirects(location: str, transfer: Transfer) -> None:
     url = f"{endpoint}/{location.partition('://')[2].rstrip('/')}"
     client = transfer.client_options
     context = ssl.create_default_context(cadata=client.get("root_certificate"))
-    if client.get("allow_invalid_certificates"):
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    proxies = {scheme: client["proxy_url"] for scheme in SCHEMES[:2] if "proxy_url" in client}
-    handlers = urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context)
-    opener = urllib.request.build_opener(*handlers, _Stay)
+    proxies = {scheme: client["proxy_url"] for scheme in _SCHEMES[:2] if "proxy_url" in client}
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context), _Stay
+    )
     try:
         opener.open(urllib.request.Request(url, method="HEAD"), timeout=30).close()
     except urllib.error.HTTPError as answer:
-        target = answer.headers.get("Location")
         answer.close()
-        if target:
+        if target := answer.headers.get("Location"):
             detail = f"it redirects to {urlsplit(target).netloc.rpartition('@')[2]}"
-            raise Problem(Kind.REFUSED, url, detail, key="transfer.store", remedy=_CHANGE) from None
+            remedy = Remedy.CHANGE_SETTING
+            raise Problem(Kind.REFUSED, url, detail, key="transfer.store", remedy=remedy) from None
     except OSError as error:
         raise Problem(Kind.UNREACHABLE, url, str(error), remedy=Remedy.RUN_AGAIN) from error
 

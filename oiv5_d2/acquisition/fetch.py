@@ -46,22 +46,16 @@ _REMEDY_OF = {
 
 @dataclass(frozen=True)
 class Fetched:
-    """What `fetch` brought. Counts are of wanted files."""
+    """What `fetch` brought. Counts are of wanted files, the last three of both kinds."""
 
     num_images: int
-    """Images that are there."""
     num_masks: int
-    """Masks that are there."""
-    num_missing: int
-    """Files, of both kinds, that the source does not have."""
-    num_corrupt: int
-    """Files, of both kinds, that were refused because they are damaged."""
-    num_failed: int
-    """Files, of both kinds, that could not be fetched now."""
     num_bytes: int
-    """Bytes of all files that are there."""
+    """Of all files that are there."""
+    num_missing: int
+    num_corrupt: int
+    num_failed: int
     manifest_path: Path
-    """One row a wanted file, with the reason if it is not there."""
 
 
 def fetch(
@@ -75,11 +69,10 @@ def fetch(
 ) -> Fetched:
     """Fetch files, and write ``manifest.csv``.
 
-    An image or mask that is already there and whole is not asked for again, whichever mirror it
-    came from; an image is if it has changed here since it was checked, or in the folder it came
-    from. Nothing damaged is kept: an image has to have a readable header and an end, a mask has to
-    agree with its zip's and its own checksums. No file that somebody else put there is replaced or
-    removed.
+    What is already there and whole is not asked for again, whichever mirror it came from, unless it
+    changed here, or in the folder that it came from. Nothing damaged is kept: an image has to have
+    a readable header and an end, a mask has to agree with its zip's and its own checksums. No file
+    that somebody else put there is replaced or removed.
 
     Args:
         files: as `selection.files.list_files` returns them, of all parts that share `data_dir`.
@@ -121,14 +114,14 @@ def check_room(files: pd.DataFrame, images: Bucket, data_dir: Path) -> None:
     is_image = files["Kind"] == IMAGE
     need = needed_images(files[is_image], images, data_dir / "images", most=20)
     masks = files[~is_image]
-    is_there = {key: (data_dir / "masks" / Path(key).name).exists() for key in masks["Key"]}
-    num_masks = int((~masks["Key"].map(is_there).astype(bool)).sum())
+    is_there = {key: (data_dir / "masks" / Path(key).name).exists() for key in set(masks["Key"])}
+    num_masks = sum(not is_there[key] for key in masks["Key"])
     num_bytes = need.num_bytes + num_masks * _MASK_BYTES
     num_bytes += bytes_beside(need.num_images, num_masks, 0)
-    if num_bytes > free_bytes(data_dir):
-        detail = f"about {num_bytes:,} bytes are to come, {free_bytes(data_dir):,} are free"
-        keys = "data.limit data.dir"
-        raise Problem(Kind.DISK_FULL, data_dir, detail, key=keys, remedy=Remedy.FREE_DISK)
+    if num_bytes > (free := free_bytes(data_dir)):
+        detail = f"about {num_bytes:,} bytes are to come, {free:,} are free"
+        keys, remedy = "data.limit data.dir", Remedy.FREE_DISK
+        raise Problem(Kind.DISK_FULL, data_dir, detail, key=keys, remedy=remedy)
 
 
 def bytes_beside(num_images: int, num_masks: int, num_ignored: int) -> int:
@@ -157,7 +150,8 @@ def _refuse_too_many(counts: Iterable[Count], max_missing: float, path: Path) ->
     groups: dict[tuple[str, str], list[Count]] = defaultdict(list)
     for count in counts:
         groups[count.kind, count.split].append(count)
-    facts, absent = [], []
+    facts: list[str] = []
+    absent: list[Count] = []
     for (kind, split), group in sorted(groups.items()):
         num_files = sum(count.num_files for count in group)
         lost = [count for count in group if count.state is not State.PRESENT]
@@ -167,18 +161,14 @@ def _refuse_too_many(counts: Iterable[Count], max_missing: float, path: Path) ->
             absent += lost
     if absent:
         absent.sort(key=lambda count: -count.num_files)
-        reasons = (
-            f"{count.num_files:,} {count.split} {count.kind}s {count.state}, {count.reason}"
-            f" ({', '.join(filter(None, (count.detail, count.example)))})"
-            for count in absent[:3]
-        )
-        raise Problem(
-            Kind.TOO_MANY,
-            path,
-            f"{', '.join(facts)} are not there: {'; '.join(reasons)}",
-            key="max_missing",
-            remedy=_REMEDY_OF.get(absent[0].reason, Remedy.RETRY_FAILED),
-        )
+        detail = f"{', '.join(facts)}: {'; '.join(map(_words, absent[:3]))}"
+        remedy = _REMEDY_OF.get(absent[0].reason, Remedy.RETRY_FAILED)
+        raise Problem(Kind.TOO_MANY, path, detail, key="max_missing", remedy=remedy)
+
+
+def _words(count: Count) -> str:
+    facts = ", ".join(filter(None, (count.detail, count.example)))
+    return f"{count.num_files:,} {count.state} ({count.reason}: {facts})"
 
 
 def _summarise(counts: Sequence[Count], path: Path) -> Fetched:
@@ -188,9 +178,9 @@ def _summarise(counts: Sequence[Count], path: Path) -> Fetched:
     return Fetched(
         num_images=num_in[IMAGE],
         num_masks=num_in[MASK],
+        num_bytes=sum(count.num_bytes for count in counts),
         num_missing=num_in[State.MISSING],
         num_corrupt=num_in[State.CORRUPT],
         num_failed=num_in[State.FAILED],
-        num_bytes=sum(count.num_bytes for count in counts),
         manifest_path=path,
     )

@@ -95,7 +95,7 @@ def _orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else UPRIGHT
 
 
-def _without_warnings() -> warnings.catch_warnings[None]:
+def _without_warnings() -> "warnings.catch_warnings[None]":
     """Ignore odd EXIF, as Detectron2 does. Not for several threads."""
     return warnings.catch_warnings(action="ignore")
 
