@@ -44,7 +44,8 @@ def write_whole(path: Path | str, data: bytes) -> None:
     folder, separator, name = str(path).rpartition("/")
     part = folder + separator + PART_PREFIX + name
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(part, flags, 0o666)
         try:
             view = memoryview(data)
             while view:

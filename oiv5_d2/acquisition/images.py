@@ -66,11 +66,9 @@ def fetch_images(
             names = {keys[name]: name for name in folder.look(full_decode, record)}
         # Before any is written: after a kill it is known that these tools did.
         asked = Outcome("", State.FAILED, Reason.UNFINISHED)
-        manifest.record(
-            IMAGE,
-            split,
-            (asked._replace(name=name, source=bucket.url(key)) for key, name in names.items()),
-        )
+        urls = {name: bucket.url(key) for key, name in names.items()}
+        begun = (asked._replace(name=name, source=url) for name, url in urls.items())
+        manifest.record(IMAGE, split, begun)
         check = partial(check_jpeg, full_decode=full_decode)
         with _recording(manifest, split, advance) as record:
             for answer in bucket.read_many(map(Get, names), check):
@@ -78,12 +76,12 @@ def fetch_images(
 
 
 class ImageNeed(NamedTuple):
-    """What a split's images still take."""
+    """What images still take."""
 
     num_images: int
     """Images of which there is no file."""
     num_bytes: int
-    """Of those, estimated by the ones that were asked for."""
+    """Of all of them, estimated by those that were asked for."""
     num_asked: int
     num_absent: int
     """Of those that were asked for."""
@@ -217,15 +215,19 @@ class _Folder:
             data = Path(path).read_bytes()
             check_jpeg(data, full_decode)
         except (OSError, ValueError) as error:
-            facts = error.strerror if isinstance(error, OSError) else str(error)
-            return None if is_ours else self._refused(name, key, facts or "")
+            facts = (error.strerror if isinstance(error, OSError) else str(error)) or ""
+            source, reason = "", Reason.FOREIGN
+            if self._is_source:
+                source, reason = self._bucket.url(key), Reason.DAMAGED
+            damaged = Outcome(name, State.CORRUPT, reason, source=source, detail=facts)
+            return None if is_ours else damaged
         found = _present(name, data, "", status)
-        if is_ours and known:
-            # If it changed since it was written, it is asked for again.
-            is_same = known.checksum == found.checksum
-            return found._replace(source=known.source) if is_same else None
+        if is_ours and known and known.checksum != found.checksum:
+            return None  # it changed since it was written
         is_unrecorded = known and known.reason is Reason.UNFINISHED and not self._is_source
-        return found._replace(source=known.source) if known and is_unrecorded else found
+        return (
+            found._replace(source=known.source) if known and (is_ours or is_unrecorded) else found
+        )
 
     def _has_changed(self, key: str, status: os.stat_result) -> bool:
         """Return True if a folder bucket's file is another one than its copy.
@@ -240,12 +242,6 @@ class _Folder:
             return False
         # Not by the time of writing: a file that is moved to another's place keeps that.
         return origin.st_ctime_ns > status.st_mtime_ns or origin.st_size != status.st_size
-
-    def _refused(self, name: str, key: str, facts: str) -> Outcome:
-        if self._is_source:
-            source = self._bucket.url(key)
-            return Outcome(name, State.CORRUPT, Reason.DAMAGED, source=source, detail=facts)
-        return Outcome(name, State.CORRUPT, Reason.FOREIGN, detail=facts)
 
 
 def _is_untouched(status: os.stat_result, known: Outcome) -> bool:

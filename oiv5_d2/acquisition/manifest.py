@@ -86,9 +86,8 @@ class Count(NamedTuple):
     num_files: int
     num_bytes: int
     example: str
-    """The source of one of them."""
+    """The source, or else the name, of one of them."""
     detail: str
-    """Of one of them."""
 
 
 def outcome_of(name: str, problem: Problem, source: str) -> Outcome:
@@ -107,10 +106,7 @@ def moment(seconds: float) -> str:
 def read_manifest(path: Path) -> pd.DataFrame:
     """Read ``manifest.csv``: all columns str but Bytes: int64.
 
-    Path is the file's own name. State and Reason are as `State` and `Reason` have them, Detail has
-    the facts. BLAKE3 is of the file's bytes, Source where it came from (a mask: the zip), Fetched
-    when it was written (a mask: its zip), in UTC; BLAKE3 and Fetched are empty for what is not
-    there, Source is for what was there before.
+    Path is the file's own name; the others are as `Outcome` has them.
     """
     types = dict.fromkeys(MANIFEST_COLUMNS, "str") | {"Bytes": "int64"}
     return pd.read_csv(path, dtype=types, keep_default_na=False)
@@ -181,8 +177,9 @@ class Manifest:
     def counts(self) -> list[Count]:
         """Count the wanted files by kind, split, state and reason, the most first."""
         rows = self._connection.execute(
-            "SELECT kind, split, state, reason, COUNT(*), SUM(num_bytes), MIN(source), MIN(detail)"
-            f" {_WANTED} GROUP BY kind, split, state, reason ORDER BY COUNT(*) DESC, 1, 2, 3, 4"
+            "SELECT kind, split, state, reason, COUNT(*), SUM(num_bytes),"
+            f" MIN(COALESCE(NULLIF(source, ''), name)), MIN(detail) {_WANTED}"
+            " GROUP BY kind, split, state, reason ORDER BY COUNT(*) DESC, 1, 2, 3, 4"
         )
         return [
             Count(k, s, State(state), Reason(reason), *row) for k, s, state, reason, *row in rows
