@@ -1,11 +1,15 @@
 """Files that are either whole or absent, and their fingerprints."""
 
+import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from oiv5_d2.problems import Kind, Problem, Remedy
 
 PART_PREFIX = ".part-"
 
@@ -40,7 +44,8 @@ def write_whole(path: Path | str, data: bytes) -> None:
     folder, separator, name = str(path).rpartition("/")
     part = folder + separator + PART_PREFIX + name
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(part, flags, 0o666)
         try:
             view = memoryview(data)
             while view:
@@ -65,6 +70,29 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 hex digits, reading it in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def free_bytes(path: Path) -> int:
+    """Return how much the disk of a folder has left; the folder need not exist yet."""
+    existing = next(each for each in (path, *path.absolute().parents) if each.exists())
+    return shutil.disk_usage(existing).free
+
+
+@contextmanager
+def naming_full_disk(folder: Path) -> Iterator[None]:
+    """Turn the system's error about a full disk into a problem.
+
+    Raises:
+        Problem: DISK_FULL.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Problem(
+            Kind.DISK_FULL, folder, key="data.limit data.dir", remedy=Remedy.FREE_DISK
+        ) from error
 
 
 class TalliedFile:

@@ -1,29 +1,21 @@
 """Buckets: a folder, http(s)://, s3://, gs:// or az://, by the library obstore.
 
-What a bucket cannot give is a `Problem`, never an exception of the library. Remote buckets are
-asked unsigned, and neither proxies nor credentials are taken from the environment, unless
-`Transfer` says so.
+What a bucket cannot give is a `Problem`, never an exception of the library.
 """
 
-import os
-import re
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import obstore
-import pandas as pd
 from obstore import exceptions
-from obstore.store import HTTPStore, LocalStore, from_url
 
+from oiv5_d2.acquisition.transfer import Transfer as Transfer
+from oiv5_d2.acquisition.transfer import check_address as check_address
+from oiv5_d2.acquisition.transfer import facts_of, open_store
+from oiv5_d2.acquisition.transfer import folder_of as folder_of
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 T = TypeVar("T")
@@ -32,39 +24,16 @@ R = TypeVar("R")
 Check = Callable[[bytes], object]
 """Raises ValueError with what is wrong with the bytes."""
 
-SCHEMES = ("http", "https", "s3", "gs", "az")
 _ROUNDS = 3  # over all requests of `read_many`: what failed is asked for again at the end
-_AGAIN = (Kind.DAMAGED, Kind.UNREACHABLE)
 _PIECE_BYTES = 256 << 10
-# A proxy that no address needs: otherwise the library takes the environment's.
-_NO_PROXY = {"proxy_url": "http://127.0.0.1", "proxy_excludes": "*,0.0.0.0/0,::/0"}
-_CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-)  # fmt: skip
-_CHANGE = Remedy.CHANGE_SETTING
-_ADDRESS_KEYS = "data.source data.images data.annotations"
-_TRANSFER_KEYS = "transfer.client_options transfer.retry_config transfer.store"
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """How remote buckets are asked; all but `connections` are obstore's own keyword arguments."""
-
-    connections: int = 32
-    """Requests under way at a time."""
-    client_options: dict[str, Any] = field(default_factory=dict)
-    """Of `obstore.store.ClientConfig`: timeout, connect_timeout, proxy_url, ..."""
-    retry_config: dict[str, Any] = field(default_factory=dict)
-    """Of `obstore.store.RetryConfig`: max_retries, retry_timeout, backoff; durations as "10s"."""
-    store: dict[str, Any] = field(default_factory=dict, repr=False)
-    """Of the cloud's own store, `S3Store`, `GCSStore`, `AzureStore`: region, endpoint,
-    skip_signature, ..."""
-
-    def __post_init__(self) -> None:
-        if self.connections < 1:
-            detail = f"{self.connections} is below 1"
-            raise _refused_setting("transfer.connections", detail, "transfer.connections")
+_KIND_OF = {
+    FileNotFoundError: (Kind.ABSENT, Remedy.CHECK_ADDRESS),
+    exceptions.PermissionDeniedError: (Kind.REFUSED, Remedy.CHECK_ADDRESS),
+    exceptions.UnauthenticatedError: (Kind.REFUSED, Remedy.CHECK_ADDRESS),
+    exceptions.PreconditionError: (Kind.CHANGED, Remedy.RUN_AGAIN),
+    exceptions.NotSupportedError: (Kind.UNSUPPORTED, Remedy.NONE),
+    ValueError: (Kind.UNSUPPORTED, Remedy.NONE),
+}
 
 
 class Head(NamedTuple):
@@ -117,7 +86,7 @@ class Bucket:
         """Where the files lie on this machine; None for a remote bucket."""
         self._connections = transfer.connections
         self._num_unreachable = 0  # in a row
-        self._store: Any = _open(location, self.folder, transfer)
+        self._store: Any = open_store(location, transfer)
 
     def url(self, key: str) -> str:
         """Return a file's address, for people and the manifest."""
@@ -158,12 +127,12 @@ class Bucket:
             gets: taken one by one, never listed.
             check: what it refuses is DAMAGED. It is called from several threads.
         """
-        self._num_unreachable = 0
+        self._num_unreachable, again = 0, (Kind.DAMAGED, Kind.UNREACHABLE)
         num_rounds = 1 if self.folder else _ROUNDS
         for num_left in reversed(range(num_rounds)):
             failed: list[Get] = []
             for answer in _in_threads(lambda g: self._answer(g, check), gets, self._connections):
-                if num_left and answer.problem and answer.problem.kind in _AGAIN:
+                if num_left and answer.problem and answer.problem.kind in again:
                     failed.append(answer.get)
                 else:
                     yield answer
@@ -228,19 +197,10 @@ class Bucket:
             return key, problem
 
     def _problem(self, key: str, error: Exception) -> Problem:
-        url = self.url(key)
-        if isinstance(error, FileNotFoundError):
-            return Problem(Kind.ABSENT, url, remedy=Remedy.CHECK_ADDRESS)
-        if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
-            return Problem(Kind.REFUSED, url, _facts(error), remedy=Remedy.CHECK_ADDRESS)
-        if isinstance(error, exceptions.PreconditionError):
-            return Problem(Kind.CHANGED, url, remedy=Remedy.RUN_AGAIN)
-        if isinstance(error, exceptions.NotSupportedError):
-            return Problem(Kind.UNSUPPORTED, url, "the server cannot send a part of a file")
-        if isinstance(error, ValueError):
-            return Problem(Kind.UNSUPPORTED, url, _facts(error))
-        kind = Kind.UNREACHABLE if self.folder is None else Kind.REFUSED
-        return Problem(kind, url, _facts(error), remedy=Remedy.RUN_AGAIN)
+        other = Kind.REFUSED if self.folder else Kind.UNREACHABLE
+        kind, remedy = _KIND_OF.get(type(error), (other, Remedy.RUN_AGAIN))
+        facts = "" if kind in (Kind.ABSENT, Kind.CHANGED) else facts_of(error)
+        return Problem(kind, self.url(key), facts, remedy=remedy)
 
 
 class Source(NamedTuple):
@@ -253,125 +213,6 @@ class Source(NamedTuple):
 def open_source(annotations: str, images: str, transfer: Transfer) -> Source:
     """Open a release's two buckets; see `Bucket`."""
     return Source(Bucket(annotations, transfer), Bucket(images, transfer))
-
-
-def folder_of(location: str) -> Path | None:
-    """Return the folder that a location is, plainly or as ``file:///folder``; None for another."""
-    scheme, separator, rest = location.partition("://")
-    if not separator:
-        return Path(location)
-    return Path(unquote(rest.removeprefix("localhost"))) if scheme.lower() == "file" else None
-
-
-def check_address(address: str) -> None:
-    """Refuse an address that is not valid, or that holds what is never sent.
-
-    Raises:
-        Problem: SETTING. It has the address's scheme and host only: the rest may be secret.
-    """
-    scheme, _, rest = address.partition("://")
-    authority, *path = re.split("[/?#]", rest, maxsplit=1)
-    _, at, host = authority.rpartition("@")
-    if "@" in "".join(path) and not at:
-        host = "..."  # it may be the beginning of a password that has a '/' or '?'
-    try:
-        parts = urlsplit(address)
-        is_valid = parts.scheme in SCHEMES and parts.hostname and parts.port != 0
-    except ValueError:
-        is_valid = False
-    detail = "" if is_valid and address.isascii() and " " not in address else "not an address"
-    if "?" in address or "#" in address:
-        detail = "it has a query or a fragment"
-    if at:
-        detail = "it holds a user's name or password"
-    if detail:
-        raise _refused_setting(f"{scheme}://{host}", detail, _ADDRESS_KEYS)
-
-
-def _refused_setting(subject: str, detail: str, key: str) -> Problem:
-    return Problem(Kind.SETTING, subject, detail, key=key, remedy=_CHANGE)
-
-
-def _open(location: str, folder: Path | None, transfer: Transfer) -> Any:
-    if folder is not None:
-        if not folder.is_dir():
-            raise Problem(Kind.ABSENT, folder, key="data.source", remedy=Remedy.CHECK_ADDRESS)
-        return LocalStore(folder.absolute())
-    check_address(location)
-    client: dict[str, Any] = {"allow_http": True, "user_agent": "oiv5_d2"}
-    client |= {**({} if "proxy_url" in transfer.client_options else _NO_PROXY)}
-    cloud = {} if location.startswith("http") else _cloud_options(location, transfer)
-    open_store: Callable[..., Any] = from_url if cloud else HTTPStore
-    try:
-        store = open_store(
-            location,
-            client_options=client | transfer.client_options,
-            retry_config=_durations(transfer.retry_config),
-            **cloud,
-        )
-    except (exceptions.BaseError, TypeError, ValueError) as error:
-        raise _refused_setting(location, _facts(error), _TRANSFER_KEYS) from error
-    if location.startswith("s3") and not cloud["skip_signature"]:
-        if "access_key_id" not in cloud and not any(map(os.environ.get, _CREDENTIALS)):
-            detail = "not set in the environment"
-            raise _refused_setting(_CREDENTIALS[0], detail, "transfer.store.skip_signature")
-        _refuse_redirects(location, transfer)
-    return store
-
-
-def _cloud_options(location: str, transfer: Transfer) -> dict[str, Any]:
-    """Return a cloud store's options, with those that the environment would give otherwise."""
-    options = {"skip_signature": True, "region": "us-east-1", **transfer.store}
-    if not location.startswith("s3"):
-        del options["region"]
-        return options
-    endpoint = f"https://s3.{options['region']}.amazonaws.com"
-    return {"endpoint": endpoint, "virtual_hosted_style_request": False, **options}
-
-
-def _durations(config: dict[str, Any]) -> dict[str, Any]:
-    """Turn texts such as "10s" or "200ms" into durations, wherever they stand."""
-    read: dict[type, Callable[[Any], Any]] = {
-        dict: _durations,
-        str: lambda text: pd.Timedelta(text).to_pytimedelta(),
-    }
-    return {key: read.get(type(value), lambda same: same)(value) for key, value in config.items()}
-
-
-def _facts(error: Exception) -> str:
-    """Return the library's words without address, duration and debugging, and the cause if any."""
-    line, _, debug = str(error).partition("\n")
-    causes = re.findall(r'message: "([^"\n]+)"|\b(InvalidCertificate\(\w+)', debug)
-    cause = "".join(causes[-1]).replace("(", ": ") if causes else ""
-    return ": ".join(filter(None, (line.rpartition(" - ")[2][:200], cause)))
-
-
-def _refuse_redirects(location: str, transfer: Transfer) -> None:
-    """Ask an S3 bucket, unsigned, whether it redirects; see `Bucket`."""
-    endpoint = _cloud_options(location, transfer)["endpoint"].rstrip("/")
-    url = f"{endpoint}/{location.partition('://')[2].rstrip('/')}"
-    client = transfer.client_options
-    context = ssl.create_default_context(cadata=client.get("root_certificate"))
-    if client.get("allow_invalid_certificates"):
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    proxies = {scheme: client["proxy_url"] for scheme in SCHEMES[:2] if "proxy_url" in client}
-    handlers = urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context)
-    opener = urllib.request.build_opener(*handlers, _Stay)
-    try:
-        opener.open(urllib.request.Request(url, method="HEAD"), timeout=30).close()
-    except urllib.error.HTTPError as answer:
-        target = answer.headers.get("Location")
-        answer.close()
-        if target:
-            detail = f"it redirects to {urlsplit(target).netloc.rpartition('@')[2]}"
-            raise Problem(Kind.REFUSED, url, detail, key="transfer.store", remedy=_CHANGE) from None
-    except OSError as error:
-        raise Problem(Kind.UNREACHABLE, url, str(error), remedy=Remedy.RUN_AGAIN) from error
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args: Any) -> None:
-        """Follow no redirect."""
 
 
 def _in_threads(function: Callable[[T], R], items: Iterable[T], num: int) -> Iterator[R]:

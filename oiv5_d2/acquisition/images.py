@@ -1,163 +1,256 @@
-"""Pictures out of a store onto the disk: many at a time, each checked, whole or not at all."""
+"""Images out of a bucket onto the disk: many at a time, each checked, whole or not at all.
+
+Only files that these tools have written are ever replaced or removed; see `_Folder.is_ours`.
+"""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from oiv5_d2.acquisition.checks import check_jpeg
-from oiv5_d2.acquisition.outcomes import (
-    CORRUPT,
-    FAILED,
-    MISSING,
-    PRESENT,
-    Known,
+import pandas as pd
+from blake3 import blake3
+
+from oiv5_d2.acquisition.buckets import Answer, Bucket, Get, Head
+from oiv5_d2.acquisition.jpeg import check_jpeg
+from oiv5_d2.acquisition.manifest import (
+    IMAGE,
+    Manifest,
     Outcome,
-    checksum,
+    Reason,
+    State,
     moment,
+    outcome_of,
 )
-from oiv5_d2.acquisition.stores import Answer, DamagedError, Get, Store
-from oiv5_d2.files import write_whole
+from oiv5_d2.files import PART_PREFIX, write_whole
+from oiv5_d2.jobs import Advance
+from oiv5_d2.problems import Kind, Problem, Remedy
+
+_BATCH_SECONDS = 1.0  # the most that a killed run has to check again
 
 
 def fetch_images(
-    keys: Sequence[str],
-    store: Store,
+    files: pd.DataFrame,
+    bucket: Bucket,
     images_dir: Path,
-    known: Callable[[str], Known | None],
+    manifest: Manifest,
     full_decode: bool,
-    advance: Callable[[int, int, int], object],
-    note: Callable[[str, Outcome], object],
+    advance: Advance,
 ) -> None:
-    """Bring pictures to ``images_dir/{key}``; those that are there and whole are not asked for.
+    """Fetch images to ``images_dir/{split}/{name}``; what is there and whole is not asked for.
+
+    If that folder is the bucket's own, by a link, its files are checked and taken as they lie.
 
     Args:
-        keys: ``{split}/{ImageID}.jpg``, distinct.
-        store: the images bucket.
+        files: Split, Name and Key of each image, distinct.
+        bucket: where they come from.
         images_dir: where they go.
-        known: called with the keys in order, returns what an earlier run found of a picture that it
-            checked. If size and time are still the same, that is enough; else its checksum has to
-            be.
-        full_decode: read every picture that is there again, and decode all to the last pixel.
-        advance: called with the numbers of newly finished pictures, of bytes that came for them,
-            and of those among them that could not be had.
-        note: called with each key and its outcome, in the order of `keys`, as soon as those before
-            it are known: no more is held in memory than what came before its turn.
+        manifest: gets each image's outcome, and has those of earlier runs.
+        full_decode: read every image that is there again, and decode all of them.
+        advance: called with the numbers of finished images, of bytes that came, and of images that
+            could not be fetched.
 
     Raises:
-        OSError: `images_dir` can not be written.
+        Problem: FOREIGN, the place of a split's folder is taken by something else.
+        OSError: the folder cannot be written.
     """
-    outcomes = _InOrder(keys, note)
-    for folder in _folders(keys):
-        (images_dir / folder).mkdir(parents=True, exist_ok=True)
-    there = _keys_there(images_dir, _folders(keys))
-
-    def wanted() -> Iterator[Get]:
-        for key in keys:
-            found = None
-            if key in there:
-                found = _look(f"{images_dir}/{key}", known(key), store, key, full_decode)
-            if found is None:
-                yield Get(key)
-            else:
-                outcomes.put(key, found)
-                advance(1, 0, 0)
-
-    # Not in threads: they would wait for Python's lock longer than it takes to hash and write.
-    for answer in store.read_many(wanted(), partial(check_jpeg, full_decode=full_decode)):
-        outcome = _keep(images_dir, store, answer)
-        outcomes.put(answer.get.key, outcome)
-        advance(1, outcome.num_bytes, outcome.state != PRESENT)
+    for split in sorted(set(files["Split"])):
+        rows = files[files["Split"] == split]
+        keys = dict(zip(rows["Name"], rows["Key"], strict=True))
+        folder = _Folder(images_dir / split, bucket, keys, manifest.known(IMAGE, split))
+        with _recording(manifest, split, advance) as record:
+            names = {keys[name]: name for name in folder.look(full_decode, record)}
+        # Before any is written: after a kill it is known that these tools did.
+        asked = Outcome("", State.FAILED, Reason.UNFINISHED)
+        urls = {name: bucket.url(key) for key, name in names.items()}
+        begun = (asked._replace(name=name, source=url) for name, url in urls.items())
+        manifest.record(IMAGE, split, begun)
+        check = partial(check_jpeg, full_decode=full_decode)
+        with _recording(manifest, split, advance) as record:
+            for answer in bucket.read_many(map(Get, names), check):
+                record(folder.keep(names[answer.get.key], answer), len(answer.data))
 
 
-class _InOrder:
-    """Tells of outcomes in the order of their keys; they come as the network has it."""
+class ImageNeed(NamedTuple):
+    """What images still take."""
 
-    def __init__(self, keys: Iterable[str], note: Callable[[str, Outcome], object]) -> None:
-        self._keys, self._note = iter(keys), note
-        self._next = next(self._keys, "")
-        self._early: dict[str, Outcome] = {}
-
-    def put(self, key: str, outcome: Outcome) -> None:
-        self._early[key] = outcome
-        while self._next in self._early:
-            self._note(self._next, self._early.pop(self._next))
-            self._next = next(self._keys, "")
-
-
-def lacking(keys: Sequence[str], images_dir: Path) -> list[str]:
-    """Return the keys, as `fetch_images` has them, of which there is no file, in order."""
-    there = _keys_there(images_dir, _folders(keys))
-    return [key for key in keys if key not in there]
+    num_images: int
+    """Images of which there is no file."""
+    num_bytes: int
+    """Of all of them, estimated by those that were asked for."""
+    num_asked: int
+    num_absent: int
+    """Of those that were asked for."""
+    problem: Problem | None
+    """Why one could not be asked for, if any."""
 
 
-def sample(keys: Sequence[str], most: int) -> Sequence[str]:
-    """Return at most so many of the keys, evenly spread."""
-    return keys[:: max(1, -(-len(keys) // most))]
+def needed_images(
+    files: pd.DataFrame, bucket: Bucket, images_dir: Path, most: int = 100
+) -> ImageNeed:
+    """Return what images still take; at most so many, evenly spread, are asked for their size."""
+    keys = []
+    for split in sorted(set(files["Split"])):
+        rows = files[files["Split"] == split]
+        folder = images_dir / split  # listed once: on a cluster's disk each look takes long
+        names = set(os.listdir(folder)) if folder.is_dir() else set()
+        keys += rows.loc[~rows["Name"].isin(names), "Key"].tolist()
+    heads = [head for _, head in bucket.head_many(keys[:: max(1, -(-len(keys) // most))])]
+    sizes = [head.num_bytes for head in heads if isinstance(head, Head)]
+    problems = [head for head in heads if isinstance(head, Problem)]
+    num_absent = sum(problem.kind is Kind.ABSENT for problem in problems)
+    others = (problem for problem in problems if problem.kind is not Kind.ABSENT)
+    num_bytes = len(keys) * sum(sizes) // max(1, len(sizes) + num_absent)
+    return ImageNeed(len(keys), num_bytes, len(heads), num_absent, next(others, None))
 
 
-def _folders(keys: Iterable[str]) -> set[str]:
-    return {key.rpartition("/")[0] for key in keys}
+Record = Callable[[Outcome, int], None]
 
 
-def _keys_there(images_dir: Path, folders: Iterable[str]) -> set[str]:
-    """Return what is in folders, by key.
+@contextmanager
+def _recording(manifest: Manifest, split: str, advance: Advance) -> Iterator[Record]:
+    """Give a function that takes an outcome and the bytes that came; it writes them in batches."""
+    batch: list[Outcome] = []
+    last = time.monotonic()
 
-    One look at each folder, not at each name: on a cluster's disk a look takes long.
-    """
-    return {
-        f"{folder}/{name}"
-        for folder in folders
-        if (images_dir / folder).is_dir()
-        for name in os.listdir(images_dir / folder)
-    }
+    def record(outcome: Outcome, num_bytes: int) -> None:
+        nonlocal last
+        batch.append(outcome)
+        advance(1, num_bytes, outcome.state is not State.PRESENT)
+        if time.monotonic() - last > _BATCH_SECONDS:
+            manifest.record(IMAGE, split, batch)
+            batch.clear()
+            last = time.monotonic()
 
-
-def _look(
-    path: str, known: Known | None, store: Store, key: str, full_decode: bool
-) -> Outcome | None:
-    """Return a picture that is there and whole; None for one that has to be asked for."""
-    status = os.stat(path)
-    if store.has_changed(key, status.st_mtime_ns, status.st_size):
-        return None
-    if known and not full_decode and _is_untouched(status, known):
-        return Outcome(os.path.basename(path), PRESENT, "", *known)
-    data = Path(path).read_bytes()
-    found = _present(path, data, known.source if known else _url(store, key))
-    if known and known.checksum != found.checksum:
-        return None  # it changed since it was checked
     try:
-        check_jpeg(data, full_decode)
-    except ValueError:
-        return None
-    return found
+        yield record
+    finally:
+        manifest.record(IMAGE, split, batch)
 
 
-def _is_untouched(status: os.stat_result, known: Known) -> bool:
-    return (status.st_size, moment(status.st_mtime)) == (known.num_bytes, known.fetched)
+class _Folder:
+    """A split's folder of images: what is there, and whose it is."""
+
+    def __init__(
+        self, path: Path, bucket: Bucket, keys: dict[str, str], known: dict[str, Outcome]
+    ) -> None:
+        self._path, self._bucket, self._keys, self._known = path, bucket, keys, known
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise Problem(Kind.FOREIGN, path, "not a folder", remedy=Remedy.MOVE_AWAY) from error
+        self._names = set(os.listdir(path))
+        self._is_linked = path.parent.is_symlink() or path.is_symlink()
+        key = next(iter(keys.values()))
+        origin = bucket.folder and (bucket.folder / key).parent
+        self._is_source = bool(origin and origin.is_dir() and path.samefile(origin))
+
+    def look(self, full_decode: bool, record: Record) -> Iterator[str]:
+        """Record the images that need not be asked for; yield the names of the others.
+
+        What lies under those names was written by these tools, and is removed.
+        """
+        if not self._is_linked and not self._is_source:
+            for name in self._names:
+                if name.startswith(PART_PREFIX):  # of a killed run
+                    (self._path / name).unlink()
+        for name, key in self._keys.items():
+            found = None
+            if name in self._names:
+                found = self._look_at(name, key, full_decode)
+            elif self._is_source:
+                source = self._bucket.url(key)
+                found = Outcome(name, State.MISSING, Reason.ABSENT, source=source)
+            if found:
+                record(found, 0)
+                continue
+            if name in self._names:
+                (self._path / name).unlink()
+            yield name
+
+    def keep(self, name: str, answer: Answer) -> Outcome:
+        """Write an image that came."""
+        source = self._bucket.url(answer.get.key)
+        if answer.problem:
+            return outcome_of(name, answer.problem, source)
+        path = f"{self._path}/{name}"
+        write_whole(path, answer.data)
+        return _present(name, answer.data, source, os.stat(path))
+
+    def is_ours(self, name: str, status: os.stat_result) -> bool:
+        """Return True if these tools wrote a file, so that it may be replaced or removed.
+
+        They did if the manifest says so, and the folder is not the bucket's own. In a folder that
+        is reached through a link, where others may put files too, the file has to be unchanged
+        since as well. A link to a file is never ours. Of a run that was stopped only an empty file
+        is, which a power cut leaves: what it wrote was whole.
+        """
+        known = self._known.get(name)
+        if known is None or not known.source or self._is_source:
+            return False
+        if (self._path / name).is_symlink():
+            return False
+        if known.reason is Reason.UNFINISHED:
+            return status.st_size == 0 and not self._is_linked
+        return known.state is State.PRESENT and (
+            not self._is_linked or _is_untouched(status, known)
+        )
+
+    def _look_at(self, name: str, key: str, full_decode: bool) -> Outcome | None:
+        """Return the outcome of a file that is there; None if it has to be asked for."""
+        path, known, is_ours = f"{self._path}/{name}", self._known.get(name), False
+        try:
+            status = os.stat(path)
+            is_ours = self.is_ours(name, status)
+            if is_ours and self._has_changed(key, status):
+                return None
+            if known and not full_decode and _is_untouched(status, known):
+                return known if is_ours else known._replace(source="")
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError("not a file")
+            data = Path(path).read_bytes()
+            check_jpeg(data, full_decode)
+        except (OSError, ValueError) as error:
+            facts = (error.strerror if isinstance(error, OSError) else str(error)) or ""
+            source, reason = "", Reason.FOREIGN
+            if self._is_source:
+                source, reason = self._bucket.url(key), Reason.DAMAGED
+            damaged = Outcome(name, State.CORRUPT, reason, source=source, detail=facts)
+            return None if is_ours else damaged
+        found = _present(name, data, "", status)
+        if is_ours and known and known.checksum != found.checksum:
+            return None  # it changed since it was written
+        is_unrecorded = known and known.reason is Reason.UNFINISHED and not self._is_source
+        return (
+            found._replace(source=known.source) if known and (is_ours or is_unrecorded) else found
+        )
+
+    def _has_changed(self, key: str, status: os.stat_result) -> bool:
+        """Return True if a folder bucket's file is another one than its copy.
+
+        A server is not asked: a release's files keep their content.
+        """
+        if self._bucket.folder is None:
+            return False
+        try:
+            origin = (self._bucket.folder / key).stat()
+        except OSError:
+            return False
+        # Not by the time of writing: a file that is moved to another's place keeps that.
+        return origin.st_ctime_ns > status.st_mtime_ns or origin.st_size != status.st_size
 
 
-def _keep(images_dir: Path, store: Store, answer: Answer) -> Outcome:
-    path, source = f"{images_dir}/{answer.get.key}", _url(store, answer.get.key)
-    if isinstance(answer.error, FileNotFoundError):
-        return _refused(path, MISSING, "it is not in the release", source)
-    if answer.error is not None:
-        state = CORRUPT if isinstance(answer.error, DamagedError) else FAILED
-        return _refused(path, state, str(answer.error), source)
-    write_whole(path, answer.data)
-    return _present(path, answer.data, source)
+def _is_untouched(status: os.stat_result, known: Outcome) -> bool:
+    found = (State.PRESENT, status.st_size, moment(status.st_mtime))
+    return found == (known.state, known.num_bytes, known.fetched)
 
 
-def _present(path: str, data: bytes, source: str) -> Outcome:
-    name, fetched = os.path.basename(path), moment(os.stat(path).st_mtime)
-    return Outcome(name, PRESENT, "", len(data), checksum(data), source, fetched)
-
-
-def _refused(path: str, state: str, reason: str, source: str) -> Outcome:
-    """Leave nothing under a picture's name: what was there was damaged, or it was not asked for."""
-    Path(path).unlink(missing_ok=True)
-    return Outcome(os.path.basename(path), state, reason, source=source)
-
-
-def _url(store: Store, key: str) -> str:
-    return f"{store.location}/{key}"
+def _present(name: str, data: bytes, source: str, status: os.stat_result) -> Outcome:
+    # BLAKE3 rather than SHA-256, which would cost more than writing so many files.
+    checksum = blake3(data).hexdigest()
+    when = moment(status.st_mtime)
+    return Outcome(name, State.PRESENT, Reason.NONE, len(data), checksum, source, when)

@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from oiv5_d2.acquisition.jpeg import UPRIGHT, decode, read_header
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.conversion.masks import RelBox
-from oiv5_d2.conversion.pictures import UPRIGHT, decode, read_header
 from oiv5_d2.processes import map_tasks
 from oiv5_d2.selection.subset import Subset
 

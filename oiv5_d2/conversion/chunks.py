@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from oiv5_d2.acquisition.jpeg import UPRIGHT, Header, read_header
 from oiv5_d2.conversion.coco_file import dumps
-from oiv5_d2.conversion.pictures import UPRIGHT, Picture, read_header
 from oiv5_d2.conversion.records import annotation_record, image_record
 from oiv5_d2.files import whole_file
 from oiv5_d2.openimages.release import Release
@@ -81,12 +81,12 @@ def convert_chunk(chunk: Chunk) -> int:
     num_left_out_rows = 0
     for row, image_id, objects in _by_image(chunk):
         key = chunk.release.image_key(row.Split, row.ImageID)
-        picture, reason = _usable(chunk.data_dir / "images" / key)
-        if picture is None:
+        header, reason = _usable(chunk.data_dir / "images" / key)
+        if header is None:
             left_out.append({"open_images_id": row.ImageID, "reason": reason})
             num_left_out_rows += len(objects)
             continue
-        image = image_record(row, image_id, key, picture, chunk.category_ids, chunk.license_ids)
+        image = image_record(row, image_id, key, header, chunk.category_ids, chunk.license_ids)
         images.append(image)
         annotations += [
             annotation_record(
@@ -137,14 +137,14 @@ def _by_image(chunk: Chunk) -> Iterator[tuple[Any, int, list[tuple[int, Any]]]]:
         yield image, image_id, objects.get(str(image.ImageID), [])
 
 
-def _usable(path: Path) -> tuple[Picture | None, str]:
+def _usable(path: Path) -> tuple[Header | None, str]:
     """Return an image's header, or None and why training cannot use it."""
     try:
-        picture = read_header(path)
+        header = read_header(path)
     except FileNotFoundError:
         return None, MISSING_IMAGE
     except ValueError as error:
         return None, f"{UNREADABLE_IMAGE}: {error}"
-    if picture.orientation != UPRIGHT:
-        return None, f"{TURNED_IMAGE} (orientation {picture.orientation})"
-    return picture, ""
+    if header.orientation != UPRIGHT:
+        return None, f"{TURNED_IMAGE} (orientation {header.orientation})"
+    return header, ""

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from oiv5_d2.acquisition.jpeg import Header
 from oiv5_d2.acquisition.mask_zips.shards import read_mask_file
 from oiv5_d2.conversion import masks
 from oiv5_d2.conversion.masks import Region, RelBox
-from oiv5_d2.conversion.pictures import Picture
 
 MISSING_MASK, UNREADABLE_MASK = "missing mask", "unreadable mask"
 EMPTY_MASK, VANISHED_MASK = "empty mask", "mask vanishes when resized"
@@ -31,7 +31,7 @@ def image_record(
     row: Any,
     image_id: int,
     key: str,
-    picture: Picture,
+    header: Header,
     category_ids: Mapping[str, int],
     license_ids: Mapping[str, int],
 ) -> dict[str, Any]:
@@ -41,15 +41,15 @@ def image_record(
         row: a row of ``Subset.images``, its columns as attributes.
         image_id: the integer that COCO wants; the release's own id goes to ``open_images_id``.
         key: of the image in its bucket, which is also its file name in the data set.
-        picture: the JPG's header.
+        header: the JPG's header.
         category_ids: category id by class name.
         license_ids: licence id by the licence's URL.
     """
     return {
         "id": image_id,
         "file_name": key,
-        "height": picture.height,
-        "width": picture.width,
+        "height": header.height,
+        "width": header.width,
         "open_images_id": row.ImageID,
         "positive_category_ids": _ids(row.PositiveClasses, category_ids),
         "negative_category_ids": _ids(row.NegativeClasses, category_ids),

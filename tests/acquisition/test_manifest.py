@@ -1,106 +1,165 @@
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import pandas as pd
 import pytest
+from processes import wait_until
+from raising import refused
 
 from oiv5_d2.acquisition.manifest import (
     MANIFEST_COLUMNS,
-    KnownImages,
+    MANIFEST_SQLITE,
+    Outcome,
+    Reason,
+    State,
+    num_to_retry,
+    open_manifest,
+    outcome_of,
     read_manifest,
-    write_manifest,
 )
-from oiv5_d2.acquisition.outcomes import Known, Outcome
+from oiv5_d2.problems import Kind, Problem, Remedy
 
 WHEN = "2019-05-08T10:00:00+00:00"
 ROWS = [
-    ("image", "train", Outcome("a.jpg", "present", "", 7, "a0", "bucket/train/a.jpg", WHEN)),
-    ("image", "train", Outcome("b.jpg", "missing", "it is not there", source="bucket/train/b.jpg")),
-    ("image", "train", Outcome("d.jpg", "failed", 'said "no", twice', source="bucket/train/d.jpg")),
-    ("image", "validation", Outcome("c.jpg", "present", "", 9, "c0", "ürl/c.jpg", WHEN)),
-    ("mask", "train", Outcome("a_1.png", "present", "", 5, "a1", "bucket/a.zip", WHEN)),
-    ("mask", "train", Outcome("b_1.png", "corrupt", "damaged", source="bucket/b.zip")),
+    ("image", "train", Outcome("a.jpg", State.PRESENT, Reason.NONE, 7, "a0", "url/a.jpg", WHEN)),
+    ("image", "train", Outcome("b.jpg", State.MISSING, Reason.ABSENT, source="url/b.jpg")),
+    (
+        "image",
+        "train",
+        Outcome("d.jpg", State.FAILED, Reason.REFUSED, source="url/d.jpg", detail='"no",\nit said'),
+    ),
+    ("image", "validation", Outcome("c.jpg", State.PRESENT, Reason.NONE, 9, "c0", "ürl", WHEN)),
+    ("mask", "train", Outcome("a_1.png", State.PRESENT, Reason.NONE, 5, "a1", "url/a.zip", WHEN)),
+    ("mask", "train", Outcome("b_1.png", State.CORRUPT, Reason.DAMAGED, source="url/b.zip")),
 ]
+WANTED = pd.DataFrame(
+    [(kind, split, outcome.name) for kind, split, outcome in ROWS],
+    columns=["Kind", "Split", "Name"],
+)
 
 
-def write(path, rows=ROWS):
-    with write_manifest(path) as manifest:
-        for row in rows:
-            manifest.add(*row)
-    return manifest
+def record(data_dir, rows=ROWS):
+    with open_manifest(data_dir) as manifest:
+        for kind, split, outcome in rows:
+            manifest.record(kind, split, [outcome])
 
 
-def test_what_is_written_is_read(tmp_path):
-    manifest = write(tmp_path / "manifest.csv")
+def export(data_dir, wanted=WANTED):
+    with open_manifest(data_dir) as manifest:
+        manifest.want(wanted)
+        manifest.export(data_dir / "manifest.csv")
+    return (data_dir / "manifest.csv").read_bytes()
+
+
+def test_what_is_recorded_is_exported_in_order(tmp_path):
+    record(tmp_path, ROWS[::-1])
+    export(tmp_path)
     rows = read_manifest(tmp_path / "manifest.csv")
     assert rows.columns.tolist() == MANIFEST_COLUMNS
-    found = list(rows.itertuples(index=False, name=None))
-    assert found == [(kind, split, *outcome) for kind, split, outcome in ROWS]
-    assert manifest.num_bytes == rows["Bytes"].sum() == 21
-    states = rows["State"].value_counts().to_dict()
-    assert {state: manifest.num_in(state) for state in states} == states
+    assert rows[["Kind", "Split", "Path"]].to_numpy().tolist() == WANTED.to_numpy().tolist()
+    for row, (_, _, outcome) in zip(rows.itertuples(), ROWS, strict=True):
+        assert (row.State, row.Reason, row.Detail) == (
+            outcome.state,
+            outcome.reason,
+            outcome.detail,
+        )
+        found = row.Bytes, row.BLAKE3, row.Source, row.Fetched
+        assert found == outcome[3:7]
+    assert num_to_retry(rows) == 2
 
 
-def test_a_manifest_is_there_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "manifest.csv"
-    write(path)
-    before = path.read_bytes()
-    with pytest.raises(KeyboardInterrupt), write_manifest(path) as manifest:
-        manifest.add(*ROWS[0])
-        raise KeyboardInterrupt
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
+def test_what_is_recorded_is_known_and_a_newer_row_replaces_an_older_one(tmp_path):
+    record(tmp_path)
+    newer = ROWS[0][2]._replace(checksum="new")
+    record(tmp_path, [("image", "train", newer)])
+    with open_manifest(tmp_path) as manifest:
+        known = manifest.known("image", "train")
+        assert known == {"a.jpg": newer, "b.jpg": ROWS[1][2], "d.jpg": ROWS[2][2]}
+        assert manifest.known("image", "test") == {}
 
 
-def test_pictures_that_were_checked_are_known(tmp_path):
-    write(tmp_path / "manifest.csv")
-    keys = ["train/a.jpg", "train/aa.jpg", "train/b.jpg", "validation/c.jpg", "validation/z.jpg"]
-    known = KnownImages(tmp_path / "manifest.csv")
-    found = {key: known.look_up(key) for key in keys}
-    assert {key: one for key, one in found.items() if one} == {
-        "train/a.jpg": Known(7, "a0", "bucket/train/a.jpg", WHEN),
-        "validation/c.jpg": Known(9, "c0", "ürl/c.jpg", WHEN),
+def test_the_same_rows_give_the_same_bytes_in_whatever_order(tmp_path):
+    for name, rows in (("a", ROWS), ("b", ROWS[::-1])):
+        record(tmp_path / name, rows)
+    assert export(tmp_path / "a") == export(tmp_path / "b")
+
+
+def test_only_wanted_files_are_exported_and_counted_but_others_stay_known(tmp_path):
+    record(tmp_path)
+    export(tmp_path, WANTED.iloc[1:3])
+    assert read_manifest(tmp_path / "manifest.csv")["Path"].tolist() == ["b.jpg", "d.jpg"]
+    with open_manifest(tmp_path) as manifest:
+        manifest.want(WANTED)
+        assert sum(count.num_files for count in manifest.counts()) == len(ROWS)
+        manifest.want(WANTED.iloc[:2])
+        counts = {(count.state, count.reason): count for count in manifest.counts()}
+    assert {key: count.num_files for key, count in counts.items()} == {
+        (State.PRESENT, Reason.NONE): 1,
+        (State.MISSING, Reason.ABSENT): 1,
     }
+    assert counts[State.MISSING, Reason.ABSENT].example == "url/b.jpg"
+    assert counts[State.PRESENT, Reason.NONE].num_bytes == 7
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("kind", "state", "reason"),
     [
-        None,
-        "",
-        "Kind,Split,Path,State,Reason,Bytes,SHA256,Source,Fetched\n"
-        "image,train,a.jpg,present,,7,a0,,\n",
-        "Kind,Split,Path,State,Reason,Bytes,BLAKE3,Source,Fetched\n"
-        "image,train,a.jpg,present,,7.0,a0,,\n",
-        "Kind,Split,Path,State,Reason,Bytes,BLAKE3,Source,Fetched\nimage,train,a.jpg,present\n",
-        "Kind,Split,Path,State,Reason,Bytes,BLAKE3,Source,Fetched\n"
-        "image,train,a.jpg,present,,7,1.5E+60,,\n",
-        "Kind;Split;Path;State;Reason;Bytes;BLAKE3;Source;Fetched\n"
-        "image;train;a.jpg;present;;7;a0;;\n",
-        "Split,Path,State,Reason,Bytes,BLAKE3,Source,Fetched\ntrain,a.jpg,present,,7,a0,,\n",
-        "Split,BLAKE3\ntrain,a0\n",
+        (Kind.ABSENT, State.MISSING, Reason.ABSENT),
+        (Kind.DAMAGED, State.CORRUPT, Reason.DAMAGED),
+        (Kind.REFUSED, State.FAILED, Reason.REFUSED),
+        (Kind.CHANGED, State.FAILED, Reason.CHANGED),
+        (Kind.UNREACHABLE, State.FAILED, Reason.UNREACHABLE),
+        (Kind.UNSUPPORTED, State.FAILED, Reason.UNSUPPORTED),
     ],
 )
-def test_nothing_is_known_without_a_sound_manifest(tmp_path, content):
-    path = tmp_path / "manifest.csv"
-    if content is not None:
-        path.write_text(content)
-    assert KnownImages(path).look_up("train/a.jpg") is None
+def test_each_kind_of_problem_has_its_state_and_reason(kind, state, reason):
+    outcome = outcome_of("a.jpg", Problem(kind, "url/a.jpg", "facts"), "url/a.jpg")
+    assert outcome == Outcome("a.jpg", state, reason, source="url/a.jpg", detail="facts")
 
 
-@pytest.mark.parametrize(
-    "edit",
-    [
-        lambda text: text.encode("utf-8-sig"),
-        lambda text: text.replace("it is not", "n\xf6t").encode("cp1252"),
-        lambda text: text.replace("\n", "\r\n").encode(),
-        lambda text: (text + 'image,train,"' + "x" * 200_000).encode(),
-    ],
-)
-def test_pictures_stay_known_where_an_editor_changed_the_rest(tmp_path, edit):
-    path = tmp_path / "manifest.csv"
-    write(path)
-    path.write_bytes(edit(path.read_text(encoding="utf-8")))
-    known = KnownImages(path)
-    assert known.look_up("train/a.jpg") == Known(7, "a0", "bucket/train/a.jpg", WHEN)
-    # Its source is not ASCII: in another encoding it can't be read.
-    found = known.look_up("validation/c.jpg")
-    assert found in (Known(9, "c0", "ürl/c.jpg", WHEN), None)
-    assert (found is None) == (b"\xfcrl" in path.read_bytes())
-    assert known.look_up("validation/z.jpg") is None
+def test_a_manifest_that_is_damaged_is_named(tmp_path):
+    record(tmp_path)
+    (tmp_path / MANIFEST_SQLITE).write_bytes(b"no database" * 100)
+    with refused(Kind.DAMAGED, remedy=Remedy.MOVE_AWAY, about=tmp_path / MANIFEST_SQLITE):
+        record(tmp_path)
+
+
+def test_a_manifest_that_another_process_writes_is_busy(tmp_path, monkeypatch):
+    record(tmp_path)
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path: connect(path, timeout=0.01))
+    other = connect(tmp_path / MANIFEST_SQLITE)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        with refused(Kind.BUSY, remedy=Remedy.WAIT):
+            record(tmp_path)
+    finally:
+        other.close()
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from oiv5_d2.acquisition.manifest import Outcome, State, open_manifest
+with open_manifest(Path(sys.argv[1])) as manifest:
+    for number in range(1_000_000):
+        batch = [Outcome(f"{number:06}-{each}", State.PRESENT) for each in range(100)]
+        manifest.record("image", "train", batch)
+        print(number, flush=True)
+"""
+
+
+def test_batches_are_there_whole_or_not_at_all_after_a_kill(tmp_path):
+    said = tmp_path / "said"
+    with said.open("w") as file:
+        child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], stdout=file)
+    wait_until(lambda: len(said.read_text().splitlines()) > 5, child)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    num_told = len(said.read_text().splitlines())
+    with open_manifest(tmp_path) as manifest:
+        num_rows = len(manifest.known("image", "train"))
+    assert num_rows % 100 == 0
+    assert num_told * 100 <= num_rows <= (num_told + 1) * 100

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from raising import refused
 
+from oiv5_d2.acquisition.jpeg import read_header
 from oiv5_d2.audit import measure as inspection
 from oiv5_d2.audit import tables as summary
 from oiv5_d2.audit.audit import audit, read_audit
 from oiv5_d2.conversion import convert as coco
 from oiv5_d2.conversion.masks import RelBox, decode, encode_box
-from oiv5_d2.conversion.pictures import read_header
 from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.selection import subset as subsets
 

@@ -1,4 +1,4 @@
-"""A bucket of random bytes, and stores over it that do not wait long before they try again."""
+"""A bucket of random bytes, and how to open it without long waits between retries."""
 
 import random
 import shutil
@@ -7,9 +7,16 @@ import subprocess
 
 import pytest
 
-from oiv5_d2.acquisition.stores import HttpStore, Transfer
+from oiv5_d2.acquisition.buckets import Bucket, Transfer
 
-HASTY = {"tries": 3, "pause_seconds": 0.01}
+HASTY = {
+    "client_options": {"timeout": "10s", "connect_timeout": "5s"},
+    "retry_config": {
+        "max_retries": 2,
+        "retry_timeout": "20s",
+        "backoff": {"init_backoff": "5ms", "max_backoff": "20ms", "base": 2},
+    },
+}
 
 
 @pytest.fixture(scope="session")
@@ -27,27 +34,24 @@ def bucket(tmp_path_factory):
 
 @pytest.fixture
 def connect():
-    """Open a store at an address, with other settings; it is closed after the test."""
-    stores = []
+    """Open a bucket at an address; other settings go to `Transfer`."""
 
-    def open_store(url, **settings):
-        stores.append(HttpStore(url, Transfer(**(HASTY | settings)), seed=0))
-        return stores[-1]
+    def open_bucket(url, **settings):
+        return Bucket(url, Transfer(**(HASTY | settings)))
 
-    yield open_store
-    for store in stores:
-        store.close()
+    return open_bucket
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
-    """A server's certificate for 127.0.0.1 that nobody vouches for, and its key."""
+    """A server's certificate for 127.0.0.1 that is not trusted, and its key."""
     if shutil.which("openssl") is None:
         pytest.skip("there is no openssl to make a certificate with")
     folder = tmp_path_factory.mktemp("certificate")
     paths = folder / "certificate.pem", folder / "key.pem"
     command = "openssl req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
     command += " -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    command += " -addext basicConstraints=critical,CA:FALSE"
     subprocess.run(
         [*command.split(), "-out", paths[0], "-keyout", paths[1]], check=True, capture_output=True
     )

@@ -1,0 +1,111 @@
+"""JPEG files: their size, whether they are turned, and whether they are whole.
+
+Detectron2's reader obeys the EXIF orientation: an image that carries one comes out turned or
+mirrored, while its boxes and masks were drawn on the pixels as stored.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import simplejpeg
+from PIL import ExifTags, Image
+
+LARGEST_IMAGE = 100_000_000  # pixels; the release's are below two million
+UPRIGHT = 1  # EXIF's value for "as stored", which is also what no EXIF means
+_START, _END = b"\xff\xd8\xff", b"\xff\xd9"
+
+
+class Header(NamedTuple):
+    """A JPEG's size in pixels as stored, and its EXIF orientation (1 to 8, 1 is upright)."""
+
+    height: int
+    width: int
+    orientation: int
+
+
+def check_jpeg(data: bytes, full_decode: bool = False) -> None:
+    """Check that bytes are a whole JPEG: by header and end marker, or by decoding every pixel.
+
+    A file without JPEG's end marker is cut short or has something appended, so it is decoded to
+    know. Decoding finds what breaks JPEG's code, but not a changed bit that gives another image.
+    Safe to call from several threads.
+
+    Raises:
+        ValueError: it is not a whole JPEG; the message has the bare facts.
+    """
+    if not data:
+        raise ValueError("the file is empty")
+    if not data.startswith(_START):
+        raise ValueError("not a JPEG")
+    with _as_value_errors():
+        height, width = _size(data)
+        if height * width <= LARGEST_IMAGE and (full_decode or not data.endswith(_END)):
+            # Strict: what libjpeg only warns of, and Pillow shows as grey, is damage too.
+            simplejpeg.decode_jpeg(data, strict=True)
+    if height * width > LARGEST_IMAGE:
+        raise ValueError(f"{width}x{height} pixels are too many")
+
+
+def read_header(path: Path) -> Header:
+    """Read an image's header, and check that the file is not cut short.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not an image, or is cut short; the message has the bare facts.
+    """
+    with path.open("rb") as file, _as_value_errors(), _without_warnings():
+        image = Image.open(file)
+        header = Header(image.height, image.width, _orientation(image))
+        file.seek(max(file.seek(0, io.SEEK_END) - len(_END), 0))
+        if file.read() != _END:
+            image.load()
+        return header
+
+
+def decode(path: Path) -> None:
+    """Decode every pixel of an image as training will.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be decoded; the message has the bare facts.
+    """
+    with path.open("rb") as file, _as_value_errors(), _without_warnings():
+        Image.open(file).convert("RGB")
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    """Return height and width: by libjpeg, far faster than Pillow, which has the last word."""
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        return height, width
+    except ValueError:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.height, image.width
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    except Exception:  # a parser of broken EXIF raises anything; Detectron2 ignores it as well
+        return UPRIGHT
+    return value if value in range(1, 9) else UPRIGHT
+
+
+def _without_warnings() -> "warnings.catch_warnings[None]":
+    """Ignore odd EXIF, as Detectron2 does. Not for several threads."""
+    return warnings.catch_warnings(action="ignore")
+
+
+@contextmanager
+def _as_value_errors() -> Iterator[None]:
+    """Turn whatever a parser of broken files raises into a ValueError of one line."""
+    try:
+        yield
+    except Exception as error:
+        facts = str(error).splitlines() or [type(error).__name__]
+        # Pillow names an object in memory, or the file.
+        raise ValueError(f"a damaged JPEG: {facts[0].partition(' <')[0]}") from error

@@ -1,0 +1,177 @@
+"""How remote buckets are asked, and the library's stores for them.
+
+They are asked unsigned, and neither proxies, endpoints nor credentials are taken from the
+environment, unless `Transfer` says so.
+"""
+
+import os
+import re
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pandas as pd
+from obstore import exceptions
+from obstore.store import HTTPStore, LocalStore, S3Store, from_url
+
+from oiv5_d2.problems import Kind, Problem, Remedy
+
+_SCHEMES = ("http", "https", "s3", "gs", "az")
+# A proxy that no address needs: otherwise the library takes the environment's.
+_NO_PROXY = {"proxy_url": "http://127.0.0.1", "proxy_excludes": "*,0.0.0.0/0,::/0"}
+_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How remote buckets are asked; all but `connections` are obstore's own keyword arguments."""
+
+    connections: int = 32
+    """Requests under way at a time."""
+    client_options: dict[str, Any] = field(default_factory=dict)
+    """Of `obstore.store.ClientConfig`: timeout, connect_timeout, proxy_url, ..."""
+    retry_config: dict[str, Any] = field(default_factory=dict)
+    """Of `obstore.store.RetryConfig`: max_retries, retry_timeout, backoff; durations as "10s"."""
+    store: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Of the cloud's own store, `S3Store`, `GCSStore`, `AzureStore`: region, endpoint,
+    skip_signature, ..."""
+
+    def __post_init__(self) -> None:
+        if self.connections < 1:
+            detail = f"{self.connections} is below 1"
+            raise _refused_setting("transfer.connections", detail, "transfer.connections")
+
+
+def folder_of(location: str) -> Path | None:
+    """Return the folder that a location is, plainly or as ``file:///folder``; None for another."""
+    scheme, separator, rest = location.partition("://")
+    if not separator:
+        return Path(location)
+    return Path(unquote(rest.removeprefix("localhost"))) if scheme.lower() == "file" else None
+
+
+def check_address(address: str) -> None:
+    """Refuse an address that is not valid, or that holds what is never sent.
+
+    Raises:
+        Problem: SETTING. It has the address's scheme and host only: the rest may be secret.
+    """
+    scheme, _, rest = address.partition("://")
+    authority, *path = re.split("[/?#]", rest, maxsplit=1)
+    _, at, host = authority.rpartition("@")
+    if "@" in "".join(path) and not at:
+        host = "..."  # it may be the beginning of a password that has a '/' or '?'
+    try:
+        is_valid = scheme in _SCHEMES and urlsplit(address).hostname and urlsplit(address).port != 0
+    except ValueError:
+        is_valid = False
+    faults = {
+        "it holds a user's name or password": bool(at),
+        "it has a query or a fragment": "?" in address or "#" in address,
+        "not an address": not is_valid or not address.isascii() or " " in address,
+    }
+    for fault, has_it in faults.items():
+        if has_it:
+            keys = "data.source data.images data.annotations"
+            raise _refused_setting(f"{scheme}://{host}", fault, keys)
+
+
+def _refused_setting(subject: str, detail: str, key: str) -> Problem:
+    return Problem(Kind.SETTING, subject, detail, key=key, remedy=Remedy.CHANGE_SETTING)
+
+
+def open_store(location: str, transfer: Transfer) -> Any:
+    """Return the library's store at a location; see `buckets.Bucket`."""
+    folder = folder_of(location)
+    if folder is not None:
+        if not folder.is_dir():
+            raise Problem(Kind.ABSENT, folder, key="data.source", remedy=Remedy.CHECK_ADDRESS)
+        return LocalStore(folder.absolute())
+    check_address(location)
+    try:
+        store = _open_remote(location, transfer)
+    except (exceptions.BaseError, TypeError, ValueError) as error:
+        keys = "transfer.client_options transfer.retry_config transfer.store"
+        raise _refused_setting(location, facts_of(error), keys) from error
+    if location.startswith("s3") and not transfer.store.get("skip_signature", True):
+        if "access_key_id" not in transfer.store and not any(map(os.environ.get, _CREDENTIALS)):
+            detail = "not set in the environment"
+            raise _refused_setting(_CREDENTIALS[0], detail, "transfer.store.skip_signature")
+        _refuse_redirects(location, transfer)
+    return store
+
+
+def _open_remote(location: str, transfer: Transfer) -> Any:
+    client = {"allow_http": True, "user_agent": "oiv5_d2", **transfer.client_options}
+    if "proxy_url" not in client:
+        client |= _NO_PROXY
+    options = {"client_options": client, "retry_config": _durations(transfer.retry_config)}
+    if location.startswith("http"):
+        return HTTPStore(location, **options)  # type: ignore[arg-type]
+    options |= _cloud_options(location, transfer)
+    if location.startswith("s3"):  # `from_url` does not take the endpoint
+        name, _, prefix = location.partition("://")[2].strip("/").partition("/")
+        return S3Store(name, prefix=prefix or None, **options)  # type: ignore[arg-type]
+    return from_url(location, **options)  # type: ignore[call-overload]
+
+
+def _cloud_options(location: str, transfer: Transfer) -> dict[str, Any]:
+    """Return a cloud store's options, with those that the environment would give otherwise."""
+    options = {"skip_signature": True, "region": "us-east-1", **transfer.store}
+    if not location.startswith("s3"):
+        del options["region"]
+        return options
+    endpoint = options.get("endpoint", f"https://s3.{options['region']}.amazonaws.com")
+    options |= {"endpoint": endpoint, "aws_endpoint_url_s3": endpoint}  # the environment has both
+    return {"virtual_hosted_style_request": False, **options}
+
+
+def _durations(config: dict[str, Any]) -> dict[str, Any]:
+    """Turn texts such as "10s" or "200ms" into durations, wherever they stand."""
+    read: dict[type, Callable[[Any], Any]] = {
+        dict: _durations,
+        str: lambda text: pd.Timedelta(text).to_pytimedelta(),
+    }
+    return {key: read.get(type(value), lambda same: same)(value) for key, value in config.items()}
+
+
+def _refuse_redirects(location: str, transfer: Transfer) -> None:
+    """Ask an S3 bucket, unsigned, whether it redirects; see `Bucket`."""
+    endpoint = _cloud_options(location, transfer)["endpoint"].rstrip("/")
+    url = f"{endpoint}/{location.partition('://')[2].rstrip('/')}"
+    client = transfer.client_options
+    context = ssl.create_default_context(cadata=client.get("root_certificate"))
+    proxies = {scheme: client["proxy_url"] for scheme in _SCHEMES[:2] if "proxy_url" in client}
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context), _Stay
+    )
+    try:
+        opener.open(urllib.request.Request(url, method="HEAD"), timeout=30).close()
+    except urllib.error.HTTPError as answer:
+        answer.close()
+        if target := answer.headers.get("Location"):
+            detail = f"it redirects to {urlsplit(target).netloc.rpartition('@')[2]}"
+            remedy = Remedy.CHANGE_SETTING
+            raise Problem(Kind.REFUSED, url, detail, key="transfer.store", remedy=remedy) from None
+    except OSError as error:
+        raise Problem(Kind.UNREACHABLE, url, str(error), remedy=Remedy.RUN_AGAIN) from error
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: Any) -> None:
+        """Follow no redirect."""
+
+
+def facts_of(error: Exception) -> str:
+    """Return the library's words without address, duration and debugging, and the cause if any."""
+    line, _, debug = str(error).partition("\n")
+    causes = re.findall(r'message: "([^"\n]+)"|(InvalidCertificate)', debug)
+    return ": ".join([line.rpartition(" - ")[2][:200], *map("".join, causes[-1:])])
