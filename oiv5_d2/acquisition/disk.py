@@ -10,7 +10,7 @@ import pandas as pd
 
 from oiv5_d2.acquisition.images import lacking, sample
 from oiv5_d2.acquisition.manifest import IMAGE, MASK
-from oiv5_d2.acquisition.mask_zips.shards import shard_path
+from oiv5_d2.acquisition.shards import shard_path
 from oiv5_d2.acquisition.stores import Head, Store
 from oiv5_d2.console.quantities import size
 

@@ -22,7 +22,7 @@ from oiv5_d2.acquisition.manifest import (
     write_manifest,
 )
 from oiv5_d2.acquisition.mask_zips.extraction import extract_masks, remove_unfinished
-from oiv5_d2.acquisition.mask_zips.shards import shard_path
+from oiv5_d2.acquisition.shards import shard_path
 from oiv5_d2.acquisition.outcomes import CORRUPT, FAILED, MISSING, PRESENT, Outcome, moment
 from oiv5_d2.acquisition.shortfall import refuse_too_many
 from oiv5_d2.acquisition.stores import Source, Store

@@ -1,131 +1,204 @@
-"""The manifest: one row a wanted file, with what became of it, and where it came from."""
+"""The manifest: what became of each wanted file, and where it came from.
 
-import csv
-from collections import Counter
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+It is an SQLite file in the data folder, so that a killed run loses at most its last batch, and is
+exported as ``manifest.csv`` at the end. Its rows also say which files these tools have written: only
+those may be replaced or removed.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum, auto
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import pandas as pd
 
-from oiv5_d2.acquisition.outcomes import CORRUPT, FAILED, PRESENT, Known, Outcome, kind_of_reason
 from oiv5_d2.files import whole_file
+from oiv5_d2.problems import Kind, Problem, Remedy
 
 IMAGE, MASK = "image", "mask"
-MANIFEST_CSV = "manifest.csv"
+MANIFEST_SQLITE, MANIFEST_CSV = "manifest.sqlite", "manifest.csv"
 MANIFEST_COLUMNS = [
-    "Kind", "Split", "Path", "State", "Reason", "Bytes", "BLAKE3", "Source", "Fetched",
+    "Kind", "Split", "Path", "State", "Reason", "Detail", "Bytes", "BLAKE3", "Source", "Fetched",
 ]  # fmt: skip
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    kind TEXT, split TEXT, name TEXT, state TEXT, reason TEXT, num_bytes INTEGER, checksum TEXT,
+    source TEXT, fetched TEXT, detail TEXT, PRIMARY KEY (kind, split, name)
+) WITHOUT ROWID;
+CREATE TEMP TABLE wanted (
+    kind TEXT, split TEXT, name TEXT, PRIMARY KEY (kind, split, name)
+) WITHOUT ROWID;
+"""
+_WANTED = "FROM files JOIN wanted USING (kind, split, name)"
 
 
-class Absence(NamedTuple):
-    """What files that could not be had have in common."""
+class State(StrEnum):
+    """What became of a file."""
+
+    PRESENT = auto()
+    MISSING = auto()
+    """The source does not have it."""
+    CORRUPT = auto()
+    """What came, or what lies there, is damaged."""
+    FAILED = auto()
+    """It could not be fetched now; a retry may help."""
+
+
+class Reason(StrEnum):
+    """Why a file is not there."""
+
+    NONE = ""
+    ABSENT = auto()
+    """The source, or its mask zip, has no such file."""
+    CHANGED = auto()
+    """It changed while it was fetched."""
+    DAMAGED = auto()
+    FOREIGN = auto()
+    """What lies under its name is damaged, but was not written by these tools: it stays."""
+    REFUSED = auto()
+    """The server does not allow it."""
+    UNFINISHED = auto()
+    """It was asked for by a run that was stopped."""
+    UNREACHABLE = auto()
+    """No answer, or an error that may be temporary."""
+    UNSUPPORTED = auto()
+
+
+class Outcome(NamedTuple):
+    """What became of one wanted file, and why."""
+
+    name: str
+    """The file's own name, without its folder or zip."""
+    state: State
+    reason: Reason = Reason.NONE
+    num_bytes: int = 0
+    checksum: str = ""
+    """BLAKE3 as 64 hex digits; "" for a file that is not there."""
+    source: str = ""
+    """Where it came from or was looked for; "" for one that was there before these tools ran."""
+    fetched: str = ""
+    """When it was written, as `moment` has it; "" for a file that is not there."""
+    detail: str = ""
+    """The facts in a few words, such as "the file is empty"."""
+
+
+class Count(NamedTuple):
+    """How many wanted files have these things in common."""
 
     kind: str
     split: str
-    state: str
-    reason: str
-    """See `kind_of_reason`."""
+    state: State
+    reason: Reason
+    num_files: int
+    num_bytes: int
+    example: str
+    """Where one of them came from or was looked for."""
+    detail: str
+    """The facts of one of them."""
+
+
+def moment(seconds: float) -> str:
+    """Return a time since the epoch in UTC, to the second, in ISO 8601."""
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
-    """Read a manifest: all columns str but Bytes: int64.
+    """Read ``manifest.csv``: all columns str but Bytes: int64.
 
-    Kind is "image" or "mask"; Path is the file's own name; State is "present", "missing" (the
-    source does not have it), "corrupt" (what came is damaged) or "failed" (it could not be had now;
-    a retry may help); Reason says why. BLAKE3 is of the file's bytes, Source where it came from (a
-    mask: the zip), Fetched when it was written (a mask: its zip), in UTC; the last is empty for
-    what is not there.
+    Path is the file's own name. State and Reason are as `State` and `Reason` have them, Detail has
+    the facts. BLAKE3 is of the file's bytes, Source where it came from (a mask: the zip), Fetched
+    when it was written (a mask: its zip), in UTC; BLAKE3 and Fetched are empty for what is not
+    there, Source is for what was there before.
     """
     types = dict.fromkeys(MANIFEST_COLUMNS, "str") | {"Bytes": "int64"}
     return pd.read_csv(path, dtype=types, keep_default_na=False)
 
 
-class ManifestWriter:
-    """Rows of a manifest, written one by one: the memory does not grow with the files.
-
-    Rows have to come in the order of Kind, Split and Path.
-    """
-
-    def __init__(self, file: TextIO) -> None:
-        self._rows = csv.writer(file, lineterminator="\n")
-        self._rows.writerow(MANIFEST_COLUMNS)
-        self.num_of: Counter[tuple[str, str, str]] = Counter()
-        """Files by Kind, Split and State."""
-        self.num_bytes = 0
-        """Bytes of all files that are there."""
-        self.absent: Counter[Absence] = Counter()
-        """Files that are not there, by what they have in common."""
-        self.example_of: dict[Absence, str] = {}
-        """Where the first of them was looked for."""
-
-    def add(self, kind: str, split: str, outcome: Outcome) -> None:
-        """Write a row."""
-        self._rows.writerow((kind, split, *outcome))
-        self.num_of[kind, split, outcome.state] += 1
-        self.num_bytes += outcome.num_bytes
-        if outcome.state != PRESENT:
-            absence = Absence(kind, split, outcome.state, kind_of_reason(outcome.reason))
-            self.absent[absence] += 1
-            self.example_of.setdefault(absence, outcome.source)
-
-    def num_in(self, state: str, kinds: Collection[str] = (IMAGE, MASK)) -> int:
-        """Return how many files of these kinds are in a state."""
-        counts = self.num_of.items()
-        return sum(n for (kind, _, its), n in counts if its == state and kind in kinds)
-
-
 @contextmanager
-def write_manifest(path: Path) -> Iterator[ManifestWriter]:
-    """Write a manifest, which appears at the end of the block, whole."""
-    with whole_file(path) as part_path, part_path.open("w", encoding="utf-8", newline="") as file:
-        yield ManifestWriter(file)
+def open_manifest(data_dir: Path) -> Iterator["Manifest"]:
+    """Open the manifest of a data folder; both are made if need be.
 
-
-class KnownImages:
-    """The pictures that an earlier run checked, out of its manifest, row by row.
-
-    Args:
-        path: the manifest, if there is one.
+    Raises:
+        Problem: DAMAGED, BUSY or DISK_FULL, about the manifest's file.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._rows = _present_images(path)
-        self._key, self._known = next(self._rows, _NO_MORE)
-
-    def look_up(self, key: str) -> Known | None:
-        """Return what is known of ``{split}/{name}``; keys have to come in order."""
-        while self._key < key:
-            self._key, self._known = next(self._rows, _NO_MORE)
-        return self._known if self._key == key else None
-
-
-_NO_MORE = ("\U0010ffff", Known(0, "", "", ""))  # after all keys
+    path = data_dir / MANIFEST_SQLITE
+    data_dir.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path)
+    try:
+        connection.executescript(_SCHEMA)
+        yield Manifest(connection)
+    except sqlite3.Error as error:
+        raise _problem(path, error) from error
+    finally:
+        connection.close()
 
 
-def _present_images(path: Path) -> Iterator[tuple[str, Known]]:
-    if not path.exists():
-        return
-    # What somebody's editor spoilt is left out: those pictures are checked anew. An editor may mark
-    # the file as UTF-8, write another encoding, or leave a quote that makes the rest one field.
-    opened = path.open(encoding="utf-8-sig", errors="replace", newline="")
-    with opened as file, suppress(csv.Error):
-        rows = csv.DictReader(file, restval="")
-        if not set(MANIFEST_COLUMNS) <= set(rows.fieldnames or ()):
-            return  # an older program's manifest has another checksum
-        for row in rows:
-            is_picture = (row["Kind"], row["State"]) == (IMAGE, PRESENT)
-            if is_picture and _is_sound(row):
-                known = Known(int(row["Bytes"]), row["BLAKE3"], row["Source"], row["Fetched"])
-                yield f"{row['Split']}/{row['Path']}", known
+def _problem(path: Path, error: sqlite3.Error) -> Problem:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    kind, remedy = {
+        sqlite3.SQLITE_BUSY: (Kind.BUSY, Remedy.WAIT),
+        sqlite3.SQLITE_FULL: (Kind.DISK_FULL, Remedy.FREE_DISK),
+    }.get(code, (Kind.DAMAGED, Remedy.MOVE_AWAY))
+    return Problem(kind, path, str(error), remedy=remedy)
 
 
-def _is_sound(row: dict[str, str]) -> bool:
-    is_readable = "\ufffd" not in row["Source"]  # it would be written again
-    return row["Bytes"].isdecimal() and row["BLAKE3"].isalnum() and is_readable
+class Manifest:
+    """The rows of all files that were ever wanted in a data folder; see `open_manifest`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def want(self, files: pd.DataFrame) -> None:
+        """Say which files count and are exported.
+
+        The rows of others stay, as their files do: when they are wanted again, it is known that
+        these tools have written them.
+
+        Args:
+            files: with the columns Kind, Split and Name.
+        """
+        rows = files[["Kind", "Split", "Name"]].itertuples(index=False, name=None)
+        with self._connection as batch:
+            batch.execute("DELETE FROM wanted")
+            batch.executemany("INSERT OR IGNORE INTO wanted VALUES (?, ?, ?)", rows)
+
+    def record(self, kind: str, split: str, outcomes: Iterable[Outcome]) -> None:
+        """Write rows in one transaction; a file's earlier row is replaced."""
+        rows = ((kind, split, *outcome) for outcome in outcomes)
+        with self._connection as batch:
+            batch.executemany(f"INSERT OR REPLACE INTO files VALUES ({'?, ' * 9}?)", rows)
+
+    def known(self, kind: str, split: str) -> dict[str, Outcome]:
+        """Return what earlier runs recorded, by the file's name."""
+        rows = self._connection.execute(
+            "SELECT name, state, reason, num_bytes, checksum, source, fetched, detail FROM files"
+            " WHERE kind = ? AND split = ?",
+            (kind, split),
+        )
+        return {row[0]: Outcome(row[0], State(row[1]), Reason(row[2]), *row[3:]) for row in rows}
+
+    def counts(self) -> list[Count]:
+        """Count the wanted files by kind, split, state and reason, the most first."""
+        rows = self._connection.execute(
+            "SELECT kind, split, state, reason, COUNT(*), SUM(num_bytes), MIN(source), MIN(detail)"
+            f" {_WANTED} GROUP BY kind, split, state, reason ORDER BY COUNT(*) DESC, 1, 2, 3, 4"
+        )
+        return [Count(*row[:2], State(row[2]), Reason(row[3]), *row[4:]) for row in rows]
+
+    def export(self, path: Path) -> None:
+        """Write the wanted files' rows as CSV, sorted by kind, split and name."""
+        rows = pd.read_sql_query(
+            "SELECT kind, split, name, state, reason, detail, num_bytes, checksum, source, fetched"
+            f" {_WANTED} ORDER BY kind, split, name",
+            self._connection,
+        ).set_axis(MANIFEST_COLUMNS, axis="columns")
+        with whole_file(path) as temporary:
+            rows.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def num_to_retry(rows: pd.DataFrame) -> int:
-    """Return how many files failed or came damaged; those that the source lacks stay lacking."""
-    return int(rows["State"].isin([FAILED, CORRUPT]).sum())
+    """Return how many files failed or are damaged; those that the source lacks do not count."""
+    return int(rows["State"].isin([State.FAILED, State.CORRUPT]).sum())

@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from oiv5_d2.acquisition.mask_zips.shards import read_mask_file
+from oiv5_d2.acquisition.shards import read_mask_file
 from oiv5_d2.conversion import chunks, coco_file, masks
 from oiv5_d2.files import sha256
 from oiv5_d2.processes import map_tasks

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from oiv5_d2.acquisition.mask_zips.shards import read_mask_file
+from oiv5_d2.acquisition.shards import read_mask_file
 from oiv5_d2.conversion import masks
 from oiv5_d2.conversion.masks import Region, RelBox
 from oiv5_d2.conversion.pictures import Picture

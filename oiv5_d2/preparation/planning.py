@@ -18,7 +18,7 @@ from oiv5_d2.acquisition.manifest import IMAGE, MASK
 from oiv5_d2.acquisition.mask_zips.extraction import held_masks
 from oiv5_d2.acquisition.mask_zips.mask_zip import MaskZip, lacking
 from oiv5_d2.acquisition.mask_zips.ranges import ZipPlan
-from oiv5_d2.acquisition.mask_zips.shards import shard_path
+from oiv5_d2.acquisition.shards import shard_path
 from oiv5_d2.acquisition.mask_zips.spool import Held
 from oiv5_d2.acquisition.stores import Head, Source, Store, StoreError, is_remote
 from oiv5_d2.jobs import Advance, Show, unseen

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from oiv5_d2.acquisition.mask_zips.shards import read_mask_file
+from oiv5_d2.acquisition.shards import read_mask_file
 from oiv5_d2.conversion import chunks, coco, coco_file, masks
 
 # pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to mend.

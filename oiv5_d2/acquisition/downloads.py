@@ -1,0 +1,118 @@
+"""One whole file out of a bucket, over several runs if need be."""
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from oiv5_d2.acquisition.buckets import Bucket, Head
+from oiv5_d2.jobs import Advance
+from oiv5_d2.problems import Kind, Problem, Remedy
+
+DOWNLOAD_PREFIX = ".download-"
+_ROUNDS = 5  # without a single new byte
+_PASSING = (Kind.CHANGED, Kind.DAMAGED, Kind.UNREACHABLE, Kind.UNSUPPORTED)
+
+
+def download(
+    bucket: Bucket, key: str, path: Path, advance: Advance, md5: str | None = None
+) -> None:
+    """Download a file to `path`, where it appears only when it is whole.
+
+    Until then its bytes go to a temporary file beside it, whose name is tied to the location, the
+    key and the ETag. The next run, after a kill as well, goes on where this one stopped; it starts
+    over if the file has changed since, or if the server has no ETags by which to know. Length and
+    MD5 are checked at the end.
+
+    Args:
+        bucket: where the file is.
+        key: the file.
+        path: its place; the folder is made. What lies there is replaced, so the caller has to know
+            that these tools wrote it.
+        advance: called with bytes, which are the units: those of earlier runs as `num_done` only,
+            those that come as `num_done` and `num_bytes`.
+        md5: what its MD5 has to be, as 32 hex digits; None if it is not known.
+
+    Raises:
+        Problem: ABSENT or REFUSED; UNREACHABLE or CHANGED, what came stays for the next run;
+            DAMAGED, length or MD5 is wrong, and nothing stays.
+        OSError: the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    left, num_before = _ROUNDS, 0
+    while True:
+        try:
+            head = bucket.head(key)
+            temporary = _temporary(bucket, key, path, head)
+            if num_before == 0:
+                advance(_num_bytes(temporary))
+            _append(bucket, key, temporary, head, advance)
+            _check(temporary, bucket.url(key), head, md5)
+            temporary.replace(path)
+            return
+        except Problem as problem:
+            num_now = sum(map(_num_bytes, _temporaries(path)))
+            left = _ROUNDS if num_now > num_before else left - 1
+            num_before = max(num_now, num_before)
+            if problem.kind not in _PASSING or not left:
+                raise
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what came of a file that is no longer wanted whole."""
+    for temporary in _temporaries(path):
+        temporary.unlink()
+
+
+def _temporary(bucket: Bucket, key: str, path: Path, head: Head) -> Path:
+    """Return the temporary file's name; what came of another file than this one is removed."""
+    about = "\n".join([bucket.location, key, head.etag])
+    fingerprint = hashlib.sha256(about.encode()).hexdigest()[:12]
+    temporary = path.with_name(f"{DOWNLOAD_PREFIX}{fingerprint}-{path.name}")
+    for other in _temporaries(path):
+        if other != temporary or not head.etag:
+            other.unlink()
+    return temporary
+
+
+def _append(bucket: Bucket, key: str, temporary: Path, head: Head, advance: Advance) -> None:
+    with temporary.open("ab") as file:
+        start = file.tell()
+        if start >= head.num_bytes:
+            return
+        for piece in bucket.stream(key, start, head.etag):
+            file.write(piece)
+            file.flush()  # out of this process, so that a kill loses none
+            advance(len(piece), len(piece))
+
+
+def _check(temporary: Path, url: str, head: Head, md5: str | None) -> None:
+    """Check the whole file; one that is too long or has another MD5 is removed."""
+    with temporary.open("rb") as file:
+        num_bytes = os.fstat(file.fileno()).st_size
+        # Read again rather than hashed on its way: most files have no MD5 to be compared with.
+        found = hashlib.file_digest(file, _md5).hexdigest() if md5 else None
+        os.fsync(file.fileno())
+    if num_bytes < head.num_bytes:
+        detail = f"cut short at {num_bytes} of {head.num_bytes} bytes"
+        raise Problem(Kind.UNREACHABLE, url, detail, remedy=Remedy.RUN_AGAIN)
+    if num_bytes == head.num_bytes and found == md5:
+        return
+    temporary.unlink()
+    detail = f"{num_bytes} bytes instead of {head.num_bytes}"
+    if num_bytes == head.num_bytes:
+        detail = f"MD5 {found} instead of {md5}"
+    raise Problem(Kind.DAMAGED, url, detail, remedy=Remedy.FIX_SOURCE)
+
+
+def _md5() -> "hashlib._Hash":
+    return hashlib.md5(usedforsecurity=False)
+
+
+def _temporaries(path: Path) -> Iterator[Path]:
+    return path.parent.glob(f"{DOWNLOAD_PREFIX}*-{glob.escape(path.name)}")
+
+
+def _num_bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

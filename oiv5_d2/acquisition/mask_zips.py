@@ -1,0 +1,371 @@
+"""The wanted masks out of the release's zips, read by range, into smaller zips of the same names.
+
+What came of a zip lies beside the shard until all wanted masks are there, so that a run that is
+killed asks for nothing twice.
+"""
+
+import hashlib
+import io
+import logging
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, UnidentifiedImageError
+
+from oiv5_d2.acquisition import downloads
+from oiv5_d2.acquisition.buckets import Bucket, Get, Head
+from oiv5_d2.acquisition.manifest import Outcome, Reason, State, moment
+from oiv5_d2.acquisition.partial_zips import (
+    DAMAGE,
+    Entry,
+    PartialZip,
+    Span,
+    line_of,
+    open_zip,
+    shortness,
+)
+from oiv5_d2.acquisition.shards import Held, Shard, write_shard
+from oiv5_d2.jobs import Advance
+from oiv5_d2.problems import Kind, Problem
+
+logger = logging.getLogger(__name__)
+
+_COPY_PREFIX = ".arriving-"  # of a zip that is read by range
+_WHOLE_PREFIX = ".whole-"  # of one from a server that has no ranges
+_TRIES = 3
+_PASSING = {Reason.CHANGED, Reason.UNREACHABLE, Reason.UNSUPPORTED}
+_MOST_PIXELS = 100_000_000  # the release's masks are below two million
+
+
+class ZipNeed(NamedTuple):
+    """What it takes to fetch the masks that a shard does not have yet."""
+
+    num_masks: int
+    num_bytes: int
+    """To be fetched; those of an entry are about as many as the mask's own."""
+    num_requests: int
+    num_missing: int
+    """Wanted masks that the zip does not have, or that are refused."""
+
+
+class Absence(NamedTuple):
+    """Why a mask cannot be used."""
+
+    state: State
+    reason: Reason
+    detail: str
+
+
+_NO_ENTRY = Absence(State.MISSING, Reason.ABSENT, "the zip has no such entry")
+
+
+def extract_masks(
+    bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Path, advance: Advance
+) -> list[Outcome]:
+    """Make a shard hold the wanted masks and nothing else; what it holds already is kept.
+
+    Args:
+        bucket: has the zip. A folder is read in place, and only read.
+        key: the zip.
+        wanted: the masks' names, distinct and sorted.
+        shard_path: the shard. It is not written if it need not change.
+        advance: called with newly finished masks, bytes that came, and masks that cannot be used.
+
+    Returns:
+        each wanted mask's outcome, in order.
+
+    Raises:
+        Problem: FOREIGN, what lies at `shard_path` was not made by these tools.
+        OSError: the folder of `shard_path` cannot be written.
+    """
+    with Shard(shard_path, wanted) as shard, _Work(bucket, key, wanted, shard, advance) as work:
+        absences = work.without_held(_fetch(work)) if work.is_to_do() else {}
+        present = [name for name in wanted if name not in absences]
+        if shard.names != present or work.come:
+            write_shard(shard_path, present, work.read)
+        if not any(absence.state is State.FAILED for absence in absences.values()):
+            work.forget_copies()
+        work.tell(wanted, 0, len(absences))
+        source, fetched = bucket.url(key), moment(shard_path.stat().st_mtime)
+        outcomes = []
+        for name in wanted:
+            if it := absences.get(name):
+                absent = Outcome(name, it.state, it.reason, source=source, detail=it.detail)
+                outcomes.append(absent)
+            else:
+                held = work.come.get(name) or shard.held[name]
+                about = held.num_bytes, held.checksum, source, fetched
+                outcomes.append(Outcome(name, State.PRESENT, Reason.NONE, *about))
+        return outcomes
+
+
+def needed_bytes(bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Path) -> ZipNeed:
+    """Return what `extract_masks` would fetch, told by the zip's directory.
+
+    The directory is kept for it, where it came over a network.
+
+    Raises:
+        Problem: ABSENT, REFUSED, UNREACHABLE, CHANGED or DAMAGED, about the zip; FOREIGN as
+            `extract_masks`.
+    """
+
+    def ignore(num_done: int, num_bytes: int = 0, num_failed: int = 0, /) -> None:
+        pass
+
+    with Shard(shard_path, wanted) as shard, _Work(bucket, key, wanted, shard, ignore) as work:
+        if not work.is_to_do():
+            return ZipNeed(0, 0, 0, 0)
+        head = bucket.head(key)
+        try:
+            _open(work, head, may_download=False)
+        except Problem as problem:
+            if problem.kind is not Kind.UNSUPPORTED:
+                raise
+            return ZipNeed(len(set(wanted) - shard.held.keys()), head.num_bytes, 1, 0)
+        lacking = work.lacking()
+        spans = work.zip.spans(lacking)
+        num_missing = len(set(wanted) - work.zip.entries.keys() - shard.held.keys())
+        if not work.is_fetched():
+            return ZipNeed(len(lacking), 0, 0, num_missing)
+        num_bytes = sum(span.stop - span.start for span in spans)
+        return ZipNeed(len(lacking), num_bytes, len(spans), num_missing)
+
+
+def remove_unfinished(masks_dir: Path, wanted: Iterable[Path]) -> None:
+    """Remove what came for shards that are no longer wanted; `wanted` are the paths of shards."""
+    endings = tuple(f"-{path.name}" for path in wanted)
+    for path in _copies(masks_dir):
+        if not path.name.endswith(endings):
+            path.unlink()
+
+
+def check_png(data: bytes) -> None:
+    """Check that bytes are a complete PNG, by its header and the checksums of its chunks.
+
+    Raises:
+        ValueError: they are not; the message has the facts only.
+    """
+    if not data:
+        raise ValueError("the file is empty")
+    if not data.startswith(b"\x89PNG\r\n\x1a\n") or len(data) < 24:
+        raise ValueError("not a PNG")
+    width, height = struct.unpack(">II", data[16:24])
+    if width * height > _MOST_PIXELS:  # before Pillow sees it: no memory would hold them
+        raise ValueError(f"a PNG of {width}x{height} pixels")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.verify()
+    except UnidentifiedImageError as error:  # its words are about an object in memory
+        raise ValueError("a PNG with a damaged header") from error
+    except Exception as error:  # a reader of broken files raises anything
+        raise ValueError(f"a damaged PNG: {line_of(error)}") from error
+
+
+@dataclass
+class _Work:
+    """What `extract_masks` was asked for, and what came; a context manager."""
+
+    bucket: Bucket
+    key: str
+    wanted: Sequence[str]
+    shard: Shard
+    advance: Advance
+    come: dict[str, Held] = field(default_factory=dict)
+    """Masks that are on disk in `zip`, checked."""
+    told: set[str] = field(default_factory=set)
+    _zip: PartialZip | None = None
+
+    def __enter__(self) -> "_Work":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave_zip()
+
+    @property
+    def zip(self) -> PartialZip:
+        """The zip that is open."""
+        assert self._zip, "no zip is open"
+        return self._zip
+
+    def is_to_do(self) -> bool:
+        """Return True if a mask is not there, or the zip in a folder changed after the shard."""
+        if not self.shard.held.keys() >= set(self.wanted):
+            return True
+        if self.bucket.folder is None or self.shard.names is None:
+            return False
+        path = self.bucket.folder / self.key
+        # Not the time of writing: a file that is moved into another's place keeps that.
+        return path.exists() and path.stat().st_ctime_ns > self.shard.path.stat().st_mtime_ns
+
+    def is_fetched(self) -> bool:
+        """Return True if spans of the zip cost reading the bucket: not out of a whole copy."""
+        return not self.zip.is_whole or self.bucket.folder is not None
+
+    def is_open(self, head: Head) -> bool:
+        """Return True if this very zip is open."""
+        return self._zip is not None and self._zip.head == head
+
+    def enter_zip(self, zip_: PartialZip) -> None:
+        """Go on with a zip. What came of another one is left: the two are not mixed."""
+        self.leave_zip()
+        self._zip = zip_
+        if not zip_.is_whole and not zip_.num_fetched:  # an earlier run began it
+            self.check(self.lacking())
+        self.tell(self.come, zip_.num_fetched)
+
+    def leave_zip(self) -> None:
+        """Close the zip."""
+        if self._zip:
+            self._zip.close()
+        self._zip = None
+        self.come.clear()
+
+    def lacking(self) -> list[Entry]:
+        """Return the entries that are not there, or not with the content that the zip has now."""
+        held = {name: it[:2] for name, it in (self.shard.held | self.come).items()}
+        entries = self.zip.entries.items()
+        return [it for name, it in entries if held.get(name) != (it.info.CRC, it.info.file_size)]
+
+    def check(self, entries: Iterable[Entry]) -> dict[str, Absence]:
+        """Take note of the masks that came; return the damaged ones."""
+        absences: dict[str, Absence] = {}
+        for entry in entries:
+            try:
+                content = self.zip.read(entry)
+                check_png(content)
+            except DAMAGE as error:
+                absences[entry.name] = Absence(State.CORRUPT, Reason.DAMAGED, line_of(error))
+            else:
+                self.come[entry.name] = Held.of(content)
+        return absences
+
+    def read(self, name: str) -> bytes:
+        """Return a mask that is there."""
+        return self.zip.read(self.zip.entries[name]) if name in self.come else self.shard.read(name)
+
+    def without(self, problem: Problem) -> dict[str, Absence]:
+        """Return the masks that are not there as absent because of a problem with the zip."""
+        absence = _absence(problem.kind, problem.detail)
+        there = self.shard.held.keys() | self.come.keys()
+        return {name: absence for name in self.wanted if name not in there}
+
+    def without_held(self, absences: Mapping[str, Absence]) -> dict[str, Absence]:
+        """Leave out the masks that the shard has, though the zip's newer ones cannot be used."""
+        stale = [name for name in absences if name in self.shard.held]
+        if stale:
+            what = (
+                "%s: %d masks changed on the server but cannot be used; keeping the old ones (%s)"
+            )
+            logger.warning(what, self.shard.path, len(stale), absences[stale[0]].detail)
+        return {name: it for name, it in absences.items() if name not in self.shard.held}
+
+    def tell(self, names: Iterable[str], num_bytes: int, num_failed: int = 0) -> None:
+        """Report masks that are finished, each once, though a zip that changed is begun again."""
+        new = set(names) - self.told
+        self.told.update(new)
+        self.advance(len(new), num_bytes, num_failed)
+
+    def path_of(self, prefix: str, head: Head) -> Path:
+        """Return where a copy of this very zip lies."""
+        about = "\n".join([self.bucket.url(self.key), head.etag, str(head.num_bytes)])
+        fingerprint = hashlib.sha256(about.encode()).hexdigest()[:12]
+        return self.shard.path.with_name(f"{prefix}{fingerprint}-{self.shard.path.name}")
+
+    def forget_copies(self) -> None:
+        """Remove what came of the zip: it is not needed, or damaged, or outdated."""
+        for path in _copies(self.shard.path.parent):
+            if path.name.endswith(f"-{self.shard.path.name}"):
+                path.unlink()
+
+
+def _copies(masks_dir: Path) -> Iterator[Path]:
+    for prefix in (_COPY_PREFIX, _WHOLE_PREFIX, downloads.DOWNLOAD_PREFIX):
+        yield from masks_dir.glob(f"{prefix}*")
+
+
+def _fetch(work: _Work) -> dict[str, Absence]:
+    """Fetch what is wanted and not there; return what cannot be used."""
+    for num_before in range(_TRIES):
+        try:
+            head = work.bucket.head(work.key)
+        except Problem as problem:  # a server that is down is not asked again
+            return work.without(problem)
+        try:
+            if not work.is_open(head):
+                _open(work, head)
+            absences = _take(work)
+        except Problem as problem:
+            absences = work.without(problem)
+            if problem.kind is Kind.DAMAGED:
+                work.forget_copies()
+        reasons = {absence.reason for absence in absences.values()}
+        is_first_damage = num_before == 0 and Reason.DAMAGED in reasons
+        if not is_first_damage and reasons.isdisjoint(_PASSING):
+            break
+    return absences
+
+
+def _open(work: _Work, head: Head, may_download: bool = True) -> None:
+    """Open the zip; a server without ranges has to send it whole first."""
+    folder, wanted = work.bucket.folder, work.wanted
+    whole, copy = (work.path_of(prefix, head) for prefix in (_WHOLE_PREFIX, _COPY_PREFIX))
+    if folder is not None or whole.exists():
+        path = whole if folder is None else folder / work.key
+        return work.enter_zip(open_zip(path, head, wanted))
+    if not copy.exists():
+        work.forget_copies()  # of a former zip
+    for _ in range(2):  # that it has no ranges may be an error that passes
+        try:
+            return work.enter_zip(open_zip(copy, head, wanted, work.bucket, work.key))
+        except Problem as problem:
+            if problem.kind is not Kind.UNSUPPORTED:
+                raise
+            unsupported = problem
+    if not may_download:
+        raise unsupported
+
+    def advance(num_done: int, num_bytes: int = 0, num_failed: int = 0, /) -> None:
+        work.tell((), num_bytes)
+
+    downloads.download(work.bucket, work.key, whole, advance)
+    work.enter_zip(open_zip(whole, head, wanted))
+
+
+def _take(work: _Work) -> dict[str, Absence]:
+    """Fetch what is wanted and not there; return what cannot be used."""
+    absences: dict[str, Absence] = {}
+    for name in set(work.wanted) - work.zip.entries.keys() - work.shard.held.keys():
+        refusal = work.zip.refused.get(name)
+        absences[name] = _absence(*refusal) if refusal else _NO_ENTRY
+    for span, problem in _bring(work, work.zip.spans(work.lacking())):
+        if problem:
+            absence = _absence(problem.kind, problem.detail)
+            bad = dict.fromkeys([entry.name for entry in span.entries], absence)
+        else:
+            bad = work.check(span.entries)
+        absences |= bad
+        num_bytes = 0 if problem or not work.is_fetched() else span.stop - span.start
+        work.tell([entry.name for entry in span.entries if entry.name not in bad], num_bytes)
+    return absences
+
+
+def _bring(work: _Work, spans: Sequence[Span]) -> Iterator[tuple[Span, Problem | None]]:
+    """Yield each span once its bytes are on disk, or with why they are not."""
+    if work.zip.is_whole:
+        yield from ((span, None) for span in spans)
+        return
+    span_at = {span.start: span for span in spans}
+    gets = (Get(work.key, span.start, span.stop, work.zip.head.etag) for span in spans)
+    for answer in work.bucket.read_many(gets):
+        problem = answer.problem or shortness(work.bucket, answer.get, answer.data)
+        if not problem:
+            work.zip.fill(answer.get.start, answer.data)
+        yield span_at[answer.get.start], problem
+
+
+def _absence(kind: Kind, detail: str) -> Absence:
+    state = {Kind.ABSENT: State.MISSING, Kind.DAMAGED: State.CORRUPT}.get(kind, State.FAILED)
+    return Absence(state, Reason(str(kind)), detail or f"the zip is {kind}")
