@@ -1,17 +1,26 @@
 """Buckets: a folder, http(s)://, s3://, gs:// or az://, by the library obstore.
 
-What a bucket cannot give is an `Answer` with a `Problem`, never an exception of the library.
+What a bucket cannot give is a `Problem`, never an exception of the library. Remote buckets are
+asked unsigned, and neither proxies nor credentials are taken from the environment, unless
+`Transfer` says so.
 """
 
+import os
+import re
+import ssl
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import obstore
+import pandas as pd
 from obstore import exceptions
 from obstore.store import HTTPStore, LocalStore, from_url
 
@@ -23,6 +32,20 @@ R = TypeVar("R")
 Check = Callable[[bytes], object]
 """Raises ValueError with what is wrong with the bytes."""
 
+SCHEMES = ("http", "https", "s3", "gs", "az")
+_ROUNDS = 3  # over all requests of `read_many`: what failed is asked for again at the end
+_AGAIN = (Kind.DAMAGED, Kind.UNREACHABLE)
+_PIECE_BYTES = 256 << 10
+# A proxy that no address needs: otherwise the library takes the environment's.
+_NO_PROXY = {"proxy_url": "http://127.0.0.1", "proxy_excludes": "*,0.0.0.0/0,::/0"}
+_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)  # fmt: skip
+_CHANGE = Remedy.CHANGE_SETTING
+_ADDRESS_KEYS = "data.source data.images data.annotations"
+_TRANSFER_KEYS = "transfer.client_options transfer.retry_config transfer.store"
+
 
 @dataclass(frozen=True)
 class Transfer:
@@ -33,10 +56,15 @@ class Transfer:
     client_options: dict[str, Any] = field(default_factory=dict)
     """Of `obstore.store.ClientConfig`: timeout, connect_timeout, proxy_url, ..."""
     retry_config: dict[str, Any] = field(default_factory=dict)
-    """Of `obstore.store.RetryConfig`: max_retries, retry_timeout, backoff."""
-    store: dict[str, Any] = field(default_factory=dict)
+    """Of `obstore.store.RetryConfig`: max_retries, retry_timeout, backoff; durations as "10s"."""
+    store: dict[str, Any] = field(default_factory=dict, repr=False)
     """Of the cloud's own store, `S3Store`, `GCSStore`, `AzureStore`: region, endpoint,
     skip_signature, ..."""
+
+    def __post_init__(self) -> None:
+        if self.connections < 1:
+            detail = f"{self.connections} is below 1"
+            raise _refused_setting("transfer.connections", detail, "transfer.connections")
 
 
 class Head(NamedTuple):
@@ -68,21 +96,28 @@ class Answer(NamedTuple):
 class Bucket:
     """One bucket. Keys are paths in it, such as ``train/0123456789abcdef.jpg``.
 
+    An unsigned bucket follows redirects. Of a signed request the library drops the signature on the
+    way to another host, but not a session token. So an S3 bucket that signs is first asked
+    unsigned, and refused if it redirects. A server that redirects only signed requests, or only
+    some files, is not found out by this.
+
     Args:
         location: a folder, ``file:///folder``, ``http(s)://host/path``, ``s3://bucket/prefix``,
             ``gs://...`` or ``az://...``.
         transfer: the settings of remote buckets.
 
     Raises:
-        Problem: ABSENT, there is no such folder; SETTING, no such address.
+        Problem: ABSENT, there is no such folder; SETTING, the address or a setting of `transfer`
+            is not valid, or there is no key to sign with; REFUSED or UNREACHABLE, see above.
     """
 
     def __init__(self, location: str, transfer: Transfer) -> None:
-        self.location = location.rstrip("/")
+        self.location = location.rstrip("/") or location
         self.folder = folder_of(location)
         """Where the files lie on this machine; None for a remote bucket."""
         self._connections = transfer.connections
-        self._store = _open(location, self.folder, transfer)
+        self._num_unreachable = 0  # in a row
+        self._store: Any = _open(location, self.folder, transfer)
 
     def url(self, key: str) -> str:
         """Return a file's address, for people and the manifest."""
@@ -92,12 +127,9 @@ class Bucket:
         """Return a file's length and ETag.
 
         Raises:
-            Problem: ABSENT, REFUSED or UNREACHABLE.
+            Problem: ABSENT, REFUSED, UNREACHABLE or UNSUPPORTED.
         """
-        try:
-            meta = obstore.head(self._store, key)
-        except exceptions.BaseError as error:
-            raise self._problem(key, error) from error
+        meta = self._ask(key, lambda: obstore.head(self._store, key))
         return Head(meta["size"], meta["e_tag"] or "")
 
     def read(self, get: Get) -> bytes:
@@ -107,24 +139,35 @@ class Bucket:
             Problem: ABSENT, REFUSED, CHANGED or UNREACHABLE; UNSUPPORTED where the server has no
                 ranges.
         """
-        options: dict[str, Any] = {"if_match": get.etag} if get.etag else {}
-        if get.stop is not None:
-            options["range"] = (get.start, get.stop)
-        elif get.start:
-            options["range"] = {"offset": get.start}
-        try:
-            return bytes(obstore.get(self._store, get.key, options=options).bytes())
-        except exceptions.BaseError as error:
-            raise self._problem(get.key, error) from error
+        if get.start == get.stop:
+            return b""
+        data = self._ask(get.key, lambda: bytes(self._get(get).bytes()))
+        if get.stop is not None and len(data) != get.stop - get.start:
+            detail = f"{len(data)} bytes instead of {get.stop - get.start}"
+            raise Problem(Kind.UNREACHABLE, self.url(get.key), detail, remedy=Remedy.RUN_AGAIN)
+        return data
 
     def read_many(self, gets: Iterable[Get], check: Check | None = None) -> Iterator[Answer]:
         """Yield an answer for each request, in the order in which they come.
 
+        What is UNREACHABLE or DAMAGED, after the retries of each request, is asked for again after
+        all others, up to twice; in a folder it is not. When a server has not answered any of many
+        requests in a row, the rest are UNREACHABLE without being asked for.
+
         Args:
             gets: taken one by one, never listed.
-            check: what refuses is DAMAGED, and asked for once more first.
+            check: what it refuses is DAMAGED. It is called from several threads.
         """
-        yield from _in_threads(lambda get: self._answer(get, check), gets, self._connections)
+        self._num_unreachable = 0
+        num_rounds = 1 if self.folder else _ROUNDS
+        for num_left in reversed(range(num_rounds)):
+            failed: list[Get] = []
+            for answer in _in_threads(lambda g: self._answer(g, check), gets, self._connections):
+                if num_left and answer.problem and answer.problem.kind in _AGAIN:
+                    failed.append(answer.get)
+                else:
+                    yield answer
+            gets = failed
 
     def head_many(self, keys: Iterable[str]) -> Iterator[tuple[str, Head | Problem]]:
         """Yield what the bucket says of each file, in the order in which answers come."""
@@ -136,25 +179,47 @@ class Bucket:
         Raises:
             Problem: as `read`.
         """
-        options: dict[str, Any] = {"if_match": etag} if etag else {}
-        if start:
-            options["range"] = {"offset": start}
+        pieces = self._ask(key, lambda: self._get(Get(key, start, None, etag)))
+        pieces = iter(pieces.stream(min_chunk_size=_PIECE_BYTES))
+        while piece := self._ask(key, lambda: bytes(next(pieces, b""))):
+            yield piece
+
+    def _get(self, get: Get) -> Any:
+        options: dict[str, Any] = {}
+        if get.etag and not get.etag.startswith("W/"):  # a weak one matches nothing
+            options["if_match"] = get.etag
+        if get.stop is not None:
+            options["range"] = (get.start, get.stop)
+        elif get.start:
+            options["range"] = {"offset": get.start}
+        result = obstore.get(self._store, get.key, options=options or None)  # type: ignore[arg-type]
+        found = result.meta["e_tag"]
+        if get.etag and found and found != get.etag:
+            raise exceptions.PreconditionError(found)
+        return result
+
+    def _ask(self, key: str, request: Callable[[], R]) -> R:
         try:
-            for piece in obstore.get(self._store, key, options=options):
-                yield bytes(piece)
-        except exceptions.BaseError as error:
+            return request()
+        except (exceptions.BaseError, FileNotFoundError, ValueError) as error:
             raise self._problem(key, error) from error
 
     def _answer(self, get: Get, check: Check | None) -> Answer:
         try:
+            if self._num_unreachable > 2 * self._connections:
+                raise Problem(Kind.UNREACHABLE, self.url(get.key), "gave no answer before")
             data = self.read(get)
+            self._num_unreachable = 0
             if check:
                 check(data)
-        except Problem as problem:
-            return Answer(get, b"", problem)
+            return Answer(get, data)
+        except Problem as caught:
+            problem = caught
+            is_answer = problem.kind is not Kind.UNREACHABLE
+            self._num_unreachable = 0 if is_answer else self._num_unreachable + 1
         except ValueError as error:
-            return Answer(get, b"", Problem(Kind.DAMAGED, self.url(get.key), str(error)))
-        return Answer(get, data)
+            problem = Problem(Kind.DAMAGED, self.url(get.key), str(error), remedy=Remedy.FIX_SOURCE)
+        return Answer(get, b"", problem)
 
     def _head(self, key: str) -> tuple[str, Head | Problem]:
         try:
@@ -164,15 +229,30 @@ class Bucket:
 
     def _problem(self, key: str, error: Exception) -> Problem:
         url = self.url(key)
-        if isinstance(error, exceptions.NotFoundError):
+        if isinstance(error, FileNotFoundError):
             return Problem(Kind.ABSENT, url, remedy=Remedy.CHECK_ADDRESS)
         if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
-            return Problem(Kind.REFUSED, url, remedy=Remedy.CHECK_ADDRESS)
+            return Problem(Kind.REFUSED, url, _facts(error), remedy=Remedy.CHECK_ADDRESS)
         if isinstance(error, exceptions.PreconditionError):
             return Problem(Kind.CHANGED, url, remedy=Remedy.RUN_AGAIN)
         if isinstance(error, exceptions.NotSupportedError):
             return Problem(Kind.UNSUPPORTED, url, "the server cannot send a part of a file")
-        return Problem(Kind.UNREACHABLE, url, str(error).splitlines()[0], remedy=Remedy.RUN_AGAIN)
+        if isinstance(error, ValueError):
+            return Problem(Kind.UNSUPPORTED, url, _facts(error))
+        kind = Kind.UNREACHABLE if self.folder is None else Kind.REFUSED
+        return Problem(kind, url, _facts(error), remedy=Remedy.RUN_AGAIN)
+
+
+class Source(NamedTuple):
+    """A release's two buckets."""
+
+    annotations: Bucket
+    images: Bucket
+
+
+def open_source(annotations: str, images: str, transfer: Transfer) -> Source:
+    """Open a release's two buckets; see `Bucket`."""
+    return Source(Bucket(annotations, transfer), Bucket(images, transfer))
 
 
 def folder_of(location: str) -> Path | None:
@@ -183,30 +263,134 @@ def folder_of(location: str) -> Path | None:
     return Path(unquote(rest.removeprefix("localhost"))) if scheme.lower() == "file" else None
 
 
+def check_address(address: str) -> None:
+    """Refuse an address that is not valid, or that holds what is never sent.
+
+    Raises:
+        Problem: SETTING. It has the address's scheme and host only: the rest may be secret.
+    """
+    scheme, _, rest = address.partition("://")
+    authority, *path = re.split("[/?#]", rest, maxsplit=1)
+    _, at, host = authority.rpartition("@")
+    if "@" in "".join(path) and not at:
+        host = "..."  # it may be the beginning of a password that has a '/' or '?'
+    try:
+        parts = urlsplit(address)
+        is_valid = parts.scheme in SCHEMES and parts.hostname and parts.port != 0
+    except ValueError:
+        is_valid = False
+    detail = "" if is_valid and address.isascii() and " " not in address else "not an address"
+    if "?" in address or "#" in address:
+        detail = "it has a query or a fragment"
+    if at:
+        detail = "it holds a user's name or password"
+    if detail:
+        raise _refused_setting(f"{scheme}://{host}", detail, _ADDRESS_KEYS)
+
+
+def _refused_setting(subject: str, detail: str, key: str) -> Problem:
+    return Problem(Kind.SETTING, subject, detail, key=key, remedy=_CHANGE)
+
+
 def _open(location: str, folder: Path | None, transfer: Transfer) -> Any:
     if folder is not None:
         if not folder.is_dir():
             raise Problem(Kind.ABSENT, folder, key="data.source", remedy=Remedy.CHECK_ADDRESS)
         return LocalStore(folder.absolute())
-    options: dict[str, Any] = {
-        "client_options": {"allow_http": True, **transfer.client_options},
-        "retry_config": transfer.retry_config,
+    check_address(location)
+    client: dict[str, Any] = {"allow_http": True, "user_agent": "oiv5_d2"}
+    client |= {**({} if "proxy_url" in transfer.client_options else _NO_PROXY)}
+    cloud = {} if location.startswith("http") else _cloud_options(location, transfer)
+    open_store: Callable[..., Any] = from_url if cloud else HTTPStore
+    try:
+        store = open_store(
+            location,
+            client_options=client | transfer.client_options,
+            retry_config=_durations(transfer.retry_config),
+            **cloud,
+        )
+    except (exceptions.BaseError, TypeError, ValueError) as error:
+        raise _refused_setting(location, _facts(error), _TRANSFER_KEYS) from error
+    if location.startswith("s3") and not cloud["skip_signature"]:
+        if "access_key_id" not in cloud and not any(map(os.environ.get, _CREDENTIALS)):
+            detail = "not set in the environment"
+            raise _refused_setting(_CREDENTIALS[0], detail, "transfer.store.skip_signature")
+        _refuse_redirects(location, transfer)
+    return store
+
+
+def _cloud_options(location: str, transfer: Transfer) -> dict[str, Any]:
+    """Return a cloud store's options, with those that the environment would give otherwise."""
+    options = {"skip_signature": True, "region": "us-east-1", **transfer.store}
+    if not location.startswith("s3"):
+        del options["region"]
+        return options
+    endpoint = f"https://s3.{options['region']}.amazonaws.com"
+    return {"endpoint": endpoint, "virtual_hosted_style_request": False, **options}
+
+
+def _durations(config: dict[str, Any]) -> dict[str, Any]:
+    """Turn texts such as "10s" or "200ms" into durations, wherever they stand."""
+    read: dict[type, Callable[[Any], Any]] = {
+        dict: _durations,
+        str: lambda text: pd.Timedelta(text).to_pytimedelta(),
     }
-    if location.startswith(("http://", "https://")):
-        return HTTPStore(location, **options)
-    of_cloud: Callable[..., Any] = from_url
-    return of_cloud(location, **options, **transfer.store)
+    return {key: read.get(type(value), lambda same: same)(value) for key, value in config.items()}
+
+
+def _facts(error: Exception) -> str:
+    """Return the library's words without address, duration and debugging, and the cause if any."""
+    line, _, debug = str(error).partition("\n")
+    causes = re.findall(r'message: "([^"\n]+)"|\b(InvalidCertificate\(\w+)', debug)
+    cause = "".join(causes[-1]).replace("(", ": ") if causes else ""
+    return ": ".join(filter(None, (line.rpartition(" - ")[2][:200], cause)))
+
+
+def _refuse_redirects(location: str, transfer: Transfer) -> None:
+    """Ask an S3 bucket, unsigned, whether it redirects; see `Bucket`."""
+    endpoint = _cloud_options(location, transfer)["endpoint"].rstrip("/")
+    url = f"{endpoint}/{location.partition('://')[2].rstrip('/')}"
+    client = transfer.client_options
+    context = ssl.create_default_context(cadata=client.get("root_certificate"))
+    if client.get("allow_invalid_certificates"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    proxies = {scheme: client["proxy_url"] for scheme in SCHEMES[:2] if "proxy_url" in client}
+    handlers = urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context)
+    opener = urllib.request.build_opener(*handlers, _Stay)
+    try:
+        opener.open(urllib.request.Request(url, method="HEAD"), timeout=30).close()
+    except urllib.error.HTTPError as answer:
+        target = answer.headers.get("Location")
+        answer.close()
+        if target:
+            detail = f"it redirects to {urlsplit(target).netloc.rpartition('@')[2]}"
+            raise Problem(Kind.REFUSED, url, detail, key="transfer.store", remedy=_CHANGE) from None
+    except OSError as error:
+        raise Problem(Kind.UNREACHABLE, url, str(error), remedy=Remedy.RUN_AGAIN) from error
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: Any) -> None:
+        """Follow no redirect."""
 
 
 def _in_threads(function: Callable[[T], R], items: Iterable[T], num: int) -> Iterator[R]:
     """Yield a function's results as they come; at most twice `num` items are under way."""
-    waiting: set[Future[R]] = set()
+    done: SimpleQueue[Future[R]] = SimpleQueue()
     rest = iter(items)
-    with ThreadPoolExecutor(num) as pool:
-        while True:
-            new = islice(rest, 2 * num - len(waiting))
-            waiting |= {pool.submit(function, item) for item in new}
-            if not waiting:
-                return
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
+    pool = ThreadPoolExecutor(num)
+
+    def start(most: int) -> int:
+        new = list(islice(rest, most))
+        for item in new:
+            pool.submit(function, item).add_done_callback(done.put)
+        return len(new)
+
+    try:
+        num_waiting = start(2 * num)
+        while num_waiting:
+            result = done.get().result()
+            num_waiting += start(1) - 1
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)

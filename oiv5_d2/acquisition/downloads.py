@@ -11,8 +11,8 @@ from oiv5_d2.jobs import Advance
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 DOWNLOAD_PREFIX = ".download-"
-_ROUNDS = 5  # without a single new byte
-_PASSING = (Kind.CHANGED, Kind.DAMAGED, Kind.UNREACHABLE, Kind.UNSUPPORTED)
+# How often in a row no byte may come, by what is wrong; a file with a wrong MD5 is whole.
+_TRIES = {Kind.CHANGED: 5, Kind.DAMAGED: 2, Kind.UNREACHABLE: 5, Kind.UNSUPPORTED: 5}
 
 
 def download(
@@ -40,23 +40,24 @@ def download(
         OSError: the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    left, num_before = _ROUNDS, 0
+    advance(_num_bytes(_temporary(bucket, key, path, bucket.head(key))))
+    most, num_failed = 0, 0
     while True:
         try:
-            head = bucket.head(key)
-            temporary = _temporary(bucket, key, path, head)
-            if num_before == 0:
-                advance(_num_bytes(temporary))
-            _append(bucket, key, temporary, head, advance)
-            _check(temporary, bucket.url(key), head, md5)
-            temporary.replace(path)
-            return
+            return _finish(bucket, key, path, advance, md5)
         except Problem as problem:
-            num_now = sum(map(_num_bytes, _temporaries(path)))
-            left = _ROUNDS if num_now > num_before else left - 1
-            num_before = max(num_now, num_before)
-            if problem.kind not in _PASSING or not left:
+            num_bytes = sum(map(_num_bytes, _temporaries(path)))
+            most, num_failed = max(most, num_bytes), 0 if num_bytes > most else num_failed + 1
+            if num_failed >= _TRIES.get(problem.kind, 1):
                 raise
+
+
+def _finish(bucket: Bucket, key: str, path: Path, advance: Advance, md5: str | None) -> None:
+    head = bucket.head(key)
+    temporary = _temporary(bucket, key, path, head)
+    _append(bucket, key, temporary, head, advance)
+    _check(temporary, bucket.url(key), head, md5)
+    temporary.replace(path)
 
 
 def remove_unfinished(path: Path) -> None:
@@ -78,8 +79,10 @@ def _temporary(bucket: Bucket, key: str, path: Path, head: Head) -> Path:
 
 def _append(bucket: Bucket, key: str, temporary: Path, head: Head, advance: Advance) -> None:
     with temporary.open("ab") as file:
-        start = file.tell()
-        if start >= head.num_bytes:
+        if file.tell() > head.num_bytes:
+            file.truncate(0)  # it is longer than the file was ever said to be
+        start = file.seek(0, os.SEEK_END)
+        if start == head.num_bytes:
             return
         for piece in bucket.stream(key, start, head.etag):
             file.write(piece)
@@ -88,22 +91,19 @@ def _append(bucket: Bucket, key: str, temporary: Path, head: Head, advance: Adva
 
 
 def _check(temporary: Path, url: str, head: Head, md5: str | None) -> None:
-    """Check the whole file; one that is too long or has another MD5 is removed."""
+    """Check length and MD5; a file with another MD5 is removed."""
     with temporary.open("rb") as file:
         num_bytes = os.fstat(file.fileno()).st_size
         # Read again rather than hashed on its way: most files have no MD5 to be compared with.
         found = hashlib.file_digest(file, _md5).hexdigest() if md5 else None
         os.fsync(file.fileno())
-    if num_bytes < head.num_bytes:
-        detail = f"cut short at {num_bytes} of {head.num_bytes} bytes"
+    if num_bytes != head.num_bytes:  # what came stays: the length may have been told wrong
+        detail = f"{num_bytes} bytes instead of {head.num_bytes}"
         raise Problem(Kind.UNREACHABLE, url, detail, remedy=Remedy.RUN_AGAIN)
-    if num_bytes == head.num_bytes and found == md5:
-        return
-    temporary.unlink()
-    detail = f"{num_bytes} bytes instead of {head.num_bytes}"
-    if num_bytes == head.num_bytes:
+    if found != md5:
+        temporary.unlink()
         detail = f"MD5 {found} instead of {md5}"
-    raise Problem(Kind.DAMAGED, url, detail, remedy=Remedy.FIX_SOURCE)
+        raise Problem(Kind.DAMAGED, url, detail, remedy=Remedy.FIX_SOURCE)
 
 
 def _md5() -> "hashlib._Hash":

@@ -1,8 +1,8 @@
 """The manifest: what became of each wanted file, and where it came from.
 
 It is an SQLite file in the data folder, so that a killed run loses at most its last batch, and is
-exported as ``manifest.csv`` at the end. Its rows also say which files these tools have written: only
-those may be replaced or removed.
+exported as ``manifest.csv`` at the end. Its rows also say which files these tools have written:
+only those may be replaced or removed.
 """
 
 import sqlite3
@@ -19,7 +19,7 @@ from oiv5_d2.files import whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 IMAGE, MASK = "image", "mask"
-MANIFEST_SQLITE, MANIFEST_CSV = "manifest.sqlite", "manifest.csv"
+MANIFEST_SQLITE, MANIFEST_CSV = ".stamps/manifest.sqlite", "manifest.csv"
 MANIFEST_COLUMNS = [
     "Kind", "Split", "Path", "State", "Reason", "Detail", "Bytes", "BLAKE3", "Source", "Fetched",
 ]  # fmt: skip
@@ -100,6 +100,14 @@ class Count(NamedTuple):
     """The facts of one of them."""
 
 
+def outcome_of(name: str, problem: Problem, source: str) -> Outcome:
+    """Return the outcome of a file that could not be fetched because of a problem."""
+    state = {Kind.ABSENT: State.MISSING, Kind.DAMAGED: State.CORRUPT}.get(
+        problem.kind, State.FAILED
+    )
+    return Outcome(name, state, Reason(problem.kind), source=source, detail=problem.detail)
+
+
 def moment(seconds: float) -> str:
     """Return a time since the epoch in UTC, to the second, in ISO 8601."""
     return datetime.fromtimestamp(int(seconds), UTC).isoformat()
@@ -125,7 +133,7 @@ def open_manifest(data_dir: Path) -> Iterator["Manifest"]:
         Problem: DAMAGED, BUSY or DISK_FULL, about the manifest's file.
     """
     path = data_dir / MANIFEST_SQLITE
-    data_dir.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path)
     try:
         connection.executescript(_SCHEMA)
@@ -186,7 +194,9 @@ class Manifest:
             "SELECT kind, split, state, reason, COUNT(*), SUM(num_bytes), MIN(source), MIN(detail)"
             f" {_WANTED} GROUP BY kind, split, state, reason ORDER BY COUNT(*) DESC, 1, 2, 3, 4"
         )
-        return [Count(*row[:2], State(row[2]), Reason(row[3]), *row[4:]) for row in rows]
+        return [
+            Count(k, s, State(state), Reason(reason), *row) for k, s, state, reason, *row in rows
+        ]
 
     def export(self, path: Path) -> None:
         """Write the wanted files' rows as CSV, sorted by kind, split and name."""

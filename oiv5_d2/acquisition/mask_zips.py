@@ -19,15 +19,13 @@ from oiv5_d2.acquisition import downloads
 from oiv5_d2.acquisition.buckets import Bucket, Get, Head
 from oiv5_d2.acquisition.manifest import Outcome, Reason, State, moment
 from oiv5_d2.acquisition.partial_zips import (
-    DAMAGE,
     Entry,
     PartialZip,
     Span,
     line_of,
     open_zip,
-    shortness,
 )
-from oiv5_d2.acquisition.shards import Held, Shard, write_shard
+from oiv5_d2.acquisition.shards import DAMAGE, Held, Shard, write_shard
 from oiv5_d2.jobs import Advance
 from oiv5_d2.problems import Kind, Problem
 
@@ -36,7 +34,7 @@ logger = logging.getLogger(__name__)
 _COPY_PREFIX = ".arriving-"  # of a zip that is read by range
 _WHOLE_PREFIX = ".whole-"  # of one from a server that has no ranges
 _TRIES = 3
-_PASSING = {Reason.CHANGED, Reason.UNREACHABLE, Reason.UNSUPPORTED}
+_PASSING = {(State.FAILED, Reason.CHANGED), (State.FAILED, Reason.UNSUPPORTED)}
 _MOST_PIXELS = 100_000_000  # the release's masks are below two million
 
 
@@ -204,20 +202,21 @@ class _Work:
         """Return True if spans of the zip cost reading the bucket: not out of a whole copy."""
         return not self.zip.is_whole or self.bucket.folder is not None
 
-    def is_open(self, head: Head) -> bool:
-        """Return True if this very zip is open."""
-        return self._zip is not None and self._zip.head == head
+    @property
+    def is_open(self) -> bool:
+        """Return True if a zip is open."""
+        return self._zip is not None
 
     def enter_zip(self, zip_: PartialZip) -> None:
-        """Go on with a zip. What came of another one is left: the two are not mixed."""
-        self.leave_zip()
+        """Go on with a zip; copies of former ones are removed."""
         self._zip = zip_
+        self.forget_copies(zip_.path)
         if not zip_.is_whole and not zip_.num_fetched:  # an earlier run began it
             self.check(self.lacking())
         self.tell(self.come, zip_.num_fetched)
 
     def leave_zip(self) -> None:
-        """Close the zip."""
+        """Close the zip, and leave what came of it: it is not mixed with what another one has."""
         if self._zip:
             self._zip.close()
         self._zip = None
@@ -268,16 +267,20 @@ class _Work:
         self.told.update(new)
         self.advance(len(new), num_bytes, num_failed)
 
+    def tell_bytes(self, num_done: int, num_bytes: int = 0, num_failed: int = 0, /) -> None:
+        """Report bytes that came of a whole zip."""
+        self.tell((), num_bytes)
+
     def path_of(self, prefix: str, head: Head) -> Path:
         """Return where a copy of this very zip lies."""
         about = "\n".join([self.bucket.url(self.key), head.etag, str(head.num_bytes)])
         fingerprint = hashlib.sha256(about.encode()).hexdigest()[:12]
         return self.shard.path.with_name(f"{prefix}{fingerprint}-{self.shard.path.name}")
 
-    def forget_copies(self) -> None:
-        """Remove what came of the zip: it is not needed, or damaged, or outdated."""
+    def forget_copies(self, kept: Path | None = None) -> None:
+        """Remove what came of the zip, but for one copy."""
         for path in _copies(self.shard.path.parent):
-            if path.name.endswith(f"-{self.shard.path.name}"):
+            if path.name.endswith(f"-{self.shard.path.name}") and path != kept:
                 path.unlink()
 
 
@@ -290,21 +293,24 @@ def _fetch(work: _Work) -> dict[str, Absence]:
     """Fetch what is wanted and not there; return what cannot be used."""
     for num_before in range(_TRIES):
         try:
-            head = work.bucket.head(work.key)
+            if not work.is_open:
+                head = work.bucket.head(work.key)
         except Problem as problem:  # a server that is down is not asked again
             return work.without(problem)
         try:
-            if not work.is_open(head):
+            if not work.is_open:
                 _open(work, head)
             absences = _take(work)
         except Problem as problem:
             absences = work.without(problem)
-            if problem.kind is Kind.DAMAGED:
-                work.forget_copies()
-        reasons = {absence.reason for absence in absences.values()}
-        is_first_damage = num_before == 0 and Reason.DAMAGED in reasons
-        if not is_first_damage and reasons.isdisjoint(_PASSING):
+        states = {(absence.state, absence.reason) for absence in absences.values()}
+        is_changed = (State.FAILED, Reason.CHANGED) in states
+        is_first_damage = num_before == 0 and (State.CORRUPT, Reason.DAMAGED) in states
+        passing = _PASSING if work.is_open else _PASSING | {(State.FAILED, Reason.UNREACHABLE)}
+        if not is_first_damage and states.isdisjoint(passing):
             break
+        if is_changed:
+            work.leave_zip()
     return absences
 
 
@@ -312,26 +318,24 @@ def _open(work: _Work, head: Head, may_download: bool = True) -> None:
     """Open the zip; a server without ranges has to send it whole first."""
     folder, wanted = work.bucket.folder, work.wanted
     whole, copy = (work.path_of(prefix, head) for prefix in (_WHOLE_PREFIX, _COPY_PREFIX))
-    if folder is not None or whole.exists():
-        path = whole if folder is None else folder / work.key
-        return work.enter_zip(open_zip(path, head, wanted))
-    if not copy.exists():
-        work.forget_copies()  # of a former zip
-    for _ in range(2):  # that it has no ranges may be an error that passes
+    if folder is not None:
+        return work.enter_zip(open_zip(folder / work.key, head, wanted))
+    for _ in range(2 if not whole.exists() else 0):  # to have no ranges may be a passing error
         try:
             return work.enter_zip(open_zip(copy, head, wanted, work.bucket, work.key))
         except Problem as problem:
             if problem.kind is not Kind.UNSUPPORTED:
                 raise
             unsupported = problem
-    if not may_download:
-        raise unsupported
-
-    def advance(num_done: int, num_bytes: int = 0, num_failed: int = 0, /) -> None:
-        work.tell((), num_bytes)
-
-    downloads.download(work.bucket, work.key, whole, advance)
-    work.enter_zip(open_zip(whole, head, wanted))
+    if not whole.exists():
+        if not may_download:
+            raise unsupported
+        downloads.download(work.bucket, work.key, whole, work.tell_bytes)
+    try:
+        work.enter_zip(open_zip(whole, head, wanted))
+    except Problem:
+        whole.unlink()
+        raise
 
 
 def _take(work: _Work) -> dict[str, Absence]:
@@ -339,7 +343,10 @@ def _take(work: _Work) -> dict[str, Absence]:
     absences: dict[str, Absence] = {}
     for name in set(work.wanted) - work.zip.entries.keys() - work.shard.held.keys():
         refusal = work.zip.refused.get(name)
-        absences[name] = _absence(*refusal) if refusal else _NO_ENTRY
+        absences[name] = _NO_ENTRY
+        if refusal:
+            reason = Reason(str(refusal.kind))
+            absences[name] = Absence(State.CORRUPT, reason, refusal.detail)
     for span, problem in _bring(work, work.zip.spans(work.lacking())):
         if problem:
             absence = _absence(problem.kind, problem.detail)
@@ -360,10 +367,9 @@ def _bring(work: _Work, spans: Sequence[Span]) -> Iterator[tuple[Span, Problem |
     span_at = {span.start: span for span in spans}
     gets = (Get(work.key, span.start, span.stop, work.zip.head.etag) for span in spans)
     for answer in work.bucket.read_many(gets):
-        problem = answer.problem or shortness(work.bucket, answer.get, answer.data)
-        if not problem:
+        if not answer.problem:
             work.zip.fill(answer.get.start, answer.data)
-        yield span_at[answer.get.start], problem
+        yield span_at[answer.get.start], answer.problem
 
 
 def _absence(kind: Kind, detail: str) -> Absence:

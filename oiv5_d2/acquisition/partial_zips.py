@@ -161,7 +161,11 @@ def _open_copy(
         file = io.FileIO(path)
         return file, _parse(file)
     file = _Filling(path, bucket, key, head)
-    return file, _parse(file)
+    try:
+        return file, _parse(file)
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _parse(file: io.FileIO) -> zipfile.ZipFile:
@@ -196,21 +200,10 @@ class _Filling(io.FileIO):
         for at in range(start, stop, _DIRECTORY_PIECE_BYTES):
             get = Get(self._key, at, min(at + _DIRECTORY_PIECE_BYTES, stop), self._head.etag)
             data = self._bucket.read(get)
-            if problem := shortness(self._bucket, get, data):
-                raise problem
             self.seek(at)
             self.write(data)
             self.num_fetched += len(data)
         self.seek(place)
-
-
-def shortness(bucket: Bucket, get: Get, data: bytes) -> Problem | None:
-    """Return what is wrong if fewer bytes came than were asked for."""
-    num_asked = (get.stop or 0) - get.start
-    if len(data) == num_asked:
-        return None
-    detail = f"{len(data)} of {num_asked} bytes came"
-    return Problem(Kind.UNREACHABLE, bucket.url(get.key), detail, remedy=Remedy.RUN_AGAIN)
 
 
 def line_of(error: Exception) -> str:

@@ -5,8 +5,8 @@ stored and undated, so that the same masks give the same bytes.
 """
 
 import functools
-import zipfile
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
