@@ -162,10 +162,12 @@ def _open_copy(
         return file, _parse(file)
     file = _Filling(path, bucket, key, head)
     try:
-        return file, _parse(file)
+        archive = _parse(file)
     except BaseException:
         path.unlink()
         raise
+    file.start = 0  # what lies before the directory comes by `PartialZip.fill`
+    return file, archive
 
 
 def _parse(file: io.FileIO) -> zipfile.ZipFile:
@@ -185,16 +187,17 @@ class _Filling(io.FileIO):
         self.truncate(head.num_bytes)
         self._bucket, self._key, self._head = bucket, key, head
         self.num_fetched = 0
-        self._start = head.num_bytes
+        self.start = head.num_bytes
+        """From here on its bytes came."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return the next bytes, after they came; backwards they come without a gap."""
-        if self.tell() < self._start:
+        if self.tell() < self.start:
             self._fetch(min(self.tell(), max(0, self._head.num_bytes - _END_BYTES)))
         return super().read(-1 if size is None else size) or b""
 
     def _fetch(self, start: int) -> None:
-        place, stop, self._start = self.tell(), self._start, start
+        place, stop, self.start = self.tell(), self.start, start
         if stop - start > _MOST_DIRECTORY_BYTES:
             raise zipfile.BadZipFile(f"a directory of {stop - start} bytes")
         for at in range(start, stop, _DIRECTORY_PIECE_BYTES):
