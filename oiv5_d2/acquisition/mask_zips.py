@@ -35,6 +35,7 @@ _COPY_PREFIX = ".arriving-"  # of a zip that is read by range
 _WHOLE_PREFIX = ".whole-"  # of one from a server that has no ranges
 _TRIES = 3
 _PASSING = {(State.FAILED, Reason.CHANGED), (State.FAILED, Reason.UNSUPPORTED)}
+_STATE_OF = {Kind.ABSENT: State.MISSING, Kind.DAMAGED: State.CORRUPT}
 _MOST_PIXELS = 100_000_000  # the release's masks are below two million
 
 
@@ -47,17 +48,6 @@ class ZipNeed(NamedTuple):
     num_requests: int
     num_missing: int
     """Wanted masks that the zip does not have, or that are refused."""
-
-
-class Absence(NamedTuple):
-    """Why a mask cannot be used."""
-
-    state: State
-    reason: Reason
-    detail: str
-
-
-_NO_ENTRY = Absence(State.MISSING, Reason.ABSENT, "the zip has no such entry")
 
 
 def extract_masks(
@@ -80,24 +70,20 @@ def extract_masks(
         OSError: the folder of `shard_path` cannot be written.
     """
     with Shard(shard_path, wanted) as shard, _Work(bucket, key, wanted, shard, advance) as work:
-        absences = work.without_held(_fetch(work)) if work.is_to_do() else {}
+        absences = _without_held(work, _fetch(work)) if work.is_to_do() else {}
         present = [name for name in wanted if name not in absences]
-        if shard.names != present or work.come:
+        if shard.names != present or work.arrived:
             write_shard(shard_path, present, work.read)
-        if not any(absence.state is State.FAILED for absence in absences.values()):
+        if not any(outcome.state is State.FAILED for outcome in absences.values()):
             work.forget_copies()
         work.tell(wanted, 0, len(absences))
-        source, fetched = bucket.url(key), moment(shard_path.stat().st_mtime)
-        outcomes = []
-        for name in wanted:
-            if it := absences.get(name):
-                absent = Outcome(name, it.state, it.reason, source=source, detail=it.detail)
-                outcomes.append(absent)
-            else:
-                held = work.come.get(name) or shard.held[name]
-                about = held.num_bytes, held.checksum, source, fetched
-                outcomes.append(Outcome(name, State.PRESENT, Reason.NONE, *about))
-        return outcomes
+        held = shard.held | work.arrived
+        origin = bucket.url(key), moment(shard_path.stat().st_mtime)
+        return [
+            absences.get(name)
+            or Outcome(name, State.PRESENT, Reason.NONE, *held[name][1:], *origin)
+            for name in wanted
+        ]
 
 
 def needed_bytes(bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Path) -> ZipNeed:
@@ -171,7 +157,7 @@ class _Work:
     wanted: Sequence[str]
     shard: Shard
     advance: Advance
-    come: dict[str, Held] = field(default_factory=dict)
+    arrived: dict[str, Held] = field(default_factory=dict)
     """Masks that are on disk in `zip`, checked."""
     told: set[str] = field(default_factory=set)
     _zip: PartialZip | None = None
@@ -213,53 +199,53 @@ class _Work:
         self.forget_copies(zip_.path)
         if not zip_.is_whole and not zip_.num_fetched:  # an earlier run began it
             self.check(self.lacking())
-        self.tell(self.come, zip_.num_fetched)
+        self.tell(self.arrived, zip_.num_fetched)
 
     def leave_zip(self) -> None:
         """Close the zip, and leave what came of it: it is not mixed with what another one has."""
         if self._zip:
             self._zip.close()
         self._zip = None
-        self.come.clear()
+        self.arrived.clear()
 
     def lacking(self) -> list[Entry]:
         """Return the entries that are not there, or not with the content that the zip has now."""
-        held = {name: it[:2] for name, it in (self.shard.held | self.come).items()}
+        held = {name: it[:2] for name, it in (self.shard.held | self.arrived).items()}
         entries = self.zip.entries.items()
         return [it for name, it in entries if held.get(name) != (it.info.CRC, it.info.file_size)]
 
-    def check(self, entries: Iterable[Entry]) -> dict[str, Absence]:
-        """Take note of the masks that came; return the damaged ones."""
-        absences: dict[str, Absence] = {}
+    def check(self, entries: Iterable[Entry]) -> dict[str, Outcome]:
+        """Take note of the masks that arrived; return the damaged ones."""
+        absences: dict[str, Outcome] = {}
         for entry in entries:
             try:
                 content = self.zip.read(entry)
                 check_png(content)
             except DAMAGE as error:
-                absences[entry.name] = Absence(State.CORRUPT, Reason.DAMAGED, line_of(error))
+                absences |= self.absent([entry.name], Kind.DAMAGED, line_of(error))
             else:
-                self.come[entry.name] = Held.of(content)
+                self.arrived[entry.name] = Held.of(content)
         return absences
 
     def read(self, name: str) -> bytes:
         """Return a mask that is there."""
-        return self.zip.read(self.zip.entries[name]) if name in self.come else self.shard.read(name)
+        return (
+            self.zip.read(self.zip.entries[name]) if name in self.arrived else self.shard.read(name)
+        )
 
-    def without(self, problem: Problem) -> dict[str, Absence]:
-        """Return the masks that are not there as absent because of a problem with the zip."""
-        absence = _absence(problem.kind, problem.detail)
-        there = self.shard.held.keys() | self.come.keys()
-        return {name: absence for name in self.wanted if name not in there}
+    def absent(
+        self, names: Iterable[str], kind: Kind, detail: str, state: State | None = None
+    ) -> dict[str, Outcome]:
+        """Return the outcomes of masks that cannot be used."""
+        state = state or _STATE_OF.get(kind, State.FAILED)
+        detail = detail or f"the zip is {kind}"
+        about = state, Reason(str(kind)), 0, "", self.bucket.url(self.key), "", detail
+        return {name: Outcome(name, *about) for name in names}
 
-    def without_held(self, absences: Mapping[str, Absence]) -> dict[str, Absence]:
-        """Leave out the masks that the shard has, though the zip's newer ones cannot be used."""
-        stale = [name for name in absences if name in self.shard.held]
-        if stale:
-            what = (
-                "%s: %d masks changed on the server but cannot be used; keeping the old ones (%s)"
-            )
-            logger.warning(what, self.shard.path, len(stale), absences[stale[0]].detail)
-        return {name: it for name, it in absences.items() if name not in self.shard.held}
+    def without(self, problem: Problem) -> dict[str, Outcome]:
+        """Return the outcomes of all masks that are not there: the zip has a problem."""
+        names = set(self.wanted) - self.shard.held.keys() - self.arrived.keys()
+        return self.absent(names, problem.kind, problem.detail)
 
     def tell(self, names: Iterable[str], num_bytes: int, num_failed: int = 0) -> None:
         """Report masks that are finished, each once, though a zip that changed is begun again."""
@@ -284,12 +270,21 @@ class _Work:
                 path.unlink()
 
 
+def _without_held(work: _Work, absences: Mapping[str, Outcome]) -> dict[str, Outcome]:
+    """Leave out the masks that the shard has, though the zip's newer ones cannot be used."""
+    stale = [outcome for name, outcome in absences.items() if name in work.shard.held]
+    if stale:
+        what = "%s: %d masks changed at the source but cannot be used; keeping the old ones (%s)"
+        logger.warning(what, work.shard.path, len(stale), stale[0].detail)
+    return {name: it for name, it in absences.items() if name not in work.shard.held}
+
+
 def _copies(masks_dir: Path) -> Iterator[Path]:
     for prefix in (_COPY_PREFIX, _WHOLE_PREFIX, downloads.DOWNLOAD_PREFIX):
         yield from masks_dir.glob(f"{prefix}*")
 
 
-def _fetch(work: _Work) -> dict[str, Absence]:
+def _fetch(work: _Work) -> dict[str, Outcome]:
     """Fetch what is wanted and not there; return what cannot be used."""
     for num_before in range(_TRIES):
         try:
@@ -303,7 +298,7 @@ def _fetch(work: _Work) -> dict[str, Absence]:
             absences = _take(work)
         except Problem as problem:
             absences = work.without(problem)
-        states = {(absence.state, absence.reason) for absence in absences.values()}
+        states = {(outcome.state, outcome.reason) for outcome in absences.values()}
         is_changed = (State.FAILED, Reason.CHANGED) in states
         is_first_damage = num_before == 0 and (State.CORRUPT, Reason.DAMAGED) in states
         passing = _PASSING if work.is_open else _PASSING | {(State.FAILED, Reason.UNREACHABLE)}
@@ -338,24 +333,22 @@ def _open(work: _Work, head: Head, may_download: bool = True) -> None:
         raise
 
 
-def _take(work: _Work) -> dict[str, Absence]:
+def _take(work: _Work) -> dict[str, Outcome]:
     """Fetch what is wanted and not there; return what cannot be used."""
-    absences: dict[str, Absence] = {}
+    absences: dict[str, Outcome] = {}
     for name in set(work.wanted) - work.zip.entries.keys() - work.shard.held.keys():
         refusal = work.zip.refused.get(name)
-        absences[name] = _NO_ENTRY
-        if refusal:
-            reason = Reason(str(refusal.kind))
-            absences[name] = Absence(State.CORRUPT, reason, refusal.detail)
+        why = (*refusal, State.CORRUPT) if refusal else (Kind.ABSENT, "the zip has no such entry")
+        absences |= work.absent([name], *why)
     for span, problem in _bring(work, work.zip.spans(work.lacking())):
+        names = [entry.name for entry in span.entries]
         if problem:
-            absence = _absence(problem.kind, problem.detail)
-            bad = dict.fromkeys([entry.name for entry in span.entries], absence)
+            absences |= work.absent(names, problem.kind, problem.detail)
         else:
             bad = work.check(span.entries)
-        absences |= bad
-        num_bytes = 0 if problem or not work.is_fetched() else span.stop - span.start
-        work.tell([entry.name for entry in span.entries if entry.name not in bad], num_bytes)
+            absences |= bad
+            num_bytes = span.stop - span.start if work.is_fetched() else 0
+            work.tell([name for name in names if name not in bad], num_bytes)
     return absences
 
 
@@ -370,8 +363,3 @@ def _bring(work: _Work, spans: Sequence[Span]) -> Iterator[tuple[Span, Problem |
         if not answer.problem:
             work.zip.fill(answer.get.start, answer.data)
         yield span_at[answer.get.start], answer.problem
-
-
-def _absence(kind: Kind, detail: str) -> Absence:
-    state = {Kind.ABSENT: State.MISSING, Kind.DAMAGED: State.CORRUPT}.get(kind, State.FAILED)
-    return Absence(state, Reason(str(kind)), detail or f"the zip is {kind}")

@@ -53,10 +53,10 @@ def damage(path, name):
 
 def test_a_damaged_mask_is_not_read(path):
     damage(path, "02.png")
-    with pytest.raises(ValueError, match="02.png"):
+    with pytest.raises(ValueError):
         read_mask_file(path.parent, "train", "0123", "02.png")
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="01.png"):
+    with pytest.raises(ValueError):
         read_mask_file(path.parent, "train", "0123", "01.png")
 
 
