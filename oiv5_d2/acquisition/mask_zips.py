@@ -286,14 +286,16 @@ def _copies(masks_dir: Path) -> Iterator[Path]:
 
 def _fetch(work: _Work) -> dict[str, Outcome]:
     """Fetch what is wanted and not there; return what cannot be used."""
+    is_changed = False
     for num_before in range(_TRIES):
+        if is_changed:
+            work.leave_zip()
         try:
-            if not work.is_open:
-                head = work.bucket.head(work.key)
+            head = None if work.is_open else work.bucket.head(work.key)
         except Problem as problem:  # a server that is down is not asked again
             return work.without(problem)
         try:
-            if not work.is_open:
+            if head:
                 _open(work, head)
             absences = _take(work)
         except Problem as problem:
@@ -304,33 +306,40 @@ def _fetch(work: _Work) -> dict[str, Outcome]:
         passing = _PASSING if work.is_open else _PASSING | {(State.FAILED, Reason.UNREACHABLE)}
         if not is_first_damage and states.isdisjoint(passing):
             break
-        if is_changed:
-            work.leave_zip()
     return absences
 
 
 def _open(work: _Work, head: Head, may_download: bool = True) -> None:
     """Open the zip; a server without ranges has to send it whole first."""
-    folder, wanted = work.bucket.folder, work.wanted
-    whole, copy = (work.path_of(prefix, head) for prefix in (_WHOLE_PREFIX, _COPY_PREFIX))
-    if folder is not None:
-        return work.enter_zip(open_zip(folder / work.key, head, wanted))
-    for _ in range(2 if not whole.exists() else 0):  # to have no ranges may be a passing error
-        try:
-            return work.enter_zip(open_zip(copy, head, wanted, work.bucket, work.key))
-        except Problem as problem:
-            if problem.kind is not Kind.UNSUPPORTED:
-                raise
-            unsupported = problem
+    if work.bucket.folder is not None:
+        return work.enter_zip(open_zip(work.bucket.folder / work.key, head, work.wanted))
+    whole = work.path_of(_WHOLE_PREFIX, head)
     if not whole.exists():
+        unsupported = _open_copy(work, head)
+        if not unsupported:
+            return None
         if not may_download:
             raise unsupported
         downloads.download(work.bucket, work.key, whole, work.tell_bytes)
     try:
-        work.enter_zip(open_zip(whole, head, wanted))
+        return work.enter_zip(open_zip(whole, head, work.wanted))
     except Problem:
         whole.unlink()
         raise
+
+
+def _open_copy(work: _Work, head: Head) -> Problem | None:
+    """Open a copy that ranges fill; return the problem of a server that has none."""
+    path, problem = work.path_of(_COPY_PREFIX, head), None
+    for _ in range(2):  # it may be an error that passes
+        try:
+            work.enter_zip(open_zip(path, head, work.wanted, work.bucket, work.key))
+            return None
+        except Problem as caught:
+            if caught.kind is not Kind.UNSUPPORTED:
+                raise
+            problem = caught
+    return problem
 
 
 def _take(work: _Work) -> dict[str, Outcome]:

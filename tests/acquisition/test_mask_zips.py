@@ -9,6 +9,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from processes import wait_until
 from raising import refused
-from servers import CUT, NO_RANGES, Fault, always, serve, sometimes
+from servers import CUT, NO_RANGES, PASSING, Fault, always, serve, sometimes
 from zip_files import header_of, in_header, zipped
 
 from oiv5_d2.acquisition import partial_zips
@@ -31,7 +32,7 @@ from oiv5_d2.acquisition.mask_zips import (
 )
 from oiv5_d2.acquisition.partial_zips import open_zip
 from oiv5_d2.acquisition.shards import DAMAGE, Held
-from oiv5_d2.problems import Kind, Remedy
+from oiv5_d2.problems import Kind, Problem, Remedy
 
 NAMES = [f"0{number:015x}_m0k4j_{number:08x}.png" for number in range(12)]
 KEY = "v5/train-masks/train-masks-0.zip"
@@ -467,8 +468,10 @@ def test_a_zip_that_changes_on_the_way_is_begun_again(far, shard_path):
 
 def test_a_zip_that_never_rests_fails(far, shard_path):
     far.server.faults = err_at(0, Fault(412))
-    outcomes = extract(far, NAMES[:2], shard_path)
-    assert {outcome[1:3] for outcome in outcomes} == {(FAILED, Reason.CHANGED)}
+    outcomes = extract(far, NAMES[::2], shard_path)
+    assert outcomes[0][1:3] == (FAILED, Reason.CHANGED)
+    assert states(outcomes[1:]) == [PRESENT] * 5
+    assert read_all(shard_path) == {name: MASKS[name] for name in NAMES[2::2]}
 
 
 def test_masks_of_a_former_zip_are_not_mixed_with_those_of_another(far, shard_path, tmp_path):
@@ -538,15 +541,24 @@ from pathlib import Path
 from oiv5_d2.acquisition.buckets import Bucket, Transfer
 from oiv5_d2.acquisition.mask_zips import extract_masks
 url, key, shard_path, *wanted = sys.argv[1:]
-bucket = Bucket(url, Transfer(connections=4))
+backoff = {"init_backoff": "10ms", "max_backoff": "20ms", "base": 2}
+bucket = Bucket(url, Transfer(connections=4, retry_config={"backoff": backoff}))
 print("ready", flush=True)
-extract_masks(bucket, key, wanted, Path(shard_path), lambda *news: None)
+while True:
+    outcomes = extract_masks(bucket, key, wanted, Path(shard_path), lambda *news: None)
+    if all(outcome.state == "present" for outcome in outcomes):
+        break
 print("done", flush=True)
 """
 
 
 class Stingy:
-    """How a server errs that falls silent before all has come, so that no run ends by itself."""
+    """How a server errs that falls silent before all has come, so that no run ends by itself.
+
+    Before that it errs with 30 % of the requests.
+    """
+
+    errs = staticmethod(sometimes(0.3, tuple(fault for fault in PASSING if fault != NO_RANGES)))
 
     def __init__(self, directory_start):
         self.directory_start = directory_start
@@ -554,6 +566,8 @@ class Stingy:
         """How many bytes it gives yet, about; the directory does not count."""
 
     def __call__(self, request, chance):
+        if fault := self.errs(request, chance):
+            return fault
         match = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", ""))
         if not match or int(match[1]) >= self.directory_start:
             return None
@@ -564,22 +578,18 @@ class Stingy:
 
 
 def arrived_in(masks_dir, names):
-    """Return the masks that came and are complete, by the file in which they arrive."""
-    copies = list(masks_dir.glob(".arriving-*"))
-    if not copies:
-        return set()
-    try:
-        zip_ = open_zip(copies[0], Head(0, ""), names)
-    except partial_zips.Problem:
-        return set()
+    """Return the masks that came and are complete, by the files in which they arrive."""
     found = set()
-    for name, entry in zip_.entries.items():
+    for copy in masks_dir.glob(".arriving-*"):
         try:
-            zip_.read(entry)
-            found.add(name)
-        except DAMAGE:
-            pass
-    zip_.close()
+            zip_ = open_zip(copy, Head(0, ""), names)
+        except (FileNotFoundError, Problem):
+            continue
+        for name, entry in zip_.entries.items():
+            with suppress(*DAMAGE):
+                zip_.read(entry)
+                found.add(name)
+        zip_.close()
     return found
 
 
@@ -626,8 +636,6 @@ def test_a_run_killed_ten_times_fetches_nothing_twice_that_was_complete(tmp_path
             if access.method == "GET":
                 start, stop = place_of(access)
                 assert not [name for name in held if start <= start_of[name] < stop]
-    gets = [access for access in log if f"bytes={directory_start}-" in access.range]
-    assert len(gets) == 1
     extract(Bucket(str(tmp_path / "release"), QUICK), wanted, tmp_path / "clean.zip")
     assert shard_path.read_bytes() == (tmp_path / "clean.zip").read_bytes()
     assert not files_beside(shard_path)
