@@ -1,7 +1,7 @@
 """The wanted masks out of the release's zips, read by range, into smaller zips of the same names.
 
-What came of a zip lies beside the shard until all wanted masks are there, so that a run that is
-killed asks for nothing twice.
+What was fetched of a zip stays beside the shard until all wanted masks are there, so that a killed
+run fetches nothing twice.
 """
 
 import hashlib
@@ -60,7 +60,7 @@ def extract_masks(
         key: the zip.
         wanted: the masks' names, distinct and sorted.
         shard_path: the shard. It is not written if it need not change.
-        advance: called with newly finished masks, bytes that came, and masks that cannot be used.
+        advance: called with newly finished masks, bytes fetched, and masks that cannot be used.
 
     Returns:
         each wanted mask's outcome, in order.
@@ -87,9 +87,7 @@ def extract_masks(
 
 
 def needed_bytes(bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Path) -> ZipNeed:
-    """Return what `extract_masks` would fetch, told by the zip's directory.
-
-    The directory is kept for it, where it came over a network.
+    """Return what `extract_masks` would fetch, by the zip's directory, which is kept for it.
 
     Raises:
         Problem: ABSENT, REFUSED, UNREACHABLE, CHANGED or DAMAGED, about the zip; FOREIGN as
@@ -119,7 +117,7 @@ def needed_bytes(bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Pa
 
 
 def remove_unfinished(masks_dir: Path, wanted: Iterable[Path]) -> None:
-    """Remove what came for shards that are no longer wanted; `wanted` are the paths of shards."""
+    """Remove unfinished downloads, except those for the shards at these paths."""
     endings = tuple(f"-{path.name}" for path in wanted)
     for path in _copies(masks_dir):
         if not path.name.endswith(endings):
@@ -150,7 +148,7 @@ def check_png(data: bytes) -> None:
 
 @dataclass
 class _Work:
-    """What `extract_masks` was asked for, and what came; a context manager."""
+    """What `extract_masks` was asked for, and what has arrived; a context manager."""
 
     bucket: Bucket
     key: str
@@ -185,7 +183,7 @@ class _Work:
         return path.exists() and path.stat().st_ctime_ns > self.shard.path.stat().st_mtime_ns
 
     def is_fetched(self) -> bool:
-        """Return True if spans of the zip cost reading the bucket: not out of a whole copy."""
+        """Return True if masks are read from the bucket, not from a zip downloaded whole."""
         return not self.zip.is_whole or self.bucket.folder is not None
 
     @property
@@ -202,7 +200,7 @@ class _Work:
         self.tell(self.arrived, zip_.num_fetched)
 
     def leave_zip(self) -> None:
-        """Close the zip, and leave what came of it: it is not mixed with what another one has."""
+        """Close the zip and drop its masks: those of two zips are not mixed."""
         if self._zip:
             self._zip.close()
         self._zip = None
@@ -248,23 +246,23 @@ class _Work:
         return self.absent(names, problem.kind, problem.detail)
 
     def tell(self, names: Iterable[str], num_bytes: int, num_failed: int = 0) -> None:
-        """Report masks that are finished, each once, though a zip that changed is begun again."""
+        """Report finished masks, each once, even if a changed zip is started over."""
         new = set(names) - self.told
         self.told.update(new)
         self.advance(len(new), num_bytes, num_failed)
 
     def tell_bytes(self, num_done: int, num_bytes: int = 0, num_failed: int = 0, /) -> None:
-        """Report bytes that came of a whole zip."""
+        """Report bytes of a zip that is downloaded whole."""
         self.tell((), num_bytes)
 
     def path_of(self, prefix: str, head: Head) -> Path:
-        """Return where a copy of this very zip lies."""
+        """Return the path of a copy of this version of the zip."""
         about = "\n".join([self.bucket.url(self.key), head.etag, str(head.num_bytes)])
         fingerprint = hashlib.sha256(about.encode()).hexdigest()[:12]
         return self.shard.path.with_name(f"{prefix}{fingerprint}-{self.shard.path.name}")
 
     def forget_copies(self, kept: Path | None = None) -> None:
-        """Remove what came of the zip, but for one copy."""
+        """Remove all copies of the zip but one."""
         for path in _copies(self.shard.path.parent):
             if path.name.endswith(f"-{self.shard.path.name}") and path != kept:
                 path.unlink()

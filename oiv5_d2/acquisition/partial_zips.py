@@ -1,8 +1,8 @@
 """A zip of which only some pieces are on disk, read by the standard `zipfile`.
 
-The copy is as long as the zip and has holes where nothing came, so that it is read as the zip would
-be; what lies in a hole fails its checks. So the file itself tells, after a kill as well, what came.
-Whatever a zip claims is checked before it is believed.
+The copy is as long as the zip, with holes (a sparse file) where nothing was fetched yet. So
+`zipfile` reads it as it would the zip; an entry in a hole fails its checks. The file itself shows
+what was fetched, after a kill too. Whatever a zip claims is checked before it is believed.
 """
 
 import errno
@@ -87,7 +87,7 @@ class PartialZip:
         """Return an entry's content.
 
         Raises:
-            one of `DAMAGE`: it is damaged, or did not come yet.
+            one of `DAMAGE`: it is damaged, or was not fetched yet.
         """
         with self.archive.open(entry.info) as file:
             # Not all that is there: a few bytes may unpack to more than fits in memory.
@@ -98,7 +98,7 @@ class PartialZip:
 
     @property
     def num_fetched(self) -> int:
-        """How many bytes came to open it."""
+        """Return how many bytes were fetched to open it."""
         return self.file.num_fetched if isinstance(self.file, _Filling) else 0
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class PartialZip:
         self.file.close()
 
     def spans(self, entries: Collection[Entry]) -> list[Span]:
-        """Return what to ask for; where that would be very many pieces, rather all of the zip."""
+        """Return what to ask for; large pieces of all the zip if it would be too many requests."""
         spans = coalesce(entries)
         cost = sum(span.stop - span.start + _REQUEST_BYTES for span in spans)
         if len(spans) > _FEW_REQUESTS and cost >= self.head.num_bytes:
@@ -115,18 +115,22 @@ class PartialZip:
         return spans
 
     def fill(self, start: int, data: bytes) -> None:
-        """Put bytes into their place."""
-        with self.path.open("r+b") as file:
-            file.seek(start)
-            file.write(data)
+        """Write bytes of the zip to their place in the copy."""
+        _fill(self.path, start, data)
+
+
+def _fill(path: Path, start: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(data)
 
 
 def open_zip(
     path: Path, head: Head, wanted: Collection[str], bucket: Bucket | None = None, key: str = ""
 ) -> PartialZip:
-    """Open a zip, or a copy of one in a bucket of which the directory is fetched if need be.
+    """Open a zip, or a copy of one in a bucket; its directory is fetched if it is not there yet.
 
-    That takes about a hundred bytes, and exactly the directory.
+    That costs about a hundred bytes and exactly the directory.
 
     Args:
         path: where the zip or its copy is, or will be.
@@ -136,7 +140,8 @@ def open_zip(
         key: the zip in the bucket.
 
     Raises:
-        Problem: the zip cannot be read, or is DAMAGED.
+        Problem: DAMAGED; REFUSED, the file cannot be read; or as `Bucket.read`.
+        OSError: the copy cannot be written.
     """
     try:
         if not bucket:
@@ -145,10 +150,13 @@ def open_zip(
         else:
             file, archive = _open_copy(path, head, bucket, key)
     except DAMAGE as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise
-        where = bucket.url(key) if bucket else path
-        raise Problem(Kind.DAMAGED, where, line_of(error), remedy=Remedy.FIX_SOURCE) from error
+        kind, where = Kind.DAMAGED, bucket.url(key) if bucket else path
+        # What `zipfile` does with a damaged zip: seek to impossible places.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EFBIG):
+            if bucket:
+                raise
+            kind = Kind.REFUSED
+        raise Problem(kind, where, line_of(error), remedy=Remedy.FIX_SOURCE) from error
     entries, refused = _locate(archive, set(wanted))
     return PartialZip(path, bucket is None, head, file, archive, entries, refused)
 
@@ -156,7 +164,7 @@ def open_zip(
 def _open_copy(
     path: Path, head: Head, bucket: Bucket, key: str
 ) -> tuple[io.FileIO, zipfile.ZipFile]:
-    """Open a copy; one whose directory did not come, or not all of it, is made anew."""
+    """Open a copy; one without a complete directory is made anew."""
     with suppress(*DAMAGE):
         file = io.FileIO(path)
         return file, _parse(file)
@@ -166,7 +174,7 @@ def _open_copy(
     except BaseException:
         path.unlink()
         raise
-    file.start = 0  # what lies before the directory comes by `PartialZip.fill`
+    file.start = 0  # entries are fetched by the caller, see `PartialZip.fill`
     return file, archive
 
 
@@ -179,34 +187,32 @@ def _parse(file: io.FileIO) -> zipfile.ZipFile:
 
 
 class _Filling(io.FileIO):
-    """A new copy of a zip, into which comes what is read of its end."""
+    """A new copy of a zip: what is read of its end is fetched first, backwards without a gap."""
 
     def __init__(self, path: Path, bucket: Bucket, key: str, head: Head) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(path, "w+")
         self.truncate(head.num_bytes)
-        self._bucket, self._key, self._head = bucket, key, head
+        self._path, self._bucket, self._key, self._head = path, bucket, key, head
         self.num_fetched = 0
         self.start = head.num_bytes
-        """From here on its bytes came."""
+        """All bytes from here on were fetched."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return the next bytes, after they came; backwards they come without a gap."""
+        """Return the next bytes."""
         if self.tell() < self.start:
             self._fetch(min(self.tell(), max(0, self._head.num_bytes - _END_BYTES)))
         return super().read(-1 if size is None else size) or b""
 
     def _fetch(self, start: int) -> None:
-        place, stop, self.start = self.tell(), self.start, start
+        stop, self.start = self.start, start
         if stop - start > _MOST_DIRECTORY_BYTES:
             raise zipfile.BadZipFile(f"a directory of {stop - start} bytes")
         for at in range(start, stop, _DIRECTORY_PIECE_BYTES):
             get = Get(self._key, at, min(at + _DIRECTORY_PIECE_BYTES, stop), self._head.etag)
             data = self._bucket.read(get)
-            self.seek(at)
-            self.write(data)
+            _fill(self._path, at, data)
             self.num_fetched += len(data)
-        self.seek(place)
 
 
 def line_of(error: Exception) -> str:
