@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 import obstore
 import pandas as pd
 from obstore import exceptions
-from obstore.store import HTTPStore, LocalStore, from_url
+from obstore.store import HTTPStore, LocalStore, S3Store, from_url
 
 from oiv5_d2.problems import Kind, Problem, Remedy
 
@@ -32,9 +32,8 @@ R = TypeVar("R")
 Check = Callable[[bytes], object]
 """Raises ValueError with what is wrong with the bytes."""
 
-SCHEMES = ("http", "https", "s3", "gs", "az")
+_SCHEMES = ("http", "https", "s3", "gs", "az")
 _ROUNDS = 3  # over all requests of `read_many`: what failed is asked for again at the end
-_AGAIN = (Kind.DAMAGED, Kind.UNREACHABLE)
 _PIECE_BYTES = 256 << 10
 # A proxy that no address needs: otherwise the library takes the environment's.
 _NO_PROXY = {"proxy_url": "http://127.0.0.1", "proxy_excludes": "*,0.0.0.0/0,::/0"}
@@ -42,9 +41,14 @@ _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )  # fmt: skip
-_CHANGE = Remedy.CHANGE_SETTING
-_ADDRESS_KEYS = "data.source data.images data.annotations"
-_TRANSFER_KEYS = "transfer.client_options transfer.retry_config transfer.store"
+_KIND_OF = {
+    FileNotFoundError: (Kind.ABSENT, Remedy.CHECK_ADDRESS),
+    exceptions.PermissionDeniedError: (Kind.REFUSED, Remedy.CHECK_ADDRESS),
+    exceptions.UnauthenticatedError: (Kind.REFUSED, Remedy.CHECK_ADDRESS),
+    exceptions.PreconditionError: (Kind.CHANGED, Remedy.RUN_AGAIN),
+    exceptions.NotSupportedError: (Kind.UNSUPPORTED, Remedy.NONE),
+    ValueError: (Kind.UNSUPPORTED, Remedy.NONE),
+}
 
 
 @dataclass(frozen=True)
@@ -158,12 +162,12 @@ class Bucket:
             gets: taken one by one, never listed.
             check: what it refuses is DAMAGED. It is called from several threads.
         """
-        self._num_unreachable = 0
+        self._num_unreachable, again = 0, (Kind.DAMAGED, Kind.UNREACHABLE)
         num_rounds = 1 if self.folder else _ROUNDS
         for num_left in reversed(range(num_rounds)):
             failed: list[Get] = []
             for answer in _in_threads(lambda g: self._answer(g, check), gets, self._connections):
-                if num_left and answer.problem and answer.problem.kind in _AGAIN:
+                if num_left and answer.problem and answer.problem.kind in again:
                     failed.append(answer.get)
                 else:
                     yield answer
@@ -228,19 +232,10 @@ class Bucket:
             return key, problem
 
     def _problem(self, key: str, error: Exception) -> Problem:
-        url = self.url(key)
-        if isinstance(error, FileNotFoundError):
-            return Problem(Kind.ABSENT, url, remedy=Remedy.CHECK_ADDRESS)
-        if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
-            return Problem(Kind.REFUSED, url, _facts(error), remedy=Remedy.CHECK_ADDRESS)
-        if isinstance(error, exceptions.PreconditionError):
-            return Problem(Kind.CHANGED, url, remedy=Remedy.RUN_AGAIN)
-        if isinstance(error, exceptions.NotSupportedError):
-            return Problem(Kind.UNSUPPORTED, url, "the server cannot send a part of a file")
-        if isinstance(error, ValueError):
-            return Problem(Kind.UNSUPPORTED, url, _facts(error))
-        kind = Kind.UNREACHABLE if self.folder is None else Kind.REFUSED
-        return Problem(kind, url, _facts(error), remedy=Remedy.RUN_AGAIN)
+        other = Kind.REFUSED if self.folder else Kind.UNREACHABLE
+        kind, remedy = _KIND_OF.get(type(error), (other, Remedy.RUN_AGAIN))
+        facts = "" if kind in (Kind.ABSENT, Kind.CHANGED) else _facts(error)
+        return Problem(kind, self.url(key), facts, remedy=remedy)
 
 
 class Source(NamedTuple):
@@ -275,21 +270,22 @@ def check_address(address: str) -> None:
     if "@" in "".join(path) and not at:
         host = "..."  # it may be the beginning of a password that has a '/' or '?'
     try:
-        parts = urlsplit(address)
-        is_valid = parts.scheme in SCHEMES and parts.hostname and parts.port != 0
+        is_valid = scheme in _SCHEMES and urlsplit(address).hostname and urlsplit(address).port != 0
     except ValueError:
         is_valid = False
-    detail = "" if is_valid and address.isascii() and " " not in address else "not an address"
-    if "?" in address or "#" in address:
-        detail = "it has a query or a fragment"
-    if at:
-        detail = "it holds a user's name or password"
-    if detail:
-        raise _refused_setting(f"{scheme}://{host}", detail, _ADDRESS_KEYS)
+    faults = {
+        "it holds a user's name or password": bool(at),
+        "it has a query or a fragment": "?" in address or "#" in address,
+        "not an address": not is_valid or not address.isascii() or " " in address,
+    }
+    for fault, has_it in faults.items():
+        if has_it:
+            keys = "data.source data.images data.annotations"
+            raise _refused_setting(f"{scheme}://{host}", fault, keys)
 
 
 def _refused_setting(subject: str, detail: str, key: str) -> Problem:
-    return Problem(Kind.SETTING, subject, detail, key=key, remedy=_CHANGE)
+    return Problem(Kind.SETTING, subject, detail, key=key, remedy=Remedy.CHANGE_SETTING)
 
 
 def _open(location: str, folder: Path | None, transfer: Transfer) -> Any:
@@ -298,25 +294,31 @@ def _open(location: str, folder: Path | None, transfer: Transfer) -> Any:
             raise Problem(Kind.ABSENT, folder, key="data.source", remedy=Remedy.CHECK_ADDRESS)
         return LocalStore(folder.absolute())
     check_address(location)
-    client: dict[str, Any] = {"allow_http": True, "user_agent": "oiv5_d2"}
-    client |= {**({} if "proxy_url" in transfer.client_options else _NO_PROXY)}
-    cloud = {} if location.startswith("http") else _cloud_options(location, transfer)
-    open_store: Callable[..., Any] = from_url if cloud else HTTPStore
     try:
-        store = open_store(
-            location,
-            client_options=client | transfer.client_options,
-            retry_config=_durations(transfer.retry_config),
-            **cloud,
-        )
+        store = _open_remote(location, transfer)
     except (exceptions.BaseError, TypeError, ValueError) as error:
-        raise _refused_setting(location, _facts(error), _TRANSFER_KEYS) from error
-    if location.startswith("s3") and not cloud["skip_signature"]:
-        if "access_key_id" not in cloud and not any(map(os.environ.get, _CREDENTIALS)):
+        keys = "transfer.client_options transfer.retry_config transfer.store"
+        raise _refused_setting(location, _facts(error), keys) from error
+    if location.startswith("s3") and not transfer.store.get("skip_signature", True):
+        if "access_key_id" not in transfer.store and not any(map(os.environ.get, _CREDENTIALS)):
             detail = "not set in the environment"
             raise _refused_setting(_CREDENTIALS[0], detail, "transfer.store.skip_signature")
         _refuse_redirects(location, transfer)
     return store
+
+
+def _open_remote(location: str, transfer: Transfer) -> Any:
+    client = {"allow_http": True, "user_agent": "oiv5_d2", **transfer.client_options}
+    if "proxy_url" not in client:
+        client |= _NO_PROXY
+    options = {"client_options": client, "retry_config": _durations(transfer.retry_config)}
+    if location.startswith("http"):
+        return HTTPStore(location, **options)  # type: ignore[arg-type]
+    options |= _cloud_options(location, transfer)
+    if location.startswith("s3"):  # `from_url` does not take the endpoint
+        name, _, prefix = location.partition("://")[2].strip("/").partition("/")
+        return S3Store(name, prefix=prefix or None, **options)  # type: ignore[arg-type]
+    return from_url(location, **options)  # type: ignore[call-overload]
 
 
 def _cloud_options(location: str, transfer: Transfer) -> dict[str, Any]:
@@ -325,8 +327,9 @@ def _cloud_options(location: str, transfer: Transfer) -> dict[str, Any]:
     if not location.startswith("s3"):
         del options["region"]
         return options
-    endpoint = f"https://s3.{options['region']}.amazonaws.com"
-    return {"endpoint": endpoint, "virtual_hosted_style_request": False, **options}
+    endpoint = options.get("endpoint", f"https://s3.{options['region']}.amazonaws.com")
+    options |= {"endpoint": endpoint, "aws_endpoint_url_s3": endpoint}  # the environment has both
+    return {"virtual_hosted_style_request": False, **options}
 
 
 def _durations(config: dict[str, Any]) -> dict[str, Any]:
@@ -341,9 +344,8 @@ def _durations(config: dict[str, Any]) -> dict[str, Any]:
 def _facts(error: Exception) -> str:
     """Return the library's words without address, duration and debugging, and the cause if any."""
     line, _, debug = str(error).partition("\n")
-    causes = re.findall(r'message: "([^"\n]+)"|\b(InvalidCertificate\(\w+)', debug)
-    cause = "".join(causes[-1]).replace("(", ": ") if causes else ""
-    return ": ".join(filter(None, (line.rpartition(" - ")[2][:200], cause)))
+    causes = re.findall(r'message: "([^"\n]+)"|(InvalidCertificate)', debug)
+    return ": ".join([line.rpartition(" - ")[2][:200], *map("".join, causes[-1:])])
 
 
 def _refuse_redirects(location: str, transfer: Transfer) -> None:
@@ -352,19 +354,18 @@ def _refuse_redirects(location: str, transfer: Transfer) -> None:
     url = f"{endpoint}/{location.partition('://')[2].rstrip('/')}"
     client = transfer.client_options
     context = ssl.create_default_context(cadata=client.get("root_certificate"))
-    if client.get("allow_invalid_certificates"):
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    proxies = {scheme: client["proxy_url"] for scheme in SCHEMES[:2] if "proxy_url" in client}
-    handlers = urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context)
-    opener = urllib.request.build_opener(*handlers, _Stay)
+    proxies = {scheme: client["proxy_url"] for scheme in _SCHEMES[:2] if "proxy_url" in client}
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context), _Stay
+    )
     try:
         opener.open(urllib.request.Request(url, method="HEAD"), timeout=30).close()
     except urllib.error.HTTPError as answer:
-        target = answer.headers.get("Location")
         answer.close()
-        if target:
+        if target := answer.headers.get("Location"):
             detail = f"it redirects to {urlsplit(target).netloc.rpartition('@')[2]}"
-            raise Problem(Kind.REFUSED, url, detail, key="transfer.store", remedy=_CHANGE) from None
+            remedy = Remedy.CHANGE_SETTING
+            raise Problem(Kind.REFUSED, url, detail, key="transfer.store", remedy=remedy) from None
     except OSError as error:
         raise Problem(Kind.UNREACHABLE, url, str(error), remedy=Remedy.RUN_AGAIN) from error
 

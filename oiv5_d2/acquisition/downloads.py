@@ -40,24 +40,23 @@ def download(
         OSError: the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    advance(_num_bytes(_temporary(bucket, key, path, bucket.head(key))))
     most, num_failed = 0, 0
     while True:
+        head = bucket.head(key)
+        temporary = _temporary(bucket, key, path, head)
+        if most == num_failed == 0:
+            advance(_num_bytes(temporary))
         try:
-            return _finish(bucket, key, path, advance, md5)
+            _append(bucket, key, temporary, head, advance, num_failed > 0)
+            _check(temporary, bucket.url(key), head, md5)
         except Problem as problem:
-            num_bytes = sum(map(_num_bytes, _temporaries(path)))
+            num_bytes = _num_bytes(temporary)
             most, num_failed = max(most, num_bytes), 0 if num_bytes > most else num_failed + 1
             if num_failed >= _TRIES.get(problem.kind, 1):
                 raise
-
-
-def _finish(bucket: Bucket, key: str, path: Path, advance: Advance, md5: str | None) -> None:
-    head = bucket.head(key)
-    temporary = _temporary(bucket, key, path, head)
-    _append(bucket, key, temporary, head, advance)
-    _check(temporary, bucket.url(key), head, md5)
-    temporary.replace(path)
+        else:
+            temporary.replace(path)
+            return
 
 
 def remove_unfinished(path: Path) -> None:
@@ -77,12 +76,14 @@ def _temporary(bucket: Bucket, key: str, path: Path, head: Head) -> Path:
     return temporary
 
 
-def _append(bucket: Bucket, key: str, temporary: Path, head: Head, advance: Advance) -> None:
+def _append(
+    bucket: Bucket, key: str, temporary: Path, head: Head, advance: Advance, may_restart: bool
+) -> None:
     with temporary.open("ab") as file:
-        if file.tell() > head.num_bytes:
-            file.truncate(0)  # it is longer than the file was ever said to be
+        if file.tell() > head.num_bytes and may_restart:
+            file.truncate(0)
         start = file.seek(0, os.SEEK_END)
-        if start == head.num_bytes:
+        if start >= head.num_bytes:
             return
         for piece in bucket.stream(key, start, head.etag):
             file.write(piece)
@@ -97,7 +98,7 @@ def _check(temporary: Path, url: str, head: Head, md5: str | None) -> None:
         # Read again rather than hashed on its way: most files have no MD5 to be compared with.
         found = hashlib.file_digest(file, _md5).hexdigest() if md5 else None
         os.fsync(file.fileno())
-    if num_bytes != head.num_bytes:  # what came stays: the length may have been told wrong
+    if num_bytes != head.num_bytes:  # what came stays: servers may tell a wrong length once
         detail = f"{num_bytes} bytes instead of {head.num_bytes}"
         raise Problem(Kind.UNREACHABLE, url, detail, remedy=Remedy.RUN_AGAIN)
     if found != md5:

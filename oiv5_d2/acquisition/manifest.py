@@ -39,31 +39,22 @@ class State(StrEnum):
     """What became of a file."""
 
     PRESENT = auto()
-    MISSING = auto()
-    """The source does not have it."""
-    CORRUPT = auto()
-    """What came, or what lies there, is damaged."""
-    FAILED = auto()
-    """It could not be fetched now; a retry may help."""
+    MISSING = auto()  # the source does not have it
+    CORRUPT = auto()  # what came, or what lies there, is damaged
+    FAILED = auto()  # it could not be fetched now; a retry may help
 
 
 class Reason(StrEnum):
-    """Why a file is not there."""
+    """Why a file is not there: a problem's kind, or one of the manifest's own."""
 
     NONE = ""
     ABSENT = auto()
-    """The source, or its mask zip, has no such file."""
     CHANGED = auto()
-    """It changed while it was fetched."""
     DAMAGED = auto()
-    FOREIGN = auto()
-    """What lies under its name is damaged, but was not written by these tools: it stays."""
+    FOREIGN = auto()  # what lies there is damaged, and not written by these tools: it stays
     REFUSED = auto()
-    """The server does not allow it."""
-    UNFINISHED = auto()
-    """It was asked for by a run that was stopped."""
+    UNFINISHED = auto()  # it was asked for by a run that was stopped
     UNREACHABLE = auto()
-    """No answer, or an error that may be temporary."""
     UNSUPPORTED = auto()
 
 
@@ -95,9 +86,9 @@ class Count(NamedTuple):
     num_files: int
     num_bytes: int
     example: str
-    """Where one of them came from or was looked for."""
+    """The source of one of them."""
     detail: str
-    """The facts of one of them."""
+    """Of one of them."""
 
 
 def outcome_of(name: str, problem: Problem, source: str) -> Outcome:
@@ -145,11 +136,10 @@ def open_manifest(data_dir: Path) -> Iterator["Manifest"]:
 
 
 def _problem(path: Path, error: sqlite3.Error) -> Problem:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     kind, remedy = {
         sqlite3.SQLITE_BUSY: (Kind.BUSY, Remedy.WAIT),
         sqlite3.SQLITE_FULL: (Kind.DISK_FULL, Remedy.FREE_DISK),
-    }.get(code, (Kind.DAMAGED, Remedy.MOVE_AWAY))
+    }.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, (Kind.DAMAGED, Remedy.MOVE_AWAY))
     return Problem(kind, path, str(error), remedy=remedy)
 
 

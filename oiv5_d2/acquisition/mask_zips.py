@@ -5,27 +5,22 @@ run fetches nothing twice.
 """
 
 import hashlib
-import io
 import logging
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, UnidentifiedImageError
-
 from oiv5_d2.acquisition import downloads
 from oiv5_d2.acquisition.buckets import Bucket, Get, Head
-from oiv5_d2.acquisition.manifest import Outcome, Reason, State, moment
+from oiv5_d2.acquisition.manifest import Outcome, Reason, State, moment, outcome_of
 from oiv5_d2.acquisition.partial_zips import (
     Entry,
     PartialZip,
     Span,
-    line_of,
     open_zip,
 )
-from oiv5_d2.acquisition.shards import DAMAGE, Held, Shard, write_shard
+from oiv5_d2.acquisition.shards import DAMAGE, Held, Shard, check_png, line_of, write_shard
 from oiv5_d2.jobs import Advance
 from oiv5_d2.problems import Kind, Problem
 
@@ -35,8 +30,6 @@ _COPY_PREFIX = ".arriving-"  # of a zip that is read by range
 _WHOLE_PREFIX = ".whole-"  # of one from a server that has no ranges
 _TRIES = 3
 _PASSING = {(State.FAILED, Reason.CHANGED), (State.FAILED, Reason.UNSUPPORTED)}
-_STATE_OF = {Kind.ABSENT: State.MISSING, Kind.DAMAGED: State.CORRUPT}
-_MOST_PIXELS = 100_000_000  # the release's masks are below two million
 
 
 class ZipNeed(NamedTuple):
@@ -124,28 +117,6 @@ def remove_unfinished(masks_dir: Path, wanted: Iterable[Path]) -> None:
             path.unlink()
 
 
-def check_png(data: bytes) -> None:
-    """Check that bytes are a complete PNG, by its header and the checksums of its chunks.
-
-    Raises:
-        ValueError: they are not; the message has the facts only.
-    """
-    if not data:
-        raise ValueError("the file is empty")
-    if not data.startswith(b"\x89PNG\r\n\x1a\n") or len(data) < 24:
-        raise ValueError("not a PNG")
-    width, height = struct.unpack(">II", data[16:24])
-    if width * height > _MOST_PIXELS:  # before Pillow sees it: no memory would hold them
-        raise ValueError(f"a PNG of {width}x{height} pixels")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.verify()
-    except UnidentifiedImageError as error:  # its words are about an object in memory
-        raise ValueError("a PNG with a damaged header") from error
-    except Exception as error:  # a reader of broken files raises anything
-        raise ValueError(f"a damaged PNG: {line_of(error)}") from error
-
-
 @dataclass
 class _Work:
     """What `extract_masks` was asked for, and what has arrived; a context manager."""
@@ -220,7 +191,8 @@ class _Work:
                 content = self.zip.read(entry)
                 check_png(content)
             except DAMAGE as error:
-                absences |= self.absent([entry.name], Kind.DAMAGED, line_of(error))
+                problem = Problem(Kind.DAMAGED, entry.name, line_of(error))
+                absences |= self.absent([entry.name], problem)
             else:
                 self.arrived[entry.name] = Held.of(content)
         return absences
@@ -231,19 +203,15 @@ class _Work:
             self.zip.read(self.zip.entries[name]) if name in self.arrived else self.shard.read(name)
         )
 
-    def absent(
-        self, names: Iterable[str], kind: Kind, detail: str, state: State | None = None
-    ) -> dict[str, Outcome]:
-        """Return the outcomes of masks that cannot be used."""
-        state = state or _STATE_OF.get(kind, State.FAILED)
-        detail = detail or f"the zip is {kind}"
-        about = state, Reason(str(kind)), 0, "", self.bucket.url(self.key), "", detail
-        return {name: Outcome(name, *about) for name in names}
+    def absent(self, names: Iterable[str], problem: Problem) -> dict[str, Outcome]:
+        """Return the outcomes of masks that cannot be used because of a problem."""
+        source = self.bucket.url(self.key)
+        return {name: outcome_of(name, problem, source) for name in names}
 
     def without(self, problem: Problem) -> dict[str, Outcome]:
         """Return the outcomes of all masks that are not there: the zip has a problem."""
         names = set(self.wanted) - self.shard.held.keys() - self.arrived.keys()
-        return self.absent(names, problem.kind, problem.detail)
+        return self.absent(names, problem)
 
     def tell(self, names: Iterable[str], num_bytes: int, num_failed: int = 0) -> None:
         """Report finished masks, each once, even if a changed zip is started over."""
@@ -344,13 +312,14 @@ def _take(work: _Work) -> dict[str, Outcome]:
     """Fetch what is wanted and not there; return what cannot be used."""
     absences: dict[str, Outcome] = {}
     for name in set(work.wanted) - work.zip.entries.keys() - work.shard.held.keys():
-        refusal = work.zip.refused.get(name)
-        why = (*refusal, State.CORRUPT) if refusal else (Kind.ABSENT, "the zip has no such entry")
-        absences |= work.absent([name], *why)
+        problem = work.zip.refused.get(name)
+        state = State.CORRUPT if problem else State.MISSING
+        problem = problem or Problem(Kind.ABSENT, name, "the zip has no such entry")
+        absences[name] = work.absent([name], problem)[name]._replace(state=state)
     for span, problem in _bring(work, work.zip.spans(work.lacking())):
         names = [entry.name for entry in span.entries]
         if problem:
-            absences |= work.absent(names, problem.kind, problem.detail)
+            absences |= work.absent(names, problem)
         else:
             bad = work.check(span.entries)
             absences |= bad

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from oiv5_d2.acquisition.buckets import Bucket, Get, Head
-from oiv5_d2.acquisition.shards import DAMAGE
+from oiv5_d2.acquisition.shards import DAMAGE, line_of
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 # A 1-bit mask of the most pixels has 12.5 MB, and a PNG hardly shrinks in a zip.
@@ -60,13 +60,6 @@ class Span(NamedTuple):
     entries: tuple[Entry, ...]
 
 
-class Refusal(NamedTuple):
-    """Why an entry is not to be read."""
-
-    kind: Kind
-    detail: str
-
-
 @dataclass(frozen=True)
 class PartialZip:
     """A zip whose directory is on disk, and some of its entries."""
@@ -80,8 +73,8 @@ class PartialZip:
     archive: zipfile.ZipFile
     entries: Mapping[str, Entry]
     """Those wanted, by name."""
-    refused: Mapping[str, Refusal]
-    """The wanted entries that are not to be read."""
+    refused: Mapping[str, Problem]
+    """The wanted entries that are not to be read, and why."""
 
     def read(self, entry: Entry) -> bytes:
         """Return an entry's content.
@@ -215,20 +208,15 @@ class _Filling(io.FileIO):
             self.num_fetched += len(data)
 
 
-def line_of(error: Exception) -> str:
-    """Return the first line of an error's words."""
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
 def _locate(
     archive: zipfile.ZipFile, wanted: set[str]
-) -> tuple[dict[str, Entry], dict[str, Refusal]]:
+) -> tuple[dict[str, Entry], dict[str, Problem]]:
     """Return the wanted entries with their places, and those that are not to be read."""
     infos = archive.infolist()
     starts = sorted([*(info.header_offset for info in infos), archive.start_dir])
     num_at, num_of = Counter(starts), Counter(info.filename for info in infos)
     entries: dict[str, Entry] = {}
-    refused: dict[str, Refusal] = {}
+    refused: dict[str, Problem] = {}
     for info in infos:
         name, start = info.filename, info.header_offset
         if name not in wanted:
@@ -237,28 +225,29 @@ def _locate(
         least_stop = start + _LOCAL_HEADER_BYTES + info.compress_size
         entry = Entry(name, start, min(after, least_stop + _MOST_BESIDE), info)
         if num_of[name] > 1:
-            refused[name] = Refusal(Kind.DAMAGED, "several entries of this name")
-        elif refusal := _refusal(info):
-            refused[name] = refusal
+            refused[name] = Problem(Kind.DAMAGED, name, "several entries of this name")
+        elif problem := _problem(info):
+            refused[name] = problem
         elif num_at[start] > 1 or not 0 <= start < least_stop <= after:
-            refused[name] = Refusal(Kind.DAMAGED, "it overlaps another entry")
+            refused[name] = Problem(Kind.DAMAGED, name, "it overlaps another entry")
         else:
             entries[name] = entry
     return entries, refused
 
 
-def _refusal(info: zipfile.ZipInfo) -> Refusal | None:
+def _problem(info: zipfile.ZipInfo) -> Problem | None:
     """Return why an entry is not to be read; None if it is."""
-    most = min(_MOST_BYTES, _MOST_RATIO * (info.compress_size + 1000))
+    name, num_packed, num_bytes = info.filename, info.compress_size, info.file_size
     if _NOT_PLAIN.search(info.orig_filename):
-        return Refusal(Kind.UNSUPPORTED, "its name is not a plain file name")
+        return Problem(Kind.UNSUPPORTED, name, "not a plain file name")
     if info.flag_bits & _ENCRYPTED:
-        return Refusal(Kind.UNSUPPORTED, "it is encrypted")
+        return Problem(Kind.UNSUPPORTED, name, "encrypted")
     is_known = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
     if not is_known or info.flag_bits & _PATCH:
-        return Refusal(Kind.UNSUPPORTED, f"compression method {info.compress_type}")
-    if info.file_size > most or info.compress_size > _MOST_BYTES:
-        return Refusal(Kind.DAMAGED, f"{info.compress_size} bytes that unpack to {info.file_size}")
+        return Problem(Kind.UNSUPPORTED, name, f"compression method {info.compress_type}")
+    most = min(_MOST_BYTES, _MOST_RATIO * (num_packed + 1000))
+    if num_bytes > most or num_packed > _MOST_BYTES:
+        return Problem(Kind.DAMAGED, name, f"{num_packed} bytes that unpack to {num_bytes}")
     return None
 
 

@@ -5,6 +5,7 @@ stored and undated, so that the same masks give the same bytes.
 """
 
 import functools
+import io
 import struct
 import zipfile
 import zlib
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from blake3 import blake3
+from PIL import Image, UnidentifiedImageError
 
 from oiv5_d2.files import whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 # The release's own zip may have been put there by hand: ours have this comment.
 _OURS = b"The wanted masks only, cut from the release by oiv5_d2"
+_MOST_PIXELS = 100_000_000  # the release's masks are below two million
 _UNDATED = (1980, 1, 1, 0, 0, 0)
 DAMAGE = (
     zipfile.BadZipFile, EOFError, OSError, OverflowError, RuntimeError, ValueError, struct.error,
@@ -140,3 +143,30 @@ def write_shard(path: Path, names: Iterable[str], read: Callable[[str], bytes]) 
             entry.create_system = 3  # the same bytes on every system
             entry.external_attr = 0o644 << 16
             shard.writestr(entry, read(name))
+
+
+def check_png(data: bytes) -> None:
+    """Check that bytes are a complete PNG, by its header and the checksums of its chunks.
+
+    Raises:
+        ValueError: they are not; the message has the facts only.
+    """
+    if not data:
+        raise ValueError("the file is empty")
+    if not data.startswith(b"\x89PNG\r\n\x1a\n") or len(data) < 24:
+        raise ValueError("not a PNG")
+    width, height = struct.unpack(">II", data[16:24])
+    if width * height > _MOST_PIXELS:  # before Pillow sees it: no memory would hold them
+        raise ValueError(f"a PNG of {width}x{height} pixels")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.verify()
+    except UnidentifiedImageError as error:  # its words are about an object in memory
+        raise ValueError("a PNG with a damaged header") from error
+    except Exception as error:  # a reader of broken files raises anything
+        raise ValueError(f"a damaged PNG: {line_of(error)}") from error
+
+
+def line_of(error: Exception) -> str:
+    """Return the first line of an error's words."""
+    return (str(error) or type(error).__name__).splitlines()[0]

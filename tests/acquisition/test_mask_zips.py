@@ -3,12 +3,10 @@ import itertools
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 import zipfile
-import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,7 +23,6 @@ from oiv5_d2.acquisition import partial_zips
 from oiv5_d2.acquisition.buckets import Bucket, Head, Transfer
 from oiv5_d2.acquisition.manifest import Reason, State
 from oiv5_d2.acquisition.mask_zips import (
-    check_png,
     extract_masks,
     needed_bytes,
     remove_unfinished,
@@ -56,7 +53,6 @@ MASKS = {name: png((200 + number, 200), 90) for number, name in enumerate(NAMES)
 ZIPS = {method: zipped(MASKS, method) for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)}
 STORED = ZIPS[zipfile.ZIP_STORED]
 DIRECTORY_START = STORED.index(b"PK\1\2")
-SMALL = png((9, 9))
 
 
 def put(root, data):
@@ -131,7 +127,7 @@ def extract(bucket, wanted, shard_path):
         assert outcome.source == f"{bucket.location}/{KEY}"
         is_there = outcome.state == PRESENT
         assert bool(outcome.checksum) == bool(outcome.fetched) == is_there
-        assert bool(outcome.reason) == bool(outcome.detail) != is_there
+        assert bool(outcome.reason) != is_there
         assert "\n" not in outcome.detail
     return outcomes
 
@@ -704,43 +700,3 @@ def test_a_damaged_zip_never_stops_the_run_nor_leaves_a_damaged_mask(data, chang
         assert not files_beside(shard_path)
     finally:
         shutil.rmtree(folder)
-
-
-# --- PNGs -----------------------------------------------------------------------------------------
-
-
-def png_of_size(width, height):
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return SMALL[:8] + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-
-
-def test_a_complete_png_passes():
-    check_png(SMALL)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\xff\xd8\xff\xe0 a JPEG",
-        SMALL[:8],
-        SMALL[:30],
-        SMALL[:-20],
-        SMALL[:45] + bytes([SMALL[45] ^ 1]) + SMALL[46:],
-        png_of_size(60_000, 60_000),
-    ],
-)
-def test_what_is_no_complete_png_is_refused(data):
-    with pytest.raises(ValueError) as caught:
-        check_png(data)
-    assert str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@given(st.binary(max_size=200), st.integers(0, len(SMALL)))
-def test_any_bytes_pass_or_are_refused_with_one_line(data, place):
-    for tried in (data, SMALL[:place] + data, SMALL[:place] + data + SMALL[place + 9 :]):
-        try:
-            check_png(tried)
-        except ValueError as error:
-            assert "\n" not in str(error)
