@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from oiv5_d2.acquisition.jpeg import Header
-from oiv5_d2.acquisition.mask_zips.shards import read_mask_file
+from oiv5_d2.acquisition.shards import read_mask_file
 from oiv5_d2.conversion import masks
 from oiv5_d2.conversion.masks import Region, RelBox
 

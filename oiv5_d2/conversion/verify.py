@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from oiv5_d2.acquisition.mask_zips.shards import read_mask_file
+from oiv5_d2.acquisition.shards import read_mask_file
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.conversion.convert import read_converted
 from oiv5_d2.problems import Kind, Problem, Remedy

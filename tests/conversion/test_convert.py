@@ -8,7 +8,7 @@ import pytest
 from pycocotools.coco import COCO
 from raising import refused
 
-from oiv5_d2.acquisition.mask_zips.shards import read_mask_file
+from oiv5_d2.acquisition.shards import read_mask_file
 from oiv5_d2.conversion import chunks, coco_file, convert, masks, verify
 from oiv5_d2.problems import Kind, Remedy
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from servers import Fault, serve
 
 from oiv5_d2.acquisition.manifest import read_manifest
-from oiv5_d2.acquisition.mask_zips.shards import read_mask_file
+from oiv5_d2.acquisition.shards import read_mask_file
 from oiv5_d2.console import screen
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.conversion.convert import coco_path, read_converted

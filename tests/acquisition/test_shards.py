@@ -1,0 +1,156 @@
+import io
+import struct
+import zipfile
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from raising import refused
+
+from oiv5_d2.acquisition.shards import (
+    Held,
+    Shard,
+    check_png,
+    read_mask_file,
+    shard_path,
+    write_shard,
+)
+from oiv5_d2.problems import Kind, Remedy
+
+
+def png(size):
+    buffer = io.BytesIO()
+    Image.effect_noise(size, 90).convert("1").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+SMALL = png((9, 9))
+MASKS = {f"0{number}.png": bytes([number]) * 300 for number in range(3)}
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "train-masks-0.zip"
+    write_shard(path, MASKS, MASKS.__getitem__)
+    return path
+
+
+def test_an_image_has_its_masks_in_the_zip_of_its_first_digit(tmp_path):
+    assert shard_path(tmp_path, "train", "0123") == tmp_path / "train-masks-0.zip"
+
+
+def test_the_bytes_are_the_same_as_ever(path):
+    """Folders that an older version prepared are not written again."""
+    expected = io.BytesIO()
+    with zipfile.ZipFile(expected, "w") as archive:
+        archive.comment = b"The wanted masks only, cut from the release by oiv5_d2"
+        for name, content in MASKS.items():
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            entry.create_system, entry.external_attr = 3, 0o644 << 16
+            archive.writestr(entry, content)
+    assert path.read_bytes() == expected.getvalue()
+
+
+def test_a_mask_is_read_by_its_image_and_name(path):
+    assert read_mask_file(path.parent, "train", "0123", "01.png") == MASKS["01.png"]
+    write_shard(path, ["01.png"], lambda name: b"other")
+    assert read_mask_file(path.parent, "train", "0123", "01.png") == b"other"
+
+
+@pytest.mark.parametrize(("split", "name"), [("train", "absent.png"), ("test", "01.png")])
+def test_a_mask_that_is_not_there_is_not_found(path, split, name):
+    with pytest.raises(FileNotFoundError):
+        read_mask_file(path.parent, split, "0123", name)
+
+
+def damage(path, name):
+    data = path.read_bytes()
+    place = data.index(MASKS[name])
+    path.write_bytes(data[:place] + b"X" + data[place + 1 :])
+
+
+def test_a_damaged_mask_is_not_read(path):
+    damage(path, "02.png")
+    with pytest.raises(ValueError):
+        read_mask_file(path.parent, "train", "0123", "02.png")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError):
+        read_mask_file(path.parent, "train", "0123", "01.png")
+
+
+def test_a_shard_holds_the_wanted_masks_that_are_complete(path):
+    damage(path, "02.png")
+    with Shard(path, ["01.png", "02.png", "absent.png"]) as shard:
+        assert shard.held == {"01.png": Held.of(MASKS["01.png"])}
+        assert shard.names == list(MASKS)
+        assert shard.read("01.png") == MASKS["01.png"]
+
+
+def test_no_shard_holds_nothing(path):
+    path.unlink()
+    with Shard(path, MASKS) as shard:
+        assert (shard.names, shard.held) == (None, {})
+
+
+def test_a_shard_of_ours_that_cannot_be_opened_holds_nothing(path):
+    data = path.read_bytes()
+    place = data.index(b"PK\1\2")
+    path.write_bytes(data[:place] + b"XX" + data[place + 2 :])
+    with Shard(path, MASKS) as shard:
+        assert (shard.names, shard.held) == (None, {})
+
+
+@pytest.mark.parametrize("content", [b"", b"anything", None, "folder"])
+def test_what_these_tools_did_not_write_is_not_replaced(path, content):
+    path.unlink()
+    if content == "folder":
+        path.mkdir()
+    elif content is None:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("01.png", b"the user's own")
+    else:
+        path.write_bytes(content)
+    with refused(Kind.FOREIGN, remedy=Remedy.MOVE_AWAY, about=path):
+        Shard(path, MASKS)
+
+
+# --- PNGs -----------------------------------------------------------------------------------------
+
+
+def png_of_size(width, height):
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return SMALL[:8] + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
+def test_a_complete_png_passes():
+    check_png(SMALL)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff\xd8\xff\xe0 a JPEG",
+        SMALL[:8],
+        SMALL[:30],
+        SMALL[:-20],
+        SMALL[:45] + bytes([SMALL[45] ^ 1]) + SMALL[46:],
+        png_of_size(60_000, 60_000),
+    ],
+)
+def test_what_is_no_complete_png_is_refused(data):
+    with pytest.raises(ValueError) as caught:
+        check_png(data)
+    assert str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.binary(max_size=200), st.integers(0, len(SMALL)))
+def test_any_bytes_pass_or_are_refused_with_one_line(data, place):
+    for tried in (data, SMALL[:place] + data, SMALL[:place] + data + SMALL[place + 9 :]):
+        try:
+            check_png(tried)
+        except ValueError as error:
+            assert "\n" not in str(error)
