@@ -57,6 +57,7 @@ def main(run: DictConfig) -> None:
 
 def show_plan(plan: "Plan", request: "Request") -> None:
     """Print what would be done."""
+    from oiv5_d2.acquisition.buckets import folder_of
     from oiv5_d2.console.quantities import duration, size
     from oiv5_d2.console.screen import console, draw
     from oiv5_d2.preparation.plan import seconds_at
@@ -72,10 +73,10 @@ def show_plan(plan: "Plan", request: "Request") -> None:
         draw(table)
     for problem in (problem for split in plan.splits for problem in split.problems):
         console.print(f"Some sizes are unknown: {problem}", soft_wrap=True)
-    if plan.num_bytes:
+    if plan.num_bytes and folder_of(request.data.buckets[1]) is None:
         times = (f"{duration(seconds_at(plan.num_bytes, rate))} at {name}"
                  for name, rate in NETWORKS.items())  # fmt: skip
-        console.print(f"{size(plan.num_bytes)} to fetch; over a network {', '.join(times)}")
+        console.print(f"{size(plan.num_bytes)} to fetch: {', '.join(times)}")
     needed = f"about {size(plan.disk_bytes)} needed, " if plan.disk_bytes else ""
     console.print(f"Disk of {request.data.dir}: {needed}{size(plan.free_bytes)} free")
     if plan.disk_bytes > plan.free_bytes:

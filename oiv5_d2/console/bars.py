@@ -35,8 +35,8 @@ def shown(console: Console, name: str, totals: Mapping[str, int], /) -> Iterator
             yield job.advance
         finally:
             done.set()
-    downloaded = f", {size(job.num_bytes)} downloaded" if job.num_bytes else ""
-    logger.info("%s: done in %s%s", name, duration(time.monotonic() - begin), downloaded)
+    fetched = f", {size(job.num_bytes)} fetched" if job.num_bytes else ""
+    logger.info("%s: done in %s%s", name, duration(time.monotonic() - begin), fetched)
 
 
 class _Job:

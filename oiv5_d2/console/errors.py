@@ -46,13 +46,13 @@ REMEDIES = {
     Remedy.CHANGE_SETTING: "{Change}.",
     Remedy.CHECK_ADDRESS: "Check the address and the network{or_change}.",
     Remedy.EVALUATE: "Evaluate the run{or_change}:  {command}",
-    Remedy.FEWER_WORKERS: "Memory probably ran out: use fewer processes{or_change}. Finished work is kept.",
+    Remedy.FEWER_WORKERS: "Memory probably ran out: use fewer processes{or_change}.",
     Remedy.FETCH_AGAIN: "Run the same command again to download it again{or_change}.",
-    Remedy.FIX_IMAGE_LIST: "Write one split/ImageID or ImageID (16 digits 0-9 a-f) per line{or_change}.",
+    Remedy.FIX_IMAGE_LIST: "Write one split/ImageID or ImageID per line{or_change}.",
     Remedy.FIX_SOURCE: "Fix the file at its source{or_change}.",
     Remedy.FOLLOW_FINDINGS: "Follow the remedy of each finding{or_change}.",
     Remedy.FREE_DISK: "Free some disk space and run the same command again{or_change}.",
-    Remedy.LAY_OUT_SOURCE: "Give a folder or URL with openimages/v5/... and open-images-dataset/train/..."
+    Remedy.LAY_OUT_SOURCE: "Give a folder or URL with openimages/ and open-images-dataset/"
     "{or_change}; without one, use data=mini, or data=traffic to download.",
     Remedy.MOVE_AWAY: "Move it elsewhere{or_change}: files made by others are never replaced.",
     Remedy.PREPARE: "Prepare the data{or_change}:  {command}",

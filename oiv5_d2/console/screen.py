@@ -39,12 +39,16 @@ console = Screen(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=Fal
 def draw(table: table.Table) -> None:
     """Print a table, or prose as lines. On a narrow terminal long words are folded; figures never.
 
-    Prose has commands in it, which nobody could copy out of a narrow column.
+    Of prose each row is a line, and its last cell, a remedy or an example, another one: it may be a
+    command, which nobody could copy out of a narrow column.
     """
     if table.is_prose:
         console.print(Text(table.title, style="italic"))
         for first, second, *rest in table.rows:
-            console.print(Text(f"- {first}, {second}: {'; '.join(rest)}"))
+            what, *remedies = rest
+            console.print(f"- {first}, {second}: {what}".replace(", :", ":"), markup=False)
+            for remedy in remedies:
+                console.print(f"    {remedy}", markup=False, soft_wrap=True)
         return
     drawn = Table()
     for index, width in enumerate(widths(table)):

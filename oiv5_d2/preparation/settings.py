@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,6 +17,8 @@ from oiv5_d2.openimages import release
 from oiv5_d2.openimages.release import RELEASES, Release
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.selection.choice import Choice
+
+Frozen = TypeVar("Frozen", Choice, Transfer)
 
 _REQUIRED = {
     "source": "a folder or URL that holds the release",
@@ -105,8 +107,8 @@ class Request:
     max_errors: int
     full_decode: bool
     verify_sample: int
-    transfer: Transfer
     d2: Any
+    transfer: Transfer = field(init=False, metadata={"omegaconf_ignore": True})
 
     @property
     def num_workers(self) -> int:
@@ -138,10 +140,12 @@ def read_request(run: DictConfig) -> Request:
     # In the YAML image_ids is a file, which is read when it is needed.
     names = {each.name for each in fields(Choice)} - {"image_ids"}
     choice = {name: settings["data"].pop(name) for name in names & settings["data"].keys()}
+    transfer = settings.pop("transfer")
     try:
         typed = OmegaConf.merge(OmegaConf.structured(Request), settings)
         request = cast("Request", OmegaConf.to_object(typed))
-        request.data.choice = _read_choice(choice)
+        request.data.choice = _read_frozen(Choice, "data", choice)
+        request.transfer = _read_frozen(Transfer, "transfer", transfer)
     except OmegaConfBaseException as error:
         key = error.full_key or ""
         value = OmegaConf.select(run, key)
@@ -150,12 +154,15 @@ def read_request(run: DictConfig) -> Request:
     return request
 
 
-def _read_choice(settings: Mapping[str, Any]) -> Choice:
-    schema = OmegaConf.structured(Choice)
-    for frozen in (schema, schema.limit):
-        OmegaConf.set_readonly(frozen, False)
-    typed = OmegaConf.merge({"data": schema}, {"data": settings})
-    return cast("dict[str, Choice]", OmegaConf.to_object(typed))["data"]
+def _read_frozen(kind: type[Frozen], key: str, settings: Mapping[str, Any]) -> Frozen:
+    """Return a frozen record, its types checked; OmegaConf would not let its fields be set."""
+    schema = OmegaConf.structured(kind)
+    nested = [schema[name] for name in schema if not OmegaConf.is_missing(schema, name)]
+    for node in [schema, *nested]:
+        if OmegaConf.is_config(node):
+            OmegaConf.set_readonly(node, False)
+    typed = OmegaConf.merge({key: schema}, {key: settings})
+    return cast("dict[str, Frozen]", OmegaConf.to_object(typed))[key]
 
 
 def _check(request: Request) -> None:

@@ -75,5 +75,5 @@ def _figures(split: SplitNeed) -> tuple[str, ...]:
     )
 
 
-def _megabytes(num_bytes: int) -> str:
+def _megabytes(num_bytes: float) -> str:
     return f"{num_bytes / 1e6:,.1f} MB"

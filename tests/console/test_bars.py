@@ -63,7 +63,9 @@ def test_without_a_terminal_lines_come_by_the_clock(monkeypatch, caplog):
         deadline = time.monotonic() + 20
         while len(caplog.messages) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert all(line.startswith("fetch: 1 of 4 images, 1.0 kB at ") for line in caplog.messages[1:-1])
+    assert all(
+        line.startswith("fetch: 1 of 4 images, 1.0 kB at ") for line in caplog.messages[1:-1]
+    )
     assert caplog.messages[-1].startswith("fetch: done in ") and "1.0 kB" in caplog.messages[-1]
 
 

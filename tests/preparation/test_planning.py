@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 from hydra import compose, initialize_config_dir
-from servers import NO_RANGES, Fault, always, serve
-
 from oiv5_d2.acquisition.stores import StoreError
-from oiv5_d2.console.errors import CONFIG_DIR
-from oiv5_d2.openimages import release
-from oiv5_d2.preparation import stages
 from oiv5_d2.preparation.planning import make_plan
 from oiv5_d2.preparation.request import make_request
 from oiv5_d2.preparation.sources import select_subsets
+from servers import NO_RANGES, Fault, always, serve
+
+from oiv5_d2.console.errors import CONFIG_DIR
+from oiv5_d2.openimages import release
+from oiv5_d2.preparation import stages
 from oiv5_d2.preparation.steps import stages as stages_of
 from oiv5_d2.synthetic import write_release
 
