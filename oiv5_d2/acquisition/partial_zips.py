@@ -8,6 +8,7 @@ what was fetched, after a kill too. Whatever a zip claims is checked before it i
 import errno
 import io
 import math
+import os
 import re
 import zipfile
 from bisect import bisect_right
@@ -109,13 +110,13 @@ class PartialZip:
 
     def fill(self, start: int, data: bytes) -> None:
         """Write bytes of the zip to their place in the copy."""
-        _fill(self.path, start, data)
+        _fill(self.file, start, data)
 
 
-def _fill(path: Path, start: int, data: bytes) -> None:
-    with path.open("r+b") as file:
-        file.seek(start)
-        file.write(data)
+def _fill(file: io.FileIO, start: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.pwrite(file.fileno(), rest, start + len(data) - len(rest)) :]
 
 
 def open_zip(
@@ -159,7 +160,7 @@ def _open_copy(
 ) -> tuple[io.FileIO, zipfile.ZipFile]:
     """Open a copy; one without a complete directory is made anew."""
     with suppress(*DAMAGE):
-        file = io.FileIO(path)
+        file = io.FileIO(path, "r+")
         return file, _parse(file)
     file = _Filling(path, bucket, key, head)
     try:
@@ -186,7 +187,7 @@ class _Filling(io.FileIO):
         path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(path, "w+")
         self.truncate(head.num_bytes)
-        self._path, self._bucket, self._key, self._head = path, bucket, key, head
+        self._bucket, self._key, self._head = bucket, key, head
         self.num_fetched = 0
         self.start = head.num_bytes
         """All bytes from here on were fetched."""
@@ -204,7 +205,7 @@ class _Filling(io.FileIO):
         for at in range(start, stop, _DIRECTORY_PIECE_BYTES):
             get = Get(self._key, at, min(at + _DIRECTORY_PIECE_BYTES, stop), self._head.etag)
             data = self._bucket.read(get)
-            _fill(self._path, at, data)
+            _fill(self, at, data)
             self.num_fetched += len(data)
 
 
