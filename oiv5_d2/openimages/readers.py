@@ -19,7 +19,7 @@ from oiv5_d2.openimages.ids import IdSet, parse_ids
 
 _BLOCK_BYTES = 256 << 10
 _BLOCKS_A_CHECK = 8
-_FRAME_ROWS = 64 << 10  # a frame for each block would cost more than the reading
+_FRAME_ROWS = 16 << 10  # a frame for each block would cost more than the reading
 _CLICKS = "Clicks"
 # Columns that are always read, and checked in all rows. Others are checked in the rows that stay.
 _BOXES = [(f"{side}Min", f"{side}Max") for side in ("X", "Y", "BoxX", "BoxY")]
@@ -130,6 +130,7 @@ def _frames(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pd.DataFr
         if sum(map(len, waiting)) >= _FRAME_ROWS:
             yield pa.concat_tables(waiting).to_pandas()
             waiting, num_frames = [schema.empty_table()], num_frames + 1
+            pa.default_memory_pool().release_unused()  # or it keeps tens of MB for later
     if len(waiting) > 1 or not num_frames:
         yield pa.concat_tables(waiting).to_pandas()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from oiv5_d2.openimages import release
 from oiv5_d2.problems import Kind, Problem, Remedy
-from oiv5_d2.selection.objects import NEVER_LEARNT
+from oiv5_d2.selection.objects import NEVER_TARGETS
 
 LIMIT_UNITS = ("images", "masks")
 
@@ -120,7 +120,7 @@ class Choice:
         for name in self.require:
             if name in self.exclude:
                 yield "require", name, "it is in data.exclude as well"
-            if name in NEVER_LEARNT:
+            if name in NEVER_TARGETS:
                 yield "require", name, "such objects are never training targets"
         iou = self.min_predicted_iou
         if iou is not None and not 0 <= iou <= 1:

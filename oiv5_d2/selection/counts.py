@@ -1,4 +1,4 @@
-"""A subset in numbers: what came from which label, what is learnt, and what is not and why."""
+"""A subset in numbers: what came from which label, what is a training target, and why not."""
 
 from collections.abc import Mapping
 from typing import Any

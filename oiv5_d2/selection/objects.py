@@ -1,4 +1,4 @@
-"""One row an object: masks joined to their boxes, and why an object is not learnt."""
+"""One row an object: masks joined to their boxes, and why an object is not a training target."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ _PLACE = ["ImageID", "LabelName"]
 # The release prints six decimals; a last digit may be rounded differently in the two tables.
 _TOLERANCE = 1.001e-6
 
-# Boxes of these kinds are never one real object: there is nothing to learn in them.
-NEVER_LEARNT = ("IsGroupOf", "IsDepiction")
+# Boxes of these kinds are never one real object, so never a training target.
+NEVER_TARGETS = ("IsGroupOf", "IsDepiction")
 GROUP_OF, DEPICTION, NO_MASK, LOW_IOU = "group of", "depiction", "no mask", "low predicted IoU"
 
 
@@ -93,12 +93,11 @@ def ignore_reasons(
     min_predicted_iou: float | None,
     require: Sequence[str] = (),
 ) -> pd.Series:
-    """Return why each object is not learnt, "" for an object to learn; the first reason holds.
+    """Return why each object is ignored, "" for a training target; the first reason counts.
 
-    Group-of and depiction boxes are never single real objects to learn. `exclude` names further
-    attributes that an object to learn has not, `require` those that it has; where an attribute is
-    not known, it is not there. An object without a PredictedIoU (most of validation and test) is
-    not judged by it.
+    Group-of and depiction boxes are never training targets. `exclude` names further attributes that
+    a target must not have, `require` those that it must have; an unknown attribute counts as not
+    there. An object without a PredictedIoU (most of validation and test) is not filtered by it.
     """
     iou = objects["PredictedIoU"]
     is_low = iou < (0.0 if min_predicted_iou is None else min_predicted_iou)

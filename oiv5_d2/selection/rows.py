@@ -54,13 +54,13 @@ class Tables:
         masks = _concat(self._with_prefix(frame) for frame in frames).rename(columns=names)
         return self._each_once(masks, file)
 
-    def boxes(self, image_ids: pd.Series) -> pd.DataFrame:
+    def boxes(self, ids: pd.Series) -> pd.DataFrame:
         """Return the wanted labels' boxes on the given images, each row once."""
-        boxes = _concat(self._boxes(image_ids))
+        boxes = _concat(self._boxes(ids))
         return self._each_once(boxes, self.release.box_csv(self.split))
 
     def deciding_boxes(
-        self, image_ids: pd.Series, refused: Sequence[str], required: Sequence[str]
+        self, ids: pd.Series, refused: Sequence[str], required: Sequence[str]
     ) -> pd.DataFrame:
         """Return the boxes on the given images that decide whether a mask is a training target.
 
@@ -69,7 +69,7 @@ class Tables:
         """
         return _concat(
             frame[_has_any(frame, refused) | (bool(required) & _has_all(frame, required))]
-            for frame in self._boxes(image_ids)
+            for frame in self._boxes(ids)
         ).drop_duplicates()
 
     def good_boxes(self, refused: Sequence[str], required: Sequence[str]) -> pd.DataFrame:
@@ -85,20 +85,20 @@ class Tables:
             for frame in self._boxes(self.image_ids)
         )
 
-    def image_labels(self, image_ids: pd.Series, mids: Iterable[str]) -> pd.DataFrame:
+    def image_labels(self, ids: pd.Series, mids: Iterable[str]) -> pd.DataFrame:
         """Return ImageID, LabelName and Confidence (1 present, 0 absent) of the given labels."""
         file = self.release.image_label_csv(self.split)
-        return _concat(self._read(file, _LABEL_COLUMNS, LabelName=mids, ImageID=image_ids))
+        return _concat(self._read(file, _LABEL_COLUMNS, LabelName=mids, ImageID=ids))
 
-    def images(self, image_ids: pd.Series) -> pd.DataFrame:
+    def images(self, ids: pd.Series) -> pd.DataFrame:
         """Return ImageID, the credits and Rotation of the given images, those that are listed."""
         file = self.release.image_csv(self.split)
-        listed = _concat(self._read(file, _IMAGE_COLUMNS, ImageID=image_ids))
+        listed = _concat(self._read(file, _IMAGE_COLUMNS, ImageID=ids))
         return listed.sort_values(listed.columns.tolist()).drop_duplicates("ImageID")
 
-    def _boxes(self, image_ids: Iterable[str] | None) -> Iterator[pd.DataFrame]:
+    def _boxes(self, ids: Iterable[str] | None) -> Iterator[pd.DataFrame]:
         file = self.release.box_csv(self.split)
-        return self._read(file, _BOX_COLUMNS, LabelName=self.owners, ImageID=image_ids)
+        return self._read(file, _BOX_COLUMNS, LabelName=self.owners, ImageID=ids)
 
     def _each_once(self, rows: pd.DataFrame, file: ReleaseFile) -> pd.DataFrame:
         """Return the rows without repetition, and note how many were left out."""

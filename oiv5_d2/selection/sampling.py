@@ -13,9 +13,9 @@ import pandas as pd
 from oiv5_d2.openimages.ids import to_numbers
 
 
-def seeded_keys(image_ids: pd.Series, seed: int) -> npt.NDArray[np.uint64]:
+def seeded_keys(ids: pd.Series, seed: int) -> npt.NDArray[np.uint64]:
     """Return a (N,) sort key for N ids of 16 hex digits; no two ids of one seed share a key."""
-    return _mix(to_numbers(image_ids) ^ _mix(np.array([seed % 2**64], dtype=np.uint64)))
+    return _mix(to_numbers(ids) ^ _mix(np.array([seed % 2**64], dtype=np.uint64)))
 
 
 def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -26,22 +26,22 @@ def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
-def cut(image_ids: pd.Series, shares: Mapping[str, float], seed: int) -> dict[str, pd.Series]:
+def cut(ids: pd.Series, shares: Mapping[str, float], seed: int) -> dict[str, pd.Series]:
     """Cut images at random into disjoint parts.
 
     Args:
-        image_ids: distinct ids of 16 hex digits, in any order.
+        ids: distinct ids of 16 hex digits, in any order.
         shares: each part's share of the images, in all at most 1; the rest is in no part.
         seed: another seed, another cut.
 
     Returns:
         each part's ids, sorted. Sizes are the shares of N, rounded so that the sum is right.
     """
-    order = np.argsort(seeded_keys(image_ids, seed))
-    ends = np.rint(np.cumsum(list(shares.values())) * len(image_ids)).astype(int)
+    order = np.argsort(seeded_keys(ids, seed))
+    ends = np.rint(np.cumsum(list(shares.values())) * len(ids)).astype(int)
     starts = [0, *ends[:-1]]
     return {
-        part: image_ids.iloc[order[start:end]].sort_values(ignore_index=True)
+        part: ids.iloc[order[start:end]].sort_values(ignore_index=True)
         for part, start, end in zip(shares, starts, ends, strict=True)
     }
 

@@ -140,7 +140,7 @@ def _count_targets(tables: Tables, choice: Choice, masks: pd.DataFrame) -> pd.Da
     Attributes are in the box table only. Of it no more is held here than the boxes that decide, as
     a rule the few that are refused, so that a small limit on a large split stays small.
     """
-    refused = (*objects.NEVER_LEARNT, *choice.exclude)
+    refused = (*objects.NEVER_TARGETS, *choice.exclude)
     ids = pd.Series(masks["ImageID"].unique())
     seen = objects.join(masks, tables.deciding_boxes(ids, refused, choice.require))
     reasons = _ignore_reasons(seen, choice)
