@@ -157,7 +157,7 @@ def read_request(run: DictConfig) -> Request:
 def _read_frozen(kind: type[Frozen], key: str, settings: Mapping[str, Any]) -> Frozen:
     """Return a frozen record, its types checked; OmegaConf would not let its fields be set."""
     schema = OmegaConf.structured(kind)
-    nested = [schema[name] for name in schema if not OmegaConf.is_missing(schema, name)]
+    nested: list[Any] = [schema[name] for name in schema if not OmegaConf.is_missing(schema, name)]
     for node in [schema, *nested]:
         if OmegaConf.is_config(node):
             OmegaConf.set_readonly(node, False)
