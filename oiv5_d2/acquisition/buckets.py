@@ -81,9 +81,9 @@ class Bucket:
     """
 
     def __init__(self, location: str, transfer: Transfer) -> None:
-        self.location = location.rstrip("/") or location
         self.folder = folder_of(location)
         """Where the files lie on this machine; None for a remote bucket."""
+        self.location = str(self.folder or location.rstrip("/"))
         self._connections = transfer.connections
         self._num_unreachable = 0  # in a row
         self._store: Any = open_store(location, transfer)

@@ -89,8 +89,8 @@ def _ignored(parts: Mapping[str, Any]) -> Table:
 def _masks(parts: Mapping[str, Any]) -> Table:
     columns = (
         "part",
-        "lowest IoU with box",
-        "5 % quantile",
+        "least IoU with box",
+        "5 % of them",
         "median",
         "outside box",
         "tiny",
