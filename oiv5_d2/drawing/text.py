@@ -56,51 +56,45 @@ class Tag(NamedTuple):
     minor: bool = False
 
 
-class Placed(NamedTuple):
-    """A tag that found room: its own box (xyxy_abs) and its letters' size in pixels."""
-
-    tag: Tag
-    box: Box
-    size: int
-
-
 def draw_tags(image: NDArray[np.uint8], tags: Sequence[Tag]) -> NDArray[np.uint8]:
     """Write on a copy of `image` the tags that find room."""
+    height, width = image.shape[:2]
     canvas = Image.fromarray(image)
     layer = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
     pen = ImageDraw.Draw(layer)
-    for tag, (x0, y0, x1, y1), size in place_tags(tags, *image.shape[:2]):
-        pen.rounded_rectangle((x0, y0, x1, y1), radius=size / 4, fill=(*tag.colour, OPACITY))
-        middle = ((x0 + x1) / 2, (y0 + y1) / 2)
+    for tag in place_tags(tags, height, width):
+        size = text_size(height, width, tag.minor)
+        pen.rounded_rectangle(tag.box, radius=size / 4, fill=(*tag.colour, OPACITY))
+        middle = ((tag.box[0] + tag.box[2]) / 2, (tag.box[1] + tag.box[3]) / 2)
         pen.text(middle, tag.text, font=font(size), fill=(*ink_on(tag.colour), 255), anchor="mm")
     return np.asarray(Image.alpha_composite(canvas.convert("RGBA"), layer).convert("RGB"))
 
 
-def place_tags(tags: Sequence[Tag], height: int, width: int) -> list[Placed]:
-    """Place the tags, that of the largest object first; leave out those that hide too much."""
-    placed: list[Placed] = []
+def place_tags(tags: Sequence[Tag], height: int, width: int) -> list[Tag]:
+    """Return the tags that find room, that of the largest object first; `box` is then their own."""
+    placed: list[Tag] = []
     for tag in sorted((t for t in tags if t.text), key=lambda t: (t.minor, -area(t.box))):
-        size = text_size(height, width)
-        size = round(size * MINOR_SIZE) if tag.minor else size
         others = [other.box for other in tags if other is not tag]
+        taken = [other.box for other in placed]
         best, least = None, np.inf
-        for preference, place in enumerate(_candidates(tag, size, (height, width))):
-            harm = _harm(place, tag, others, placed) + 0.02 * preference
+        for preference, place in enumerate(_candidates(tag, height, width)):
+            harm = _harm(place, tag, others, taken) + 0.02 * preference
             if harm < least:
                 best, least = place, harm
         if best is not None:
-            placed.append(Placed(tag, best, size))
+            placed.append(tag._replace(box=best))
     return placed
 
 
-def text_size(height: int, width: int) -> int:
+def text_size(height: int, width: int, minor: bool = False) -> int:
     """Return the letters' size in pixels that suits an image of this size."""
-    return int(np.clip(round(min(height, width) / 26), 10, 30))
+    size = int(np.clip(round(min(height, width) / 26), 10, 30))
+    return round(size * MINOR_SIZE) if minor else size
 
 
-def _harm(place: Box, tag: Tag, others: Sequence[Box], placed: Sequence[Placed]) -> float:
+def _harm(place: Box, tag: Tag, others: Sequence[Box], taken: Sequence[Box]) -> float:
     """Return the shares of objects that a tag hides there, added up; infinity if too much."""
-    on_tags = [overlap(place, other.box) / area(place) for other in placed]
+    on_tags = [overlap(place, box) / area(place) for box in taken]
     on_objects = [overlap(place, box) / max(area(box), 1.0) for box in others]
     on_itself = overlap(place, tag.box) / max(area(tag.box), 1.0)
     is_allowed = (
@@ -111,16 +105,17 @@ def _harm(place: Box, tag: Tag, others: Sequence[Box], placed: Sequence[Placed])
     return sum(on_objects) + on_itself if is_allowed else np.inf
 
 
-def _candidates(tag: Tag, size: int, image: tuple[int, int]) -> Iterator[Box]:
+def _candidates(tag: Tag, image_height: int, image_width: int) -> Iterator[Box]:
     """Yield places around and inside the box's corners, best first, pushed into the image."""
+    size = text_size(image_height, image_width, tag.minor)
     width, height = font(size).getlength(tag.text) + 0.7 * size, 1.4 * size
     x0, y0, x1, y1 = tag.box
     above, left, right, bottom = y0 - height, x0 - width, x1 - width, y1 - height
     corners = [(x0, above), (x0, y0), (right, above), (x0, y1), (right, y0)]
     corners += [(x1, y0), (left, y0), (right, y1), (x0, bottom), (right, bottom)]
     for x, y in corners:
-        x = min(max(x, 0.0), max(image[1] - width, 0.0))
-        y = min(max(y, 0.0), max(image[0] - height, 0.0))
+        x = min(max(x, 0.0), max(image_width - width, 0.0))
+        y = min(max(y, 0.0), max(image_height - height, 0.0))
         yield x, y, x + width, y + height
 
 

@@ -40,7 +40,6 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "axes.axisbelow": True,
     "grid.color": "#e8eaec",
     "xtick.color": to_hex(FAINT_INK),
     "ytick.color": to_hex(FAINT_INK),

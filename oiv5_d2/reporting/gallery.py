@@ -159,19 +159,13 @@ def sample(traits: Mapping[int, frozenset[str]], num_images: int, seed: int) -> 
     """
     order = sorted(traits)
     random.Random(seed).shuffle(order)
-    chosen = _cover({id_: traits[id_] for id_ in order}, num_images)
-    rest = [id_ for id_ in order if id_ not in chosen]
-    return sorted([*chosen, *rest[: num_images - len(chosen)]])
-
-
-def _cover(traits: Mapping[int, frozenset[str]], num_images: int) -> list[int]:
-    """Return a greedy cover of all traits, in the order of choice; ties go to the first image."""
     numbers = Counter(trait for found in traits.values() for trait in found)
     missing = set(numbers)
     chosen: list[int] = []
     for trait in sorted(numbers, key=lambda t: (numbers[t], t)):
         if trait in missing and len(chosen) < num_images:
-            holders = [id_ for id_, found in traits.items() if trait in found]
+            holders = [id_ for id_ in order if trait in traits[id_]]
             chosen.append(max(holders, key=lambda id_: len(traits[id_] & missing)))
             missing -= traits[chosen[-1]]
-    return chosen
+    rest = [id_ for id_ in order if id_ not in chosen]
+    return sorted([*chosen, *rest[: num_images - len(chosen)]])

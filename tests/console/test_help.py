@@ -32,7 +32,7 @@ def test_prepare_data_lists_every_setting_with_its_comment():
     for file in ("prepare", "data/open_images", "transfer/default"):
         for key in keys_of(file):
             assert key in lines
-    assert "keep mask zips that had to be fetched whole" in lines["keep_zips"]
+    assert "random seed" in lines["data.seed"]
     assert "SOLVER" not in said and "solver=" not in said and "hydra=" not in said
     assert "data=traffic" in said and "prepare_data.py data=traffic plan=true" in said
 
