@@ -83,10 +83,8 @@ def describe(task: Task) -> str:
     amount = number(task.completed) + (f" of {number(task.total)}" if task.total else "")
     said = [f"{amount} {task.description.removeprefix(_BYTES).strip()}".rstrip()]
     elapsed = max(1e-3, task.elapsed or 0)
-    if num_bytes := 0 if is_bytes else task.fields["num_bytes"]:
-        said.append(f"{size(num_bytes)} at {size(num_bytes / elapsed)}/s")
-    elif is_bytes and task.completed:
-        said.append(f"{size(task.completed / elapsed)}/s")
+    if num_bytes := task.completed if is_bytes else task.fields["num_bytes"]:
+        said.append(f"{'' if is_bytes else f'{size(num_bytes)} at '}{size(num_bytes / elapsed)}/s")
     if task.fields["num_failed"]:
         said.append(f"{task.fields['num_failed']:,} failed")
     if task.total and task.completed and task.completed < task.total:

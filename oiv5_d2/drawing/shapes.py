@@ -105,10 +105,8 @@ def _soften(mask: NDArray[np.bool_], size: Size, line: float) -> tuple[Alpha, Al
     width = line * mask.shape[0] / size[0]
     edge = np.clip(width - depth, 0, 1).astype(np.float32) * mask
     # Not cubic when it grows: that would swing below 0 and above 1.
-    inside, outline = (
-        _resize(alpha, size, cv2.INTER_LINEAR) for alpha in (mask.astype(np.float32), edge)
-    )
-    return inside, outline
+    both = _resize(np.dstack([mask.astype(np.float32), edge]), size, cv2.INTER_LINEAR)
+    return both[..., 0], both[..., 1]
 
 
 def _resize(pixels: NDArray[Any], size: Size, enlarging: int) -> NDArray[Any]:
@@ -122,8 +120,7 @@ def _stripes(size: Size, line: float) -> Alpha:
     period = max(6.0, line * 5)
     y, x = np.mgrid[: size[0], : size[1]]
     phase = np.abs((x + y) % period - period / 2)
-    stripes: Alpha = np.clip(period / 8 - phase + 0.5, 0, 1).astype(np.float32)
-    return stripes
+    return np.clip(period / 8 - phase + 0.5, 0, 1).astype(np.float32)  # type: ignore[no-any-return]
 
 
 def _draw_box(canvas: Canvas, box: Box, colour: Colour, line: float) -> None:

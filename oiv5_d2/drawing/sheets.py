@@ -36,15 +36,7 @@ LegendRow = list[tuple[int, LegendEntry]]  # each with its x
 
 
 class Sheet(NamedTuple):
-    """What a contact sheet says.
-
-    Attributes:
-        title: one line in large letters.
-        subtitle: one line below it.
-        legend: what the colours mean.
-        columns: cells in a row.
-        cell: (height, width) of the room for one image, in pixels.
-    """
+    """What a contact sheet says above its cells, and their size: (height, width) in pixels."""
 
     title: str
     subtitle: str

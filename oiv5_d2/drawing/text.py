@@ -76,13 +76,10 @@ def place_tags(tags: Sequence[Tag], height: int, width: int) -> list[Tag]:
     for tag in sorted((t for t in tags if t.text), key=lambda t: (t.minor, -area(t.box))):
         others = [other.box for other in tags if other is not tag]
         taken = [other.box for other in placed]
-        best, least = None, np.inf
-        for preference, place in enumerate(_candidates(tag, height, width)):
-            harm = _harm(place, tag, others, taken) + 0.02 * preference
-            if harm < least:
-                best, least = place, harm
-        if best is not None:
-            placed.append(tag._replace(box=best))
+        places = list(_candidates(tag, height, width))
+        harms = [_harm(place, tag, others, taken) + 0.02 * i for i, place in enumerate(places)]
+        if min(harms) < np.inf:
+            placed.append(tag._replace(box=places[harms.index(min(harms))]))
     return placed
 
 

@@ -45,15 +45,10 @@ def build_feed(cfg: CfgNode, dataset_name: str, classes: list[str], seed: int) -
 def _to_shapes(instances: Instances, classes: list[str]) -> list[Shape]:
     names = [classes[index] for index in instances.gt_classes.tolist()]
     boxes = instances.gt_boxes.tensor.tolist()
-    found = _to_arrays(instances)
-    return [Shape(n, tuple(b), m, n) for n, b, m in zip(names, boxes, found, strict=True)]
-
-
-def _to_arrays(instances: Instances) -> list[Any]:
-    """Return each object's (H, W) bool mask, or Nones for a model of boxes."""
-    if not instances.has("gt_masks"):
-        return [None] * len(instances)
-    found = instances.gt_masks
-    if isinstance(found, PolygonMasks):
-        found = BitMasks.from_polygon_masks(found, *instances.image_size)
-    return list(found.tensor.numpy())
+    masks: list[Any] = [None] * len(instances)  # of a model of boxes
+    if instances.has("gt_masks"):
+        found = instances.gt_masks
+        if isinstance(found, PolygonMasks):
+            found = BitMasks.from_polygon_masks(found, *instances.image_size)
+        masks = list(found.tensor.numpy())
+    return [Shape(n, tuple(b), m, n) for n, b, m in zip(names, boxes, masks, strict=True)]

@@ -13,7 +13,15 @@ from oiv5_d2.drawing.colours import PAPER
 from oiv5_d2.drawing.shapes import Shape, draw
 from oiv5_d2.drawing.sheets import Cell, Sheet, lay_out
 from oiv5_d2.reporting.gallery import legend, write_jpeg
-from oiv5_d2.reporting.truth import AnnotatedImage, Part, read_image, read_images, to_shapes
+from oiv5_d2.reporting.truth import (
+    AnnotatedImage,
+    Part,
+    open_part,
+    read_image,
+    read_images,
+    to_shapes,
+)
+from oiv5_d2.runs.prepared import Prepared
 
 Detection = dict[str, Any]  # one entry of COCO's result format
 
@@ -33,18 +41,15 @@ class Scored(NamedTuple):
     quality: float
 
 
-def write_comparison(part: Part, predictions: Iterable[Detection], title: str, path: Path) -> None:
+def write_comparison(
+    prepared: Prepared, predictions: Iterable[Detection], title: str, path: Path
+) -> None:
     """Write pairs of truth and prediction as JPEG: a few of the best, typical and worst images.
 
-    Args:
-        part: what the model was evaluated on.
-        predictions: COCO's result format.
-        title: of the sheet.
-        path: of the file.
-
     Raises:
-        Problem: ABSENT, an image; EMPTY, no image has an object to find.
+        Problem: ABSENT or DAMAGED, the data; EMPTY, no image has an object to find.
     """
+    part = open_part(prepared)
     images = read_images(part.coco_path, part.traits)
     examples = choose_examples(score_images(images, predictions), PAIRS_OF_A_KIND)
     cells = [compare(part, kind, one) for kind, group in examples.items() for one in group]

@@ -70,13 +70,9 @@ def as_prepared(part: Part, images: Iterable[AnnotatedImage]) -> Iterator[Cell]:
 def as_fed(
     part: Part, images: Sequence[AnnotatedImage], feed: Feed, columns: int
 ) -> Iterator[Cell]:
-    """Yield rows: an image as prepared, then several times as training is fed with it.
+    """Yield rows of `columns` cells: an image as prepared, then as training is fed with it.
 
-    Args:
-        part: where the images are from.
-        images: one row each.
-        feed: returns so many augmentations of one image, with the objects that the mapper kept.
-        columns: cells in a row.
+    `feed` returns so many augmentations of one image, with the objects that the mapper kept.
     """
     for image, prepared in zip(images, as_prepared(part, images), strict=True):
         yield prepared
@@ -112,13 +108,9 @@ def write_sheets(
 
 
 def write_jpeg(path: Path, pixels: RgbImage, max_bytes: int | None = None) -> None:
-    """Write an image as JPEG.
+    """Write an image, (H, W, 3) uint8 RGB, as JPEG.
 
-    Args:
-        path: of the file.
-        pixels: (H, W, 3) uint8, RGB.
-        max_bytes: the quality is lowered step by step until the file is no larger, or to the last
-            step.
+    The quality is lowered step by step until the file has at most `max_bytes`, or to the last step.
     """
     for quality in JPEG_QUALITIES:
         buffer = io.BytesIO()

@@ -39,15 +39,12 @@ def _rows(record_path: Path) -> list[tuple[str, ...]]:
     try:
         record: dict[str, Any] = json.loads(record_path.read_text())
         answer = read_answer(folder / README)
-        first = (
-            f"[{record['name']}]({folder.name}/{README})",
-            record["question"],
-            "" if answer == NO_ANSWER else answer,
-        )
+        link = f"[{record['name']}]({folder.name}/{README})"
+        shown = "" if answer == NO_ANSWER else answer
         last = (f"{record['hours']:.2f}", record["machine"].split(";")[0])
         return [
-            (*first, dataset, *(score(metrics.get(key)) for key in METRICS), *last)
-            for dataset, metrics in record["results"].items()
+            (link, record["question"], shown, data, *(score(values.get(m)) for m in METRICS), *last)
+            for data, values in record["results"].items()
         ]
     except (KeyError, ValueError) as error:
         detail = f"not a record: {error}"

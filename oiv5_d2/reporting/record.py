@@ -18,7 +18,6 @@ from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.reporting.comparison import write_comparison
 from oiv5_d2.reporting.curves import write_curves
 from oiv5_d2.reporting.tables import ap_table, class_table, to_markdown
-from oiv5_d2.reporting.truth import open_part
 from oiv5_d2.runs.layout import (
     CONFIG_YAML,
     find_dataset,
@@ -66,12 +65,9 @@ def write_record(
     write_curves(scalars, f"{name}: training", record_dir / CURVES)
     if with_images:
         dataset = evaluations[0].dataset
-        part, predictions = (
-            open_part(find_dataset(run_dir, dataset)),
-            read_predictions(run_dir, dataset),
-        )
+        part, found = find_dataset(run_dir, dataset), read_predictions(run_dir, dataset)
         title = f"{record['name']} on {dataset}"
-        write_comparison(part, predictions, title, record_dir / PREDICTIONS)
+        write_comparison(part, found, title, record_dir / PREDICTIONS)
     config = OmegaConf.to_container(OmegaConf.load(run_dir / CONFIG_YAML))
     page = shorten(describe_run(run_dir, record, name, evaluations), root)
     content = {**page, "results": _headline(evaluations)}
@@ -89,11 +85,7 @@ def write_record(
 def describe_run(
     run_dir: Path, record: Mapping[str, Any], name: str, evaluations: Sequence[Results]
 ) -> dict[str, Any]:
-    """Return what ``record.json`` and its page say about how a run was made.
-
-    Returns:
-        Text by name, but ``data``: a line per data set, ``hours`` and ``seed``: numbers.
-    """
+    """Return what ``record.json`` and its page say about how a run was made, as JSON has it."""
     git = record["git"]
     changed = ", with uncommitted changes" if git["dirty"] else ""
     return {
@@ -132,10 +124,12 @@ def _describe_data(record: Mapping[str, Any], evaluations: Sequence[Results]) ->
 def _describe_machine(record: Mapping[str, Any]) -> str:
     hardware, packages = record["hardware"], record["packages"]
     gpus = hardware["gpus"]
-    cores = f"{hardware['cores']} cores of {hardware['cpu']}"
+    chips = (
+        f"{len(gpus)} x {gpus[0]}" if gpus else f"{hardware['cores']} cores of {hardware['cpu']}"
+    )
     known = [name for name in ("torch", "detectron2", "python") if name in packages]
     versions = ", ".join(f"{name} {packages[name]}" for name in known)
-    return f"{f'{len(gpus)} x {gpus[0]}' if gpus else cores}; {versions}"
+    return f"{chips}; {versions}"
 
 
 def _describe_wandb(run_dir: Path) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -134,8 +134,17 @@ def read_image(part: Part, image: AnnotatedImage) -> RgbImage:
 
 def read_label_names(subset_path: Path) -> dict[str, str]:
     """Return display names by MID of the labels in a saved subset; none if there is no file."""
-    text = subset_path.read_text(encoding="utf-8") if subset_path.is_file() else "{}"
-    return dict(_labels(json.loads(text)))
+    names: dict[str, str] = {}
+
+    def note(node: dict[str, Any]) -> dict[str, Any]:
+        for name, value in node.items():
+            if isinstance(value, dict) and "mid" in value:
+                names[value["mid"]] = name
+        return node
+
+    if subset_path.is_file():
+        json.loads(subset_path.read_text(encoding="utf-8"), object_hook=note)
+    return names
 
 
 def to_shapes(part: Part, annotations: Iterable[Mapping[str, Any]]) -> list[Shape]:
@@ -162,14 +171,3 @@ def _traits(one: Mapping[str, Any], classes: Mapping[int, str]) -> set[str]:
     size = {"tiny"} if one["area"] < TINY else {"huge"} if one["area"] > HUGE else set()
     attributes = {name for name in ATTRIBUTES if one.get(name) == 1}
     return {class_name, f"label {one.get('label')}", *size, *attributes}
-
-
-def _labels(node: Any) -> Iterator[tuple[str, str]]:
-    """Yield (MID, display name) from wherever a subset lists labels."""
-    if not isinstance(node, dict):
-        return
-    for key, value in node.items():
-        if isinstance(value, dict) and "mid" in value:
-            yield value["mid"], key
-        else:
-            yield from _labels(value)

@@ -131,7 +131,7 @@ def test_pairs_fit_their_sheet_and_name_the_photographer(street, tmp_path):
     assert cells[0].detail == "objects 2, found 2; photo: Ann Other"
     left, right = np.split(cells[0].image[:, [100, 504]], 2, axis=1)
     assert left.shape == right.shape
-    write_comparison(part, truth, "title", tmp_path / "pairs.jpg")
+    write_comparison(street.prepared("test"), truth, "title", tmp_path / "pairs.jpg")
     assert (tmp_path / "pairs.jpg").stat().st_size <= MAX_BYTES
     with Image.open(tmp_path / "pairs.jpg") as sheet:
         assert sheet.size[0] > 1600
