@@ -122,21 +122,16 @@ def words(problem: Problem) -> str:
     if problem.remedy is Remedy.NONE:
         return first
     command = next(iter(getattr(problem, "__notes__", ())), COMMANDS.get(problem.remedy, ""))
-    change = _change(problem.key)
+    steps = [f"change {one}" for one in problem.key.split() if "=" not in one]
+    if values := " ".join(one for one in problem.key.split() if "=" in one):
+        steps.append(f"set {values}")
+    change = " or ".join(steps) or "change the setting"
     second = REMEDIES[problem.remedy].format(
         command=command,
         Change=f"{change[0].upper()}{change[1:]}",
-        or_change=f", or {change}" if problem.key else "",
+        or_change=f", or {change}" if steps else "",
     )
     return f"{first}\n  {second}"
-
-
-def _change(key: str) -> str:
-    """Return what to do with the settings of a problem, such as ``change a or set b=1 c=0``."""
-    steps = [f"change {one}" for one in key.split() if "=" not in one]
-    if values := " ".join(one for one in key.split() if "=" in one):
-        steps.append(f"set {values}")
-    return " or ".join(steps) or "change the setting"
 
 
 class _WithoutHydrasLine:

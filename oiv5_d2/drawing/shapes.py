@@ -120,7 +120,8 @@ def _stripes(size: Size, line: float) -> Alpha:
     period = max(6.0, line * 5)
     y, x = np.mgrid[: size[0], : size[1]]
     phase = np.abs((x + y) % period - period / 2)
-    return np.clip(period / 8 - phase + 0.5, 0, 1).astype(np.float32)  # type: ignore[no-any-return]
+    stripes: Alpha = np.clip(period / 8 - phase + 0.5, 0, 1).astype(np.float32)
+    return stripes
 
 
 def _draw_box(canvas: Canvas, box: Box, colour: Colour, line: float) -> None:

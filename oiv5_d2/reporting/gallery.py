@@ -29,16 +29,11 @@ Feed = Callable[[AnnotatedImage, int], list[tuple[RgbImage, list[Shape]]]]
 
 
 def pick(
-    part: Part, num_images: int, seed: int, classes: Sequence[str], image_ids: Sequence[str]
+    part: Part, num_images: int, seed: int, classes: Sequence[str], image_ids: Sequence[str | int]
 ) -> list[AnnotatedImage]:
-    """Choose images of a part.
+    """Choose images of a part: exactly `image_ids`, of either kind, or `num_images` by `seed`.
 
-    Args:
-        part: the part.
-        num_images: how many, unless they are named.
-        seed: of the choice.
-        classes: only images that show one of these classes; empty for any.
-        image_ids: exactly these images, by either id; empty to choose.
+    If `classes` are named, each chosen image shows one of them.
 
     Raises:
         Problem: SETTING, an unknown class; ABSENT, an unknown image; EMPTY, no image shows one of
@@ -85,14 +80,10 @@ def as_fed(
 def write_sheets(
     cells: Sequence[Cell], part: Part, kind: str, columns: int, path: Path
 ) -> list[Path]:
-    """Write cells as one or more sheets beside each other, and return their paths.
+    """Write cells as sheets beside each other, and return their paths.
 
-    Args:
-        cells: all of them.
-        part: gives the legend.
-        kind: what is shown, for the title.
-        columns: cells in a row.
-        path: of the sheet; if there are several, ``_1``, ``_2`` ... is added to its stem.
+    `kind` says what is shown, for the title. If there are several sheets, ``_1``, ``_2`` ... is
+    added to the stem of `path`.
     """
     per_sheet = max(1, CELLS_A_SHEET // columns) * columns
     groups = [cells[i : i + per_sheet] for i in range(0, len(cells), per_sheet)]
@@ -141,13 +132,8 @@ def describe(shapes: Sequence[Shape]) -> str:
 def sample(traits: Mapping[int, frozenset[str]], num_images: int, seed: int) -> list[int]:
     """Choose images so that every trait is shown, the rarest first; then fill up at random.
 
-    Args:
-        traits: by image id.
-        num_images: how many to choose; all if there are fewer.
-        seed: of the filling, and of the choice between equals.
-
     Returns:
-        Image ids, sorted. The same arguments give the same choice.
+        Image ids, sorted; all if there are fewer. The same arguments give the same choice.
     """
     order = sorted(traits)
     random.Random(seed).shuffle(order)
