@@ -28,7 +28,8 @@ def main(run: DictConfig) -> None:
 
 def show(run: DictConfig, prepared: Prepared) -> None:
     # Here, so that --help and a mistake on the command line are answered at once.
-    from oiv5_d2.reporting.gallery import as_fed, as_prepared, open_part, pick, write_sheets
+    from oiv5_d2.reporting.gallery import as_fed, as_prepared, pick, write_sheets
+    from oiv5_d2.reporting.truth import open_part
 
     part = open_part(prepared)
     num_images = max(1, run.num_images // run.columns) if run.augmented else run.num_images

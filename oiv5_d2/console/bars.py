@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from oiv5_d2.console.quantities import duration, size
+from oiv5_d2.console.screen import duration, size
 from oiv5_d2.jobs import Advance
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -48,31 +48,27 @@ class _Job:
         self.num_bytes = 0
         self.task = self._next()
 
-    def _next(self) -> TaskID:
+    def _next(self) -> Task:
         kind, total = self._left.pop(0)
-        return self._bars.add_task(kind, total=total or None, num_bytes=0, num_failed=0)
+        self._bars.add_task(kind, total=total or None, num_bytes=0, num_failed=0)
+        return self._bars.tasks[-1]
 
     def advance(self, num_done: int, num_bytes: int = 0, num_failed: int = 0, /) -> None:
         """Count what is new; see `jobs.Advance`."""
         self.num_bytes += num_bytes
-        state = self.state
-        excess = state.completed + num_done - (state.total or 0)
+        task = self.task
+        excess = task.completed + num_done - (task.total or 0)
         is_full = self._left and excess >= 0
         self._bars.update(
-            self.task,
+            task.id,
             advance=num_done - (excess if is_full else 0),
-            num_bytes=state.fields["num_bytes"] + num_bytes,
-            num_failed=state.fields["num_failed"] + num_failed,
+            num_bytes=task.fields["num_bytes"] + num_bytes,
+            num_failed=task.fields["num_failed"] + num_failed,
         )
         if is_full:  # masks come at another speed than images
-            self._bars.remove_task(self.task)
+            self._bars.remove_task(task.id)
             self.task = self._next()
             self.advance(int(excess))
-
-    @property
-    def state(self) -> Task:
-        """The task that is being filled."""
-        return next(task for task in self._bars.tasks if task.id == self.task)
 
 
 class _Words(ProgressColumn):
@@ -87,10 +83,8 @@ def describe(task: Task) -> str:
     amount = number(task.completed) + (f" of {number(task.total)}" if task.total else "")
     said = [f"{amount} {task.description.removeprefix(_BYTES).strip()}".rstrip()]
     elapsed = max(1e-3, task.elapsed or 0)
-    if num_bytes := 0 if is_bytes else task.fields["num_bytes"]:
-        said.append(f"{size(num_bytes)} at {size(num_bytes / elapsed)}/s")
-    elif is_bytes and task.completed:
-        said.append(f"{size(task.completed / elapsed)}/s")
+    if num_bytes := task.completed if is_bytes else task.fields["num_bytes"]:
+        said.append(f"{'' if is_bytes else f'{size(num_bytes)} at '}{size(num_bytes / elapsed)}/s")
     if task.fields["num_failed"]:
         said.append(f"{task.fields['num_failed']:,} failed")
     if task.total and task.completed and task.completed < task.total:
@@ -104,4 +98,4 @@ def describe(task: Task) -> str:
 def _log_lines(name: str, job: _Job, done: threading.Event) -> None:
     with suppress(BrokenPipeError):  # the main thread notices it with its next line
         while not done.wait(SECONDS_BETWEEN_LINES):
-            logger.info("%s: %s", name, describe(job.state))
+            logger.info("%s: %s", name, describe(job.task))

@@ -17,24 +17,19 @@ GROUP = "detectron2"  # of configs/: Detectron2's defaults, a file per version
 COMMITTED = "v0.6"  # the one that the defaults lists name
 
 
-def prepare_command(choice: str, overrides: Iterable[str]) -> str:
-    """Return the command that prepares data, ready for a shell.
+def data_commands(choice: str, overrides: Iterable[str]) -> dict[Remedy, str]:
+    """Return the commands to suggest where data is missing or damaged, ready for a shell.
 
     Args:
         choice: the file of ``configs/data``.
         overrides: a command line's words; those under ``data`` belong to the choice.
     """
-    return shlex.join(["python", "tools/prepare_data.py", *data_words(choice, overrides)])
-
-
-def data_commands(choice: str, overrides: Iterable[str]) -> dict[Remedy, str]:
-    """Return the commands to suggest where data is missing or damaged; see `prepare_command`."""
-    command = prepare_command(choice, overrides)
+    command = shlex.join(["python", "tools/prepare_data.py", *data_words(choice, overrides)])
     return {Remedy.PREPARE: command, Remedy.PREPARE_AGAIN: f"{command} force=true"}
 
 
 def data_words(choice: str, overrides: Iterable[str]) -> list[str]:
-    """Return the words of a command line that choose the same data, for any tool."""
+    """Return the words that choose the same data, for any tool; see `data_commands`."""
     return [f"data={choice}", *(word for word in overrides if word.startswith("data."))]
 
 

@@ -74,10 +74,9 @@ COMMANDS = {
 def report_errors(main: Callable[[], Any], config_name: str, to_go_on: str = "") -> None:
     """Call a tool's Hydra ``main`` so that a user's mistake ends it with a line or two and code 1.
 
-    The package raises `Problem` for what a user can fix; the first line says what is wrong, and
-    where, the second one, indented, what helps. Hydra's own complaints become one line, with the
-    nearest known names. Where nobody reads the output any more it ends quietly. Anything else is a
-    fault of ours and keeps its traceback, as does everything where ``OIV5_D2_TRACEBACK=1`` is set.
+    Hydra's own complaints become one line, with the nearest known names. A tool whose reader has
+    gone ends quietly. Anything else is a fault of ours and keeps its traceback, as everything does
+    with ``OIV5_D2_TRACEBACK=1``.
 
     Args:
         main: the tool's.
@@ -119,25 +118,20 @@ def words(problem: Problem) -> str:
     """Return a problem in words: what is wrong in one line, and what helps in another one."""
     first = f"{problem.subject} {PHRASES[problem.kind]}"
     if problem.detail:
-        first += f": {' '.join(problem.detail.split())}"
+        first += f": {_in_one_line(problem.detail)}"
     if problem.remedy is Remedy.NONE:
         return first
     command = next(iter(getattr(problem, "__notes__", ())), COMMANDS.get(problem.remedy, ""))
-    change = _change(problem.key)
+    steps = [f"change {one}" for one in problem.key.split() if "=" not in one]
+    if values := " ".join(one for one in problem.key.split() if "=" in one):
+        steps.append(f"set {values}")
+    change = " or ".join(steps) or "change the setting"
     second = REMEDIES[problem.remedy].format(
         command=command,
         Change=f"{change[0].upper()}{change[1:]}",
-        or_change=f", or {change}" if problem.key else "",
+        or_change=f", or {change}" if steps else "",
     )
     return f"{first}\n  {second}"
-
-
-def _change(key: str) -> str:
-    """Return what to do with the settings of a problem, such as ``change a or set b=1 c=0``."""
-    values = [one for one in key.split() if "=" in one]
-    named = [f"change {one}" for one in key.split() if one not in values]
-    together = [f"set {' '.join(values)}"] if values else []
-    return " or ".join([*named, *together] or ["change the setting"])
 
 
 class _WithoutHydrasLine:
@@ -161,11 +155,10 @@ def explain(error: HydraException, config_name: str) -> str:
         group, _, name = error.missing_cfg_file.rpartition("/")
         found = near(name, error.options) or f"; there are {', '.join(sorted(error.options))}"
         return f"{group}={name} is not a valid setting: no such file in configs/{group}{found}"
-    override = re.search(r"Could not override '([^']+)'", str(error))
-    if override is None:
-        return _in_one_line(error)
-    key = override.group(1)
-    return f"{key} is not a valid setting: unknown key{near(key, _known_keys(config_name))}"
+    if override := re.search(r"Could not override '([^']+)'", str(error)):
+        key = override.group(1)
+        return f"{key} is not a valid setting: unknown key{near(key, _known_keys(config_name))}"
+    return _in_one_line(error)
 
 
 def _known_keys(config_name: str) -> set[str]:
@@ -177,7 +170,7 @@ def _known_keys(config_name: str) -> set[str]:
     return {key for key, _ in leaves(run)} | groups  # type: ignore[arg-type]
 
 
-def _in_one_line(error: Exception) -> str:
+def _in_one_line(error: Exception | str) -> str:
     return " ".join(str(error).split())
 
 

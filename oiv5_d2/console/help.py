@@ -20,54 +20,40 @@ def answer_help(about: str, config_name: str, files: Iterable[str] = ()) -> None
         config_name: of its config.
         files: of its groups, such as ``data/open_images``, whose settings are shown as well.
     """
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(usage(about, config_name, files))
-        raise SystemExit
-
-
-def usage(about: str, config_name: str, files: Iterable[str] = ()) -> str:
-    """Return a tool's help; see `answer_help`."""
-    text = (CONFIG_DIR / f"{config_name}.yaml").read_text(encoding="utf-8")
-    groups = [name for name in re.findall(r"^  - (\w+): ", text, re.M) if _is_group(name)]
-    lines = [about.strip(), *_examples(about, groups)]
-    if groups:
-        lines += ["", "Groups, chosen as group=name:", *_choices(groups)]
+    if not {"-h", "--help"} & set(sys.argv[1:]):
+        return
+    named = re.findall(r"^  - (\w+): ", _read(CONFIG_DIR / f"{config_name}.yaml"), re.M)
+    paths = [path for name in named for path in sorted((CONFIG_DIR / name).glob("*.yaml"))]
+    lines = [about.strip(), *_examples(about, paths)]
+    if paths:
+        lines += ["", "Groups, chosen as group=name:", *map(_choice, paths)]
     lines += ["", "Settings, with the values that they have unless given as key=value:"]
     for name in (config_name, *files):
         lines += _settings(CONFIG_DIR / f"{name}.yaml")
-    return "\n".join(
-        [*lines, "", "Composed, without running: --cfg job. Hydra's own: --hydra-help"]
-    )
+    lines += ["", "Composed, without running: --cfg job. Hydra's own: --hydra-help"]
+    print("\n".join(lines))
+    raise SystemExit
 
 
-def _is_group(name: str) -> bool:
-    return (CONFIG_DIR / name).is_dir()
-
-
-def _examples(about: str, groups: Iterable[str]) -> Iterator[str]:
+def _examples(about: str, paths: Iterable[Path]) -> Iterator[str]:
     """Yield the commands of the same tool that the groups' files open with."""
     tool = about.partition("python tools/")[2].partition(" ")[0]
-    for path in _files(groups):
-        for command in re.findall(r"^# +(python .*)", path.read_text(encoding="utf-8"), re.M):
-            if command.startswith(f"python tools/{tool} ") and command not in about:
+    for path in paths:
+        for command in re.findall(rf"^# +(python tools/{tool} .*)", _read(path), re.M):
+            if command not in about:
                 yield f"  {command}"
 
 
-def _choices(groups: Iterable[str]) -> Iterator[str]:
-    """Yield a line for each file of the groups, with its first comment."""
-    for path in _files(groups):
-        comments = re.findall(r"^# (?!@)(.*)", path.read_text(encoding="utf-8"), re.M)
-        yield f"  {path.parent.name}={path.stem}".ljust(_CHOICE_AT) + comments[0]
-
-
-def _files(groups: Iterable[str]) -> list[Path]:
-    return [path for group in groups for path in sorted((CONFIG_DIR / group).glob("*.yaml"))]
+def _choice(path: Path) -> str:
+    """Return a line for a file of a group, with its first comment."""
+    comments: list[str] = re.findall(r"^# (?!@)(.*)", _read(path), re.M)
+    return f"  {path.parent.name}={path.stem}".ljust(_CHOICE_AT) + comments[0]
 
 
 def _settings(path: Path) -> Iterator[str]:
     """Yield a line for each setting of a file, with the comment that stands beside it."""
     section = ""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in _read(path).splitlines():
         match = _SETTING.fullmatch(line)
         if match is None:
             continue
@@ -78,3 +64,7 @@ def _settings(path: Path) -> Iterator[str]:
             prefix = f"{section}." if indent else ""
             shown = f"  {prefix}{key}={'' if value == '???' else value}"
             yield f"{shown.ljust(_COMMENT_AT)} {comment}".rstrip()
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")

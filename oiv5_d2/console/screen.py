@@ -44,21 +44,19 @@ def draw(table: table.Table) -> None:
     """
     if table.is_prose:
         console.print(Text(table.title, style="italic"))
-        for first, second, *rest in table.rows:
-            what, *remedies = rest
+        for first, second, what, *remedies in table.rows:
             console.print(f"- {first}, {second}: {what}".replace(", :", ":"), markup=False)
             for remedy in remedies:
                 console.print(f"    {remedy}", markup=False, soft_wrap=True)
         return
     drawn = Table()
-    for index, width in enumerate(widths(table)):
-        header = table.columns[index]
+    for index, (header, width) in enumerate(zip(table.columns, widths(table), strict=True)):
         if table.is_text(index):
             drawn.add_column(header, overflow="fold", min_width=width)
         else:
             drawn.add_column(header, overflow="fold", justify="right", width=width)
     for row in table.rows:
-        drawn.add_row(*(Text(cell) for cell in row))
+        drawn.add_row(*map(Text, row))
     console.print(Text(table.title, style="italic"), soft_wrap=True)  # not as narrow as the table
     console.print(drawn)
     if table.note:
@@ -67,19 +65,16 @@ def draw(table: table.Table) -> None:
 
 def widths(table: table.Table) -> list[int]:
     """Return the columns' (least) widths in characters, as narrow as the screen requires."""
-    columns = list(enumerate(table.columns))
-    cells = [longest_whole(table, index) for index, _ in columns]
-    words = [max(map(len, column.split()), default=0) for _, column in columns]
-    choices = [
-        [max(cells[index], len(column)) for index, column in columns],
-        [max(cells[index], words[index]) for index, _ in columns],
-        cells,
-    ]
-    frame = 3 * len(columns) + 1
-    return next((each for each in choices if sum(each) + frame <= console.width), cells)
+    whole, broken = [], []  # headers whole, or broken between words
+    cells = [_longest(table, index) for index in range(len(table.columns))]
+    for header, width in zip(table.columns, cells, strict=True):
+        whole.append(max(width, len(header)))
+        broken.append(max(width, *map(len, header.split()), 0))
+    room = console.width - 3 * len(cells) - 1  # beside the frame
+    return next((each for each in (whole, broken) if sum(each) <= room), cells)
 
 
-def longest_whole(table: table.Table, index: int) -> int:
+def _longest(table: table.Table, index: int) -> int:
     """Return the length of a column's longest figure, or longest word up to a limit."""
     cells = [row[index] for row in table.rows]
     if not table.is_text(index):
@@ -87,12 +82,26 @@ def longest_whole(table: table.Table, index: int) -> int:
     return min(LONGEST_WORD, max(len(word) for cell in cells for word in cell.split() or [""]))
 
 
+def size(num_bytes: float) -> str:
+    """Return bytes in B, kB, MB or GB."""
+    unit = "B"
+    for larger in ("kB", "MB", "GB"):
+        if num_bytes < 1000:
+            break
+        num_bytes, unit = num_bytes / 1000, larger
+    return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in seconds, minutes or hours."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def set_up_logging() -> None:
     """Log to the screen: beside the bars on a terminal, as plain lines where there is none."""
-    plain = Lines(sys.stdout)
-    handler = (
-        RichHandler(console=console, show_path=False, show_time=False)
-        if console.is_terminal
-        else plain
-    )
+    handler: logging.Handler = Lines(sys.stdout)
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False, show_time=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)

@@ -1,1 +1,1 @@
-"""Arrays in, arrays out: objects on images, contact sheets, curves."""
+"""Arrays in, arrays out: objects on images, contact sheets."""

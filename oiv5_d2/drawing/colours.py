@@ -1,12 +1,12 @@
 """Colours that stay apart for colour-blind eyes, a fixed one per class, and the house greys."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 Colour = tuple[int, int, int]  # red, green, blue, 0 to 255
 
 # Chosen by search: for normal, red-, green- and blue-blind eyes the first four, which the traffic
-# classes get, stay over 30 apart (CIE 1976), all nine over 15. With more classes the colours come
-# round again, and the name on each tag tells.
+# classes get, stay over 30 apart (CIE 1976), all nine over 15. With more classes the colours
+# repeat, and the name on each tag tells them apart.
 PALETTE: tuple[Colour, ...] = (
     (20, 130, 250),  # blue
     (230, 100, 0),  # orange
@@ -37,6 +37,6 @@ def ink_on(colour: Colour) -> Colour:
     return INK if lightness > 128 else PAPER
 
 
-def to_hex(colours: Mapping[str, Colour]) -> dict[str, str]:
-    """Return ``#rrggbb`` per name, as matplotlib and HTML want it."""
-    return {name: "#{:02x}{:02x}{:02x}".format(*rgb) for name, rgb in colours.items()}
+def to_hex(colour: Colour) -> str:
+    """Return ``#rrggbb``, as matplotlib and HTML want it."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)

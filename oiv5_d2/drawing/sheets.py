@@ -4,24 +4,25 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from oiv5_d2.drawing.colours import FAINT_INK, IGNORED, INK, MAT, PAPER, Colour
-from oiv5_d2.drawing.text import BOLD, REGULAR, font, line_height, shorten
+from oiv5_d2.drawing.shapes import RgbImage
+from oiv5_d2.drawing.text import BOLD, font, line_height, shorten
 from oiv5_d2.problems import Kind, Problem
 
 TITLE, TEXT = 26, 15  # letters, in pixels
 MARGIN, GAP = 28, 16
 SWATCH = 16
+LINE = line_height(TEXT)
 
 
 class Cell(NamedTuple):
-    """One place of the sheet: an image, (h, w, 3) uint8 RGB, and up to two lines below it."""
+    """One place of the sheet: an image, (h, w, 3) uint8 RGB, and two lines of text below it."""
 
-    image: NDArray[np.uint8]
+    image: RgbImage
     caption: str
-    detail: str = ""
+    detail: str
 
 
 class LegendEntry(NamedTuple):
@@ -31,16 +32,11 @@ class LegendEntry(NamedTuple):
     colour: Colour | None
 
 
-class Sheet(NamedTuple):
-    """What a contact sheet says.
+LegendRow = list[tuple[int, LegendEntry]]  # each with its x
 
-    Attributes:
-        title: one line in large letters.
-        subtitle: one line below it.
-        legend: what the colours mean.
-        columns: cells in a row.
-        cell: (height, width) of the room for one image, in pixels.
-    """
+
+class Sheet(NamedTuple):
+    """What a contact sheet says above its cells, and their size: (height, width) in pixels."""
 
     title: str
     subtitle: str
@@ -49,7 +45,7 @@ class Sheet(NamedTuple):
     cell: tuple[int, int]
 
 
-def lay_out(sheet: Sheet, cells: Sequence[Cell]) -> NDArray[np.uint8]:
+def lay_out(sheet: Sheet, cells: Sequence[Cell]) -> RgbImage:
     """Return the sheet as (H, W, 3) uint8, RGB.
 
     An image smaller than its cell is centred on a mat, never stretched.
@@ -60,83 +56,57 @@ def lay_out(sheet: Sheet, cells: Sequence[Cell]) -> NDArray[np.uint8]:
     if not cells:
         raise Problem(Kind.EMPTY, sheet.title, "no image to show")
     columns = min(sheet.columns, len(cells))
-    rows = -(-len(cells) // columns)
-    caption = line_height(TEXT) * (2 if any(c.detail for c in cells) else 1) + 6
-    width = max(_min_width(sheet), 2 * MARGIN + columns * sheet.cell[1] + (columns - 1) * GAP)
-    head = _head_height(sheet, width)
-    height = head + rows * (sheet.cell[0] + caption + GAP) + MARGIN - GAP
+    row_height = sheet.cell[0] + 2 * LINE + 6 + GAP
+    least = 2 * MARGIN + round(font(TITLE, BOLD).getlength(sheet.title))
+    width = max(least, 2 * MARGIN + columns * (sheet.cell[1] + GAP) - GAP)
+    legend = _legend_rows(sheet.legend, width)
+    top = MARGIN + line_height(TITLE) + LINE + len(legend) * (LINE + 6) + GAP
+    height = top + -(-len(cells) // columns) * row_height + MARGIN - GAP
     page = Image.new("RGB", (width, height), PAPER)
-    pen = ImageDraw.Draw(page)
-    _write_head(pen, sheet, width)
+    _write_head(page, sheet, legend)
     for i, cell in enumerate(cells):
-        x = MARGIN + i % columns * (sheet.cell[1] + GAP)
-        y = head + i // columns * (sheet.cell[0] + caption + GAP)
-        _paste(page, pen, cell, (x, y), sheet.cell)
+        row, column = divmod(i, columns)
+        corner = (MARGIN + column * (sheet.cell[1] + GAP), top + row * row_height)
+        _paste(page, cell, corner, sheet.cell)
     return np.asarray(page)
 
 
-def side_by_side(
-    left: NDArray[np.uint8], right: NDArray[np.uint8], gap: int = 4
-) -> NDArray[np.uint8]:
-    """Return two images of one height with a white bar of `gap` pixels between them."""
-    bar = np.full((left.shape[0], gap, 3), PAPER, dtype=np.uint8)
-    return np.concatenate([left, bar, right], axis=1)
-
-
-def _paste(
-    page: Image.Image,
-    pen: ImageDraw.ImageDraw,
-    cell: Cell,
-    corner: tuple[int, int],
-    room: tuple[int, int],
-) -> None:
+def _paste(page: Image.Image, cell: Cell, corner: tuple[int, int], room: tuple[int, int]) -> None:
     x, y = corner
     height, width = cell.image.shape[:2]
     assert height <= room[0] and width <= room[1], (cell.caption, cell.image.shape, room)
+    pen = ImageDraw.Draw(page)
     pen.rectangle((x, y, x + room[1] - 1, y + room[0] - 1), fill=MAT)
     place = (x + (room[1] - width) // 2, y + (room[0] - height) // 2)
     page.paste(Image.fromarray(cell.image), place)
-    for row, (text, ink) in enumerate(((cell.caption, INK), (cell.detail, FAINT_INK))):
-        place = (x, y + room[0] + 5 + row * line_height(TEXT))
-        pen.text(place, shorten(text, TEXT, room[1]), font=font(TEXT), fill=ink)
+    y += room[0] + 5
+    pen.text((x, y), shorten(cell.caption, TEXT, room[1]), font=font(TEXT), fill=INK)
+    pen.text((x, y + LINE), shorten(cell.detail, TEXT, room[1]), font=font(TEXT), fill=FAINT_INK)
 
 
-def _min_width(sheet: Sheet) -> int:
-    return 2 * MARGIN + round(font(TITLE, BOLD).getlength(sheet.title))
-
-
-def _head_height(sheet: Sheet, width: int) -> int:
-    lines = len(_legend_rows(sheet.legend, width))
-    head = MARGIN + line_height(TITLE) + line_height(TEXT) * bool(sheet.subtitle)
-    return head + lines * (line_height(TEXT) + 6) + GAP
-
-
-def _write_head(pen: ImageDraw.ImageDraw, sheet: Sheet, width: int) -> None:
-    y = MARGIN
-    pen.text((MARGIN, y), sheet.title, font=font(TITLE, BOLD), fill=INK)
-    y += line_height(TITLE)
-    if sheet.subtitle:
-        text = shorten(sheet.subtitle, TEXT, width - 2 * MARGIN)
-        pen.text((MARGIN, y), text, font=font(TEXT, REGULAR), fill=FAINT_INK)
-        y += line_height(TEXT)
-    for row in _legend_rows(sheet.legend, width):
-        y += 6
+def _write_head(page: Image.Image, sheet: Sheet, legend: Sequence[LegendRow]) -> None:
+    pen = ImageDraw.Draw(page)
+    pen.text((MARGIN, MARGIN), sheet.title, font=font(TITLE, BOLD), fill=INK)
+    y = MARGIN + line_height(TITLE)
+    subtitle = shorten(sheet.subtitle, TEXT, page.width - 2 * MARGIN)
+    pen.text((MARGIN, y), subtitle, font=font(TEXT), fill=FAINT_INK)
+    for row in legend:
+        y += LINE + 6
         for x, entry in row:
             _write_entry(pen, entry, (x, y))
-        y += line_height(TEXT)
 
 
-def _legend_rows(legend: Sequence[LegendEntry], width: int) -> list[list[tuple[int, LegendEntry]]]:
-    """Break the legend into rows of (x, entry)."""
-    rows: list[list[tuple[int, LegendEntry]]] = []
+def _legend_rows(legend: Sequence[LegendEntry], width: int) -> list[LegendRow]:
+    """Break the legend into rows for a sheet of `width` pixels."""
+    rows: list[LegendRow] = []
     x = width
     for entry in legend:
-        length = SWATCH + 8 + round(font(TEXT).getlength(entry.text)) + 26
-        if x + length > width - MARGIN + 26:
+        length = SWATCH + 8 + round(font(TEXT).getlength(entry.text))
+        if x + length > width - MARGIN:
             rows.append([])
             x = MARGIN
         rows[-1].append((x, entry))
-        x += length
+        x += length + 26
     return rows
 
 

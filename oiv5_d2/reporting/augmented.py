@@ -1,6 +1,5 @@
 """Images as training gets them: through Detectron2's own mapper and augmentations."""
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -28,40 +27,28 @@ def build_feed(cfg: CfgNode, dataset_name: str, classes: list[str], seed: int) -
         classes: names in the order of the contiguous ids.
         seed: with the image's id it fixes the random draws.
     """
-    records: dict[int, dict[str, Any]] = {
-        d["image_id"]: d for d in DatasetCatalog.get(dataset_name)
-    }
+    records = {record["image_id"]: record for record in DatasetCatalog.get(dataset_name)}
     mapper = DatasetMapper(cfg, is_train=True)
+
+    def draw_one(record: dict[str, Any]) -> tuple[RgbImage, list[Shape]]:
+        fed = mapper(record)  # it works on a copy
+        pixels = convert_image_to_rgb(fed["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
+        return np.asarray(pixels, dtype=np.uint8), _to_shapes(fed["instances"], classes)
 
     def feed(image: AnnotatedImage, num_draws: int) -> list[tuple[RgbImage, list[Shape]]]:
         seed_all_rng(seed + image.record["id"])
-        record = records[image.record["id"]]
-        fed = [mapper(copy.deepcopy(record)) for _ in range(num_draws)]
-        return [
-            (_to_rgb(one["image"], cfg.INPUT.FORMAT), _to_shapes(one["instances"], classes))
-            for one in fed
-        ]
+        return [draw_one(records[image.record["id"]]) for _ in range(num_draws)]
 
     return feed
-
-
-def _to_rgb(image: Any, image_format: str) -> RgbImage:
-    """Return a (3, H, W) tensor as (H, W, 3) uint8, RGB."""
-    return np.asarray(convert_image_to_rgb(image.permute(1, 2, 0), image_format), dtype=np.uint8)
 
 
 def _to_shapes(instances: Instances, classes: list[str]) -> list[Shape]:
     names = [classes[index] for index in instances.gt_classes.tolist()]
     boxes = instances.gt_boxes.tensor.tolist()
-    found = _to_arrays(instances)
-    return [Shape(n, tuple(b), m, n) for n, b, m in zip(names, boxes, found, strict=True)]
-
-
-def _to_arrays(instances: Instances) -> list[Any]:
-    """Return each object's (H, W) bool mask, or Nones for a model of boxes."""
-    if not instances.has("gt_masks"):
-        return [None] * len(instances)
-    found = instances.gt_masks
-    if isinstance(found, PolygonMasks):
-        found = BitMasks.from_polygon_masks(found, *instances.image_size)
-    return list(found.tensor.numpy())
+    masks: list[Any] = [None] * len(instances)  # of a model of boxes
+    if instances.has("gt_masks"):
+        found = instances.gt_masks
+        if isinstance(found, PolygonMasks):
+            found = BitMasks.from_polygon_masks(found, *instances.image_size)
+        masks = list(found.tensor.numpy())
+    return [Shape(n, tuple(b), m, n) for n, b, m in zip(names, boxes, masks, strict=True)]

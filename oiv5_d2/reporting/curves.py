@@ -1,14 +1,21 @@
 """A run's training curves as a PNG: losses, learning rate and precision, over iterations."""
 
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
-from oiv5_d2.drawing.curves import Line, Panel, draw_curves
+from oiv5_d2.drawing.colours import FAINT_INK, INK, PALETTE, to_hex
 from oiv5_d2.files import whole_file
-from oiv5_d2.runs.scalars import ITERATION, Scalars, evaluated_names, series
+from oiv5_d2.runs.scalars import ITERATION, Scalars, Series, evaluated_names, series
+
+Lines = Mapping[str, Series]  # by label; a line's place fixes its colour
 
 LOSSES = {
     "loss_cls": "Lcls",
@@ -19,34 +26,80 @@ LOSSES = {
 }
 PRECISION = {"segm/AP50": "mask AP50", "segm/AP": "mask AP", "bbox/AP": "box AP"}
 NUM_COLOURS = 96
+# Lime and pink are too light for a line on white; the other colours are those of the objects.
+LINE_COLOURS = [to_hex(colour) for i, colour in enumerate(PALETTE) if i not in (2, 3)]
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": to_hex(INK),
+    "axes.labelcolor": to_hex(FAINT_INK),
+    "axes.edgecolor": "#c8ccd0",
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e8eaec",
+    "xtick.color": to_hex(FAINT_INK),
+    "ytick.color": to_hex(FAINT_INK),
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "legend.handlelength": 1.2,
+    "legend.columnspacing": 1.2,
+    "legend.borderaxespad": 0.2,
+}
 
 
 def write_curves(scalars: Scalars, title: str, path: Path) -> None:
     """Draw a run's curves as a PNG; the same numbers give the same bytes."""
-    panels = [
-        Panel("Total loss", _lines(scalars, {"total_loss": "total"})),
-        Panel("Losses apart", _lines(scalars, LOSSES)),
-        Panel("Average precision", _precision(scalars), top=100, marker="o"),
-        Panel("Learning rate", _lines(scalars, {"lr": "lr"})),
-    ]
-    last = max([1, *(int(row[ITERATION]) for row in scalars)])
-    drawn = Image.fromarray(draw_curves(title, panels, "iteration", last))
-    with whole_file(path) as temporary:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10, 6.2), dpi=110, layout="constrained")
+        figure.suptitle(title, x=0.008, ha="left", fontsize=13, fontweight="bold")
+        (total, apart), (precision, rate) = figure.subplots(2, 2)
+        _draw(total, "Total loss", _series(scalars, {"total_loss": "total"}))
+        _draw(apart, "Losses apart", _series(scalars, LOSSES))
+        _draw(precision, "Average precision", _precision(scalars), top=100, marker="o")
+        _draw(rate, "Learning rate", _series(scalars, {"lr": "lr"}))
+        last = max([1, *(int(row[ITERATION]) for row in scalars)])
+        for axes in figure.axes:
+            axes.set_xlim(0, last * 1.03)
+        for axes in (precision, rate):
+            axes.set_xlabel("iteration")
+        buffer = io.BytesIO()
+        figure.savefig(buffer)
+    with Image.open(buffer) as drawn, whole_file(path) as temporary:
         # Few colours are enough for lines, and a third of the bytes: the image is committed.
-        drawn.quantize(NUM_COLOURS, dither=Image.Dither.NONE).save(temporary, optimize=True)
+        few = drawn.convert("RGB").quantize(NUM_COLOURS, dither=Image.Dither.NONE)
+        few.save(temporary, optimize=True)
 
 
-def _lines(scalars: Scalars, labels: Mapping[str, str]) -> list[Line]:
-    return [Line(label, *series(scalars, name)) for name, label in labels.items()]
+def _series(scalars: Scalars, labels: Mapping[str, str]) -> Lines:
+    return {label: series(scalars, name) for name, label in labels.items()}
 
 
-def _precision(scalars: Scalars) -> list[Line]:
+def _precision(scalars: Scalars) -> Lines:
     """Return the lines of what evaluations wrote; with several data sets, the first one's."""
     names = evaluated_names(scalars)
-    lines = []
+    lines = {}
     for ending, label in PRECISION.items():
-        matching = [name for name in names if re.search(rf"(^|/){ending}$", name)]
-        lines.append(
-            Line(label, *series(scalars, matching[0])) if matching else Line(label, [], [])
-        )
+        matching = (name for name in names if re.search(rf"(^|/){ending}$", name))
+        lines[label] = series(scalars, next(matching, ""))
     return lines
+
+
+def _draw(axes: Axes, title: str, lines: Lines, top: float | None = None, marker: str = "") -> None:
+    """Draw one panel; y begins at 0 and ends at `top`, or by itself."""
+    axes.set_title(title)
+    for (label, (x, y)), colour in zip(lines.items(), LINE_COLOURS, strict=False):
+        if x:
+            alone = "o" if len(x) == 1 else ""  # a point alone draws no line
+            axes.plot(x, y, color=colour, label=label, marker=marker or alone)
+    axes.set_ylim(0, top)
+    if not axes.lines:
+        axes.text(0.5, 0.5, "nothing written", transform=axes.transAxes, ha="center")
+    elif len(axes.lines) > 1:
+        # Beside the title, in one row: over the curves it would hide some.
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.985), ncols=5)

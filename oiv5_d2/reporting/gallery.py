@@ -3,72 +3,37 @@
 import io
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from oiv5_d2.drawing.colours import Colour, colours_of
-from oiv5_d2.drawing.shapes import RgbImage, Shape, draw, fit
+from oiv5_d2.drawing.shapes import RgbImage, Shape, draw
 from oiv5_d2.drawing.sheets import Cell, LegendEntry, Sheet, lay_out
 from oiv5_d2.files import whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.reporting.truth import (
     AnnotatedImage,
-    Overview,
+    Part,
     find_ids,
     read_image,
     read_images,
-    read_label_names,
-    survey,
     to_shapes,
 )
-from oiv5_d2.runs.prepared import Prepared
 
 CELL = (360, 480)  # (height, width) in pixels: most images are 4:3
 CELLS_A_SHEET = 24
 JPEG_QUALITIES = (88, 80, 72, 64, 56)
 
-Traits = Mapping[int, frozenset[str]]  # by image id, what the image shows
 Feed = Callable[[AnnotatedImage, int], list[tuple[RgbImage, list[Shape]]]]
 
 
-class Part(NamedTuple):
-    """One part of a prepared data folder, surveyed."""
-
-    name: str
-    coco_path: Path
-    images_dir: Path
-    label_names: dict[str, str]
-    overview: Overview
-
-    @property
-    def colours(self) -> dict[str, Colour]:
-        """Each class's colour."""
-        return colours_of(list(self.overview.classes.values()))
-
-
-def open_part(prepared: Prepared) -> Part:
-    """Survey a part's COCO file, and read the names of its labels from the subset beside it."""
-    json_path = prepared.json_path
-    names = read_label_names(json_path.parents[1] / "subset" / json_path.name)
-    return Part(prepared.name, json_path, prepared.images_dir, names, survey(json_path))
-
-
 def pick(
-    part: Part, num_images: int, seed: int, classes: Sequence[str], image_ids: Sequence[str]
+    part: Part, num_images: int, seed: int, classes: Sequence[str], image_ids: Sequence[str | int]
 ) -> list[AnnotatedImage]:
-    """Choose images of a part.
+    """Choose images of a part: exactly `image_ids`, of either kind, or `num_images` by `seed`.
 
-    Args:
-        part: the part.
-        num_images: how many, unless they are named.
-        seed: of the choice.
-        classes: only images that show one of these classes; empty for any.
-        image_ids: exactly these images, by either id; empty to choose.
+    If `classes` are named, each chosen image shows one of them.
 
     Raises:
         Problem: SETTING, an unknown class; ABSENT, an unknown image; EMPTY, no image shows one of
@@ -76,13 +41,12 @@ def pick(
     """
     if image_ids:
         return read_images(part.coco_path, find_ids(part.coco_path, image_ids))
-    unknown = sorted(set(classes) - set(part.overview.num_objects))
+    unknown = sorted(set(classes) - set(part.num_objects))
     if unknown:
-        detail = f"{part.name} has the classes {', '.join(part.overview.num_objects)}"
+        detail = f"{part.name} has the classes {', '.join(part.num_objects)}"
         subject, remedy = f"classes={','.join(unknown)}", Remedy.CHANGE_SETTING
         raise Problem(Kind.SETTING, subject, detail, key="classes", remedy=remedy)
-    traits = part.overview.traits
-    shown = {i: t for i, t in traits.items() if not classes or t & set(classes)}
+    shown = {i: t for i, t in part.traits.items() if not classes or t & set(classes)}
     if not shown:
         detail = f"no image shows {', '.join(classes) or 'anything'}"
         remedy = Remedy.CHANGE_SETTING
@@ -90,69 +54,54 @@ def pick(
     return read_images(part.coco_path, sample(shown, num_images, seed))
 
 
-def as_prepared(part: Part, images: Sequence[AnnotatedImage]) -> Iterator[Cell]:
+def as_prepared(part: Part, images: Iterable[AnnotatedImage]) -> Iterator[Cell]:
     """Yield each image with its annotations drawn."""
     for image in images:
-        shapes = to_shapes(image.annotations, part.overview.classes, part.label_names)
-        pixels = read_image(part.images_dir, image.record["file_name"])
-        drawn = draw(pixels, shapes, part.colours, fit(pixels.shape[:2], CELL))
-        yield Cell(drawn, name_of(image), describe(shapes))
+        shapes = to_shapes(part, image.annotations)
+        drawn = draw(read_image(part, image), shapes, part.colours, CELL)
+        yield Cell(drawn, image.record["open_images_id"], describe(shapes))
 
 
 def as_fed(
     part: Part, images: Sequence[AnnotatedImage], feed: Feed, columns: int
 ) -> Iterator[Cell]:
-    """Yield rows: an image as prepared, then several times as training is fed with it.
+    """Yield rows of `columns` cells: an image as prepared, then as training is fed with it.
 
-    Args:
-        part: where the images are from.
-        images: one row each.
-        feed: returns so many augmentations of one image, with the objects that the mapper kept.
-        columns: cells in a row.
+    `feed` returns so many augmentations of one image, with the objects that the mapper kept.
     """
     for image, prepared in zip(images, as_prepared(part, images), strict=True):
         yield prepared
         for number, (pixels, shapes) in enumerate(feed(image, columns - 1), start=1):
-            size = pixels.shape[:2]
-            drawn = draw(pixels, shapes, part.colours, fit(size, CELL))
-            text = f"as fed, {number}: {size[1]} x {size[0]} px"
-            yield Cell(drawn, text, describe(shapes))
+            height, width = pixels.shape[:2]
+            text = f"as fed, {number}: {width} x {height} px"
+            yield Cell(draw(pixels, shapes, part.colours, CELL), text, describe(shapes))
 
 
 def write_sheets(
     cells: Sequence[Cell], part: Part, kind: str, columns: int, path: Path
 ) -> list[Path]:
-    """Write cells as one or more sheets beside each other, and return their paths.
+    """Write cells as sheets beside each other, and return their paths.
 
-    Args:
-        cells: all of them.
-        part: gives the legend.
-        kind: what is shown, for the title.
-        columns: cells in a row.
-        path: of the sheet; if there are several, ``_1``, ``_2`` ... is added to its stem.
+    `kind` says what is shown, for the title. If there are several sheets, ``_1``, ``_2`` ... is
+    added to the stem of `path`.
     """
-    title = f"{part.name}: {kind}"
-    subtitle = f"objects in all {len(part.overview.traits):,} images"
-    a_sheet = max(1, CELLS_A_SHEET // columns) * columns
-    groups = [cells[i : i + a_sheet] for i in range(0, len(cells), a_sheet)]
+    per_sheet = max(1, CELLS_A_SHEET // columns) * columns
+    groups = [cells[i : i + per_sheet] for i in range(0, len(cells), per_sheet)]
     paths = []
     for number, group in enumerate(groups, start=1):
-        stem = path.stem if len(groups) == 1 else f"{path.stem}_{number}"
-        pages = "" if len(groups) == 1 else f", sheet {number} of {len(groups)}"
-        sheet = Sheet(title, subtitle + pages, legend(part), columns, CELL)
+        stem, subtitle = path.stem, f"objects in all {len(part.traits):,} images"
+        if len(groups) > 1:
+            stem, subtitle = f"{stem}_{number}", f"{subtitle}, sheet {number} of {len(groups)}"
+        sheet = Sheet(f"{part.name}: {kind}", subtitle, legend(part), columns, CELL)
         paths.append(path.with_stem(stem))
         write_jpeg(paths[-1], lay_out(sheet, group))
     return paths
 
 
-def write_jpeg(path: Path, pixels: NDArray[np.uint8], max_bytes: int | None = None) -> None:
-    """Write an image as JPEG.
+def write_jpeg(path: Path, pixels: RgbImage, max_bytes: int | None = None) -> None:
+    """Write an image, (H, W, 3) uint8 RGB, as JPEG.
 
-    Args:
-        path: of the file.
-        pixels: (H, W, 3) uint8, RGB.
-        max_bytes: the quality is lowered step by step until the file is no larger, or to the last
-            step.
+    The quality is lowered step by step until the file has at most `max_bytes`, or to the last step.
     """
     for quality in JPEG_QUALITIES:
         buffer = io.BytesIO()
@@ -167,12 +116,9 @@ def write_jpeg(path: Path, pixels: NDArray[np.uint8], max_bytes: int | None = No
 
 def legend(part: Part) -> list[LegendEntry]:
     """Return what the colours mean, with the part's number of objects of each class."""
-    overview, colours = part.overview, part.colours
-    entries = [
-        LegendEntry(f"{name}  {count:,}", colours[name])
-        for name, count in overview.num_objects.items()
-    ]
-    return [*entries, LegendEntry(f"ignored  {overview.num_ignored:,}", None)]
+    counts = part.num_objects.items()
+    entries = [LegendEntry(f"{name}  {count:,}", part.colours[name]) for name, count in counts]
+    return [*entries, LegendEntry(f"ignored  {part.num_ignored:,}", None)]
 
 
 def describe(shapes: Sequence[Shape]) -> str:
@@ -183,38 +129,21 @@ def describe(shapes: Sequence[Shape]) -> str:
     return (objects or "no object") + (f"; ignored {num_ignored}" if num_ignored else "")
 
 
-def name_of(image: AnnotatedImage) -> str:
-    """Return an image's Open Images id, or its file name if it has none."""
-    return str(image.record.get("open_images_id", image.record["file_name"]))
-
-
-def sample(traits: Traits, num_images: int, seed: int) -> list[int]:
+def sample(traits: Mapping[int, frozenset[str]], num_images: int, seed: int) -> list[int]:
     """Choose images so that every trait is shown, the rarest first; then fill up at random.
 
-    Args:
-        traits: by image id.
-        num_images: how many to choose; all if there are fewer.
-        seed: of the filling, and of the choice between equals.
-
     Returns:
-        Image ids, sorted. The same arguments give the same choice.
+        Image ids, sorted; all if there are fewer. The same arguments give the same choice.
     """
     order = sorted(traits)
     random.Random(seed).shuffle(order)
-    chosen = _cover({id_: traits[id_] for id_ in order}, num_images)
-    rest = [id_ for id_ in order if id_ not in chosen]
-    return sorted([*chosen, *rest[: num_images - len(chosen)]])
-
-
-def _cover(traits: Traits, num_images: int) -> dict[int, None]:
-    """Return a greedy cover of all traits, in the order of choice; ties go to the first image."""
     numbers = Counter(trait for found in traits.values() for trait in found)
     missing = set(numbers)
-    chosen: dict[int, None] = {}
+    chosen: list[int] = []
     for trait in sorted(numbers, key=lambda t: (numbers[t], t)):
         if trait in missing and len(chosen) < num_images:
-            holders = [id_ for id_, found in traits.items() if trait in found]
-            best = max(holders, key=lambda id_: len(traits[id_] & missing))
-            chosen[best] = None
-            missing -= traits[best]
-    return chosen
+            holders = [id_ for id_ in order if trait in traits[id_]]
+            chosen.append(max(holders, key=lambda id_: len(traits[id_] & missing)))
+            missing -= traits[chosen[-1]]
+    rest = [id_ for id_ in order if id_ not in chosen]
+    return sorted([*chosen, *rest[: num_images - len(chosen)]])

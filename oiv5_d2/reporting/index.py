@@ -1,7 +1,6 @@
 """``experiments/README.md``: the table of all records, made from the records themselves."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,8 @@ def write_index(experiments_dir: Path) -> Path:
     Raises:
         Problem: DAMAGED, a record cannot be read.
     """
-    rows: list[tuple[str, ...]] = []
-    for path in sorted(experiments_dir.glob(f"*/{RECORD_JSON}")):
-        rows += _rows(path)
+    paths = sorted(experiments_dir.glob(f"*/{RECORD_JSON}"))
+    rows = [row for path in paths for row in _rows(path)]
     columns = ("experiment", "question", "answer", "data", *METRICS.values(), "hours", "on")
     table = Table("Experiments", columns, rows, num_names=4)
     target = experiments_dir / README
@@ -41,20 +39,13 @@ def _rows(record_path: Path) -> list[tuple[str, ...]]:
     try:
         record: dict[str, Any] = json.loads(record_path.read_text())
         answer = read_answer(folder / README)
-        first = (
-            f"[{record['name']}]({folder.name}/{README})",
-            record["question"],
-            "" if answer == NO_ANSWER else answer,
-        )
+        link = f"[{record['name']}]({folder.name}/{README})"
+        shown = "" if answer == NO_ANSWER else answer
         last = (f"{record['hours']:.2f}", record["machine"].split(";")[0])
         return [
-            (*first, dataset, *(_score(metrics.get(key)) for key in METRICS), *last)
-            for dataset, metrics in record["results"].items()
+            (link, record["question"], shown, data, *(score(values.get(m)) for m in METRICS), *last)
+            for data, values in record["results"].items()
         ]
     except (KeyError, ValueError) as error:
         detail = f"not a record: {error}"
         raise Problem(Kind.DAMAGED, record_path, detail, remedy=Remedy.RUN_AGAIN) from error
-
-
-def _score(value: float | None) -> str:
-    return score(math.nan if value is None else value)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +10,10 @@ import numpy as np
 from PIL import Image
 
 from oiv5_d2.conversion import coco_file, masks
+from oiv5_d2.drawing.colours import Colour, colours_of
 from oiv5_d2.drawing.shapes import RgbImage, Shape
 from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.runs.prepared import Prepared
 
 ATTRIBUTES = ("is_occluded", "is_truncated", "is_inside")
 TINY, HUGE = 16**2, 256**2  # square pixels
@@ -23,35 +25,65 @@ class AnnotatedImage(NamedTuple):
     record: dict[str, Any]
     annotations: list[dict[str, Any]]
 
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """The annotations that are training targets."""
+        return [one for one in self.annotations if not one["iscrowd"]]
 
-class Overview(NamedTuple):
-    """What a COCO file holds.
+    @property
+    def ignored(self) -> list[dict[str, Any]]:
+        """The annotations that are neither object nor background."""
+        return [one for one in self.annotations if one["iscrowd"]]
+
+
+class Part(NamedTuple):
+    """One part of a prepared data folder, and what its COCO file holds.
 
     Attributes:
+        name: of the data set, such as ``mini_train``.
+        coco_path: its COCO file.
+        images_dir: what the file names of the COCO file are relative to.
+        label_names: display name by MID.
         classes: class name by category id, in the file's order.
         num_objects: training targets per class name.
-        num_ignored: regions that are neither object nor background.
+        num_ignored: ignored regions.
         traits: by image id, what the image shows: classes, child labels, reasons for ignoring,
             attributes, sizes, nothing at all.
     """
 
+    name: str
+    coco_path: Path
+    images_dir: Path
+    label_names: dict[str, str]
     classes: dict[int, str]
     num_objects: dict[str, int]
     num_ignored: int
     traits: dict[int, frozenset[str]]
 
+    @property
+    def colours(self) -> dict[str, Colour]:
+        """Each class's colour."""
+        return colours_of(list(self.classes.values()))
 
-def survey(coco_path: Path) -> Overview:
-    """Read a COCO file once and note what each image shows."""
-    classes = {c["id"]: c["name"] for c in coco_file.read_head(coco_path)["categories"]}
-    traits: dict[int, set[str]] = {
-        i["id"]: set() for i in coco_file.read_records(coco_path, "images")
-    }
+
+def open_part(prepared: Prepared) -> Part:
+    """Read a part's COCO file once and note what each image shows.
+
+    Raises:
+        Problem: ABSENT or DAMAGED, the COCO file.
+    """
+    path = prepared.json_path
+    classes = {c["id"]: c["name"] for c in coco_file.read_head(path)["categories"]}
+    traits: dict[int, set[str]] = {i["id"]: set() for i in coco_file.read_records(path, "images")}
     counts: Counter[str] = Counter()
-    for one in coco_file.read_records(coco_path, "annotations"):
+    for one in coco_file.read_records(path, "annotations"):
         traits[one["image_id"]] |= _traits(one, classes)
         counts["" if one["iscrowd"] else classes[one["category_id"]]] += 1
-    return Overview(
+    return Part(
+        name=prepared.name,
+        coco_path=path,
+        images_dir=prepared.images_dir,
+        label_names=read_label_names(path.parents[1] / "subset" / path.name),
         classes=classes,
         num_objects={name: counts[name] for name in classes.values()},
         num_ignored=counts[""],
@@ -70,7 +102,7 @@ def read_images(coco_path: Path, image_ids: Collection[int]) -> list[AnnotatedIm
     return [AnnotatedImage(i, annotations[i["id"]]) for i in images if i["id"] in wanted]
 
 
-def find_ids(coco_path: Path, names: Sequence[str]) -> list[int]:
+def find_ids(coco_path: Path, names: Iterable[str | int]) -> list[int]:
     """Return the integer ids of images given by their Open Images ids or by these integers.
 
     Raises:
@@ -79,56 +111,56 @@ def find_ids(coco_path: Path, names: Sequence[str]) -> list[int]:
     known: dict[str, int] = {}
     for image in coco_file.read_records(coco_path, "images"):
         known |= {str(image["id"]): image["id"], image["open_images_id"]: image["id"]}
-    absent = [name for name in names if name not in known]
-    if absent:
+    wanted = [str(name) for name in names]  # one of digits alone reads as a number in YAML
+    if absent := ", ".join(name for name in wanted if name not in known):
         detail = f"not in {coco_path}, whose first ids are {', '.join(list(known)[:2])}"
-        subject, remedy = f"the image {', '.join(absent)}", Remedy.CHANGE_SETTING
+        subject, remedy = f"the image {absent}", Remedy.CHANGE_SETTING
         raise Problem(Kind.ABSENT, subject, detail, key="image_ids part", remedy=remedy)
-    return [known[name] for name in names]
+    return [known[name] for name in wanted]
 
 
-def read_image(images_dir: Path, file_name: str) -> RgbImage:
+def read_image(part: Part, image: AnnotatedImage) -> RgbImage:
     """Return an image as (H, W, 3) uint8, RGB.
 
     Raises:
         Problem: ABSENT, there is no such file.
     """
-    path = images_dir / file_name
+    path = part.images_dir / image.record["file_name"]
     if not path.is_file():
         raise Problem(Kind.ABSENT, path, remedy=Remedy.PREPARE)
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    with Image.open(path) as file:
+        return np.asarray(file.convert("RGB"))
 
 
 def read_label_names(subset_path: Path) -> dict[str, str]:
     """Return display names by MID of the labels in a saved subset; none if there is no file."""
-    if not subset_path.is_file():
-        return {}
-    return dict(_labels(json.loads(subset_path.read_text(encoding="utf-8"))))
+    names: dict[str, str] = {}
+
+    def note(node: dict[str, Any]) -> dict[str, Any]:
+        for name, value in node.items():
+            if isinstance(value, dict) and "mid" in value:
+                names[value["mid"]] = name
+        return node
+
+    if subset_path.is_file():
+        json.loads(subset_path.read_text(encoding="utf-8"), object_hook=note)
+    return names
 
 
-def to_shapes(
-    annotations: Iterable[Mapping[str, Any]],
-    classes: Mapping[int, str],
-    label_names: Mapping[str, str],
-) -> list[Shape]:
+def to_shapes(part: Part, annotations: Iterable[Mapping[str, Any]]) -> list[Shape]:
     """Return annotations as shapes, tagged with class and child, or the reason for ignoring."""
     shapes = []
     for one in annotations:
         x, y, width, height = one["bbox"]
-        class_name = classes[one["category_id"]]
-        child = label_names.get(one.get("label", ""), class_name)
-        name = class_name if child == class_name else f"{class_name} ({child})"
-        ignored = bool(one["iscrowd"])
-        shapes.append(
-            Shape(
-                class_name=class_name,
-                box=(x, y, x + width, y + height),
-                mask=masks.decode(one["segmentation"]),
-                tag=one.get("ignore_reason") or "ignored" if ignored else name,
-                ignored=ignored,
-            )
-        )
+        class_name = tag = part.classes[one["category_id"]]
+        child = part.label_names.get(one.get("label", ""), class_name)
+        if one["iscrowd"]:
+            tag = one.get("ignore_reason") or "ignored"
+        elif child != class_name:
+            tag = f"{class_name} ({child})"
+        mask = masks.decode(one["segmentation"])
+        box = (x, y, x + width, y + height)
+        shapes.append(Shape(class_name, box, mask, tag, ignored=bool(one["iscrowd"])))
     return shapes
 
 
@@ -139,14 +171,3 @@ def _traits(one: Mapping[str, Any], classes: Mapping[int, str]) -> set[str]:
     size = {"tiny"} if one["area"] < TINY else {"huge"} if one["area"] > HUGE else set()
     attributes = {name for name in ATTRIBUTES if one.get(name) == 1}
     return {class_name, f"label {one.get('label')}", *size, *attributes}
-
-
-def _labels(node: Any) -> Iterator[tuple[str, str]]:
-    """Yield (MID, display name) from wherever a subset lists labels."""
-    if not isinstance(node, dict):
-        return
-    for key, value in node.items():
-        if isinstance(value, dict) and "mid" in value:
-            yield value["mid"], key
-        else:
-            yield from _labels(value)

@@ -25,22 +25,22 @@ def job():
 def test_each_kind_has_its_own_speed(job):
     job.now = 40
     job.advance(20, 2_000_000)
-    assert describe(job.state) == "20 of 100 images, 2.0 MB at 50.0 kB/s, 3 min left"
+    assert describe(job.task) == "20 of 100 images, 2.0 MB at 50.0 kB/s, 3 min left"
     job.advance(80, 0, 1)
     job.now = 50
     job.advance(1_500, 500_000)
-    assert describe(job.state) == "1,500 of 3,000 masks, 500.0 kB at 50.0 kB/s, 10 s left"
+    assert describe(job.task) == "1,500 of 3,000 masks, 500.0 kB at 50.0 kB/s, 10 s left"
     assert job.num_bytes == 2_500_000
 
 
 def test_an_advance_may_finish_a_kind_and_begin_the_next(job):
     job.advance(110)
-    assert describe(job.state).startswith("10 of 3,000 masks")
+    assert describe(job.task).startswith("10 of 3,000 masks")
 
 
 def test_failures_are_counted(job):
     job.advance(1, 0, 1)
-    assert ", 1 failed" in describe(job.state)
+    assert ", 1 failed" in describe(job.task)
 
 
 def test_bytes_are_shown_as_sizes_with_their_rate():
@@ -49,10 +49,10 @@ def test_bytes_are_shown_as_sizes_with_their_rate():
     job = bars._Job(progress, {"bytes of tables": 2_000_000})
     now = 5.0
     job.advance(500_000)
-    assert describe(job.state) == "500.0 kB of 2.0 MB of tables, 100.0 kB/s, 15 s left"
+    assert describe(job.task) == "500.0 kB of 2.0 MB of tables, 100.0 kB/s, 15 s left"
     unknown = bars._Job(progress, {"bytes of tables": 0})
     unknown.advance(7_000)
-    assert describe(unknown.state).startswith("7.0 kB of tables")
+    assert describe(unknown.task).startswith("7.0 kB of tables")
 
 
 def test_without_a_terminal_lines_come_by_the_clock(monkeypatch, caplog):

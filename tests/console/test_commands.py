@@ -4,8 +4,8 @@ import pytest
 from raising import refused
 
 from oiv5_d2.console import commands
-from oiv5_d2.console.commands import COMMITTED, check_d2, choose_defaults, prepare_command
-from oiv5_d2.problems import Kind
+from oiv5_d2.console.commands import COMMITTED, check_d2, choose_defaults, data_commands
+from oiv5_d2.problems import Kind, Remedy
 
 
 @pytest.fixture
@@ -27,10 +27,13 @@ def written(monkeypatch, tmp_path):
     return choose
 
 
-def test_the_prepare_command_keeps_the_choice_of_data():
+def test_the_commands_that_prepare_keep_the_choice_of_data():
     words = ["data.name=my street", "d2.SEED=2", "name=x"]
-    command = prepare_command("folder", words)
-    assert command == "python tools/prepare_data.py data=folder 'data.name=my street'"
+    command = "python tools/prepare_data.py data=folder 'data.name=my street'"
+    assert data_commands("folder", words) == {
+        Remedy.PREPARE: command,
+        Remedy.PREPARE_AGAIN: f"{command} force=true",
+    }
 
 
 def test_the_committed_defaults_need_no_word(written, tmp_path):

@@ -46,7 +46,7 @@ def test_a_class_keeps_its_colour_whatever_follows_it():
     assert colours_of(["Person", "Car", "Bus"])["Car"] == colours_of(["Person", "Car"])["Car"]
 
 
-def test_more_classes_than_colours_come_round_again():
+def test_more_classes_than_colours_repeat_them():
     colours = colours_of([f"class {i}" for i in range(30)])
     assert len(colours) == 30 and set(colours.values()) == set(PALETTE)
 
@@ -56,4 +56,4 @@ def test_ink_is_dark_on_light_and_white_on_dark():
 
 
 def test_hex_is_what_others_read():
-    assert to_hex({"Person": (255, 0, 10)}) == {"Person": "#ff000a"}
+    assert to_hex((255, 0, 10)) == "#ff000a"

@@ -2,21 +2,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from oiv5_d2.conversion import masks
-from oiv5_d2.drawing.sheets import lay_out
+from oiv5_d2.reporting import comparison
 from oiv5_d2.reporting.comparison import (
+    MAX_BYTES,
     MIN_SCORE,
     Scored,
     choose_examples,
     compare,
-    comparison_sheet,
     found_shapes,
-    quality,
     score_images,
+    write_comparison,
 )
-from oiv5_d2.reporting.gallery import open_part
-from oiv5_d2.reporting.truth import AnnotatedImage, read_images
+from oiv5_d2.reporting.truth import AnnotatedImage, open_part, read_images
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 
@@ -37,21 +37,25 @@ def guess(x, category_id=1, score=0.9):
     return block(x, category_id) | {"score": score}
 
 
+def quality(annotations, found):
+    return comparison.quality(AnnotatedImage({"id": 1}, annotations), found)
+
+
 def test_the_truth_itself_is_perfect():
     assert quality([block(0), block(50)], [guess(50), guess(0)]) == 1
 
 
-def test_what_is_missed_and_what_is_made_up_cost_the_same():
+def test_missed_objects_and_false_detections_cost_the_same():
     missed = quality([block(0), block(50)], [guess(0)])
-    made_up = quality([block(0)], [guess(0), guess(50)])
-    assert missed == made_up == pytest.approx(1 / 1.5)
+    false = quality([block(0)], [guess(0), guess(50)])
+    assert missed == false == pytest.approx(1 / 1.5)
 
 
 def test_a_loose_fit_costs_what_it_misses():
     assert quality([block(0)], [guess(4)]) == pytest.approx(16 / 24)
 
 
-def test_a_fit_of_less_than_half_is_both_missed_and_made_up():
+def test_a_fit_of_less_than_half_is_both_a_missed_object_and_a_false_detection():
     assert quality([block(0)], [guess(12)]) == 0
 
 
@@ -59,11 +63,11 @@ def test_another_class_does_not_count():
     assert quality([block(0, 1)], [guess(0, 2)]) == 0
 
 
-def test_the_second_find_of_an_object_is_made_up():
+def test_the_second_detection_of_an_object_is_false():
     assert quality([block(0)], [guess(0), guess(0, score=0.8)]) == pytest.approx(1 / 1.5)
 
 
-def test_a_find_in_a_region_to_ignore_costs_nothing():
+def test_a_detection_in_an_ignored_region_costs_nothing():
     annotations = [block(0), block(40, iscrowd=1, width=60)]
     assert quality(annotations, [guess(0), guess(60)]) == 1
 
@@ -91,13 +95,13 @@ def scored(number, num_objects=2):
     return Scored(image, [], number / 100)
 
 
-def numbers(telling):
-    return {kind: [one.image.record["id"] for one in group] for kind, group in telling.items()}
+def numbers(examples):
+    return {kind: [one.image.record["id"] for one in group] for kind, group in examples.items()}
 
 
-def test_the_best_the_middle_and_the_worst_are_told():
-    telling = choose_examples([scored(i) for i in range(11)], 1)
-    assert numbers(telling) == {"best": [10], "typical": [5], "worst": [0]}
+def test_the_best_the_middle_and_the_worst_are_chosen():
+    examples = choose_examples([scored(i) for i in range(11)], 1)
+    assert numbers(examples) == {"best": [10], "typical": [5], "worst": [0]}
 
 
 def test_single_objects_are_left_out_where_there_are_enough_others():
@@ -106,26 +110,28 @@ def test_single_objects_are_left_out_where_there_are_enough_others():
 
 
 @given(st.integers(0, 12), st.integers(1, 3))
-def test_no_image_is_told_twice(num_images, num_each):
-    telling = numbers(choose_examples([scored(i) for i in range(num_images)], num_each))
-    told = [number for group in telling.values() for number in group]
-    assert len(told) == len(set(told)) <= 3 * num_each
-    assert bool(told) == bool(num_images)
+def test_no_image_is_chosen_twice(num_images, num_each):
+    examples = numbers(choose_examples([scored(i) for i in range(num_images)], num_each))
+    chosen = [number for group in examples.values() for number in group]
+    assert len(chosen) == len(set(chosen)) <= 3 * num_each
+    assert bool(chosen) == bool(num_images)
 
 
-def test_finds_are_tagged_with_class_and_score():
+def test_detections_are_tagged_with_class_and_score():
     (shape,) = found_shapes([guess(5, 2, score=0.876)], {2: "Car"})
     assert shape.tag == "Car 0.88" and shape.box == (5, 10, 25, 30) and shape.mask.sum() == 400
 
 
-def test_pairs_fit_their_sheet_and_name_the_photographer(street):
+def test_pairs_fit_their_sheet_and_name_the_photographer(street, tmp_path):
     part = open_part(street.prepared("test"))
-    images = read_images(part.coco_path, part.overview.traits)
-    truth = [one | {"score": 0.9} for p in images for one in p.annotations if not one["iscrowd"]]
-    telling = choose_examples(score_images(images, truth), 1)
-    cells = compare(part, telling)
-    assert len(cells) == 3 and cells[0].caption.startswith("best: quality 1.00")
+    images = read_images(part.coco_path, part.traits)
+    truth = [one | {"score": 0.9} for image in images for one in image.objects]
+    cells = [compare(part, "best", one) for one in score_images(images, truth)]
+    assert len(cells) == 5 and cells[0].caption.startswith("best: quality 1.00")
     assert cells[0].detail == "objects 2, found 2; photo: Ann Other"
     left, right = np.split(cells[0].image[:, [100, 504]], 2, axis=1)
     assert left.shape == right.shape
-    assert lay_out(comparison_sheet(part, "title", 2), cells).shape[1] > 1600
+    write_comparison(street.prepared("test"), truth, "title", tmp_path / "pairs.jpg")
+    assert (tmp_path / "pairs.jpg").stat().st_size <= MAX_BYTES
+    with Image.open(tmp_path / "pairs.jpg") as sheet:
+        assert sheet.size[0] > 1600

@@ -14,12 +14,12 @@ from oiv5_d2.reporting.gallery import (
     as_prepared,
     describe,
     legend,
-    open_part,
     pick,
     sample,
     write_jpeg,
     write_sheets,
 )
+from oiv5_d2.reporting.truth import open_part
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 
@@ -72,7 +72,7 @@ def test_fed_rows_hold_the_image_and_its_draws(part):
 
 
 def test_many_cells_become_several_sheets(part, tmp_path):
-    cells = [Cell(np.zeros((*CELL, 3), np.uint8), str(i)) for i in range(25)]
+    cells = [Cell(np.zeros((*CELL, 3), np.uint8), str(i), "") for i in range(25)]
     paths = write_sheets(cells, part, "as prepared", 4, tmp_path / "out" / "train.jpg")
     assert [path.name for path in paths] == ["train_1.jpg", "train_2.jpg"]
     with Image.open(paths[0]) as sheet:
@@ -95,7 +95,7 @@ def test_the_legend_counts_the_whole_part(part):
     ]
 
 
-def test_what_is_on_an_image_is_told_most_first():
+def test_what_an_image_shows_is_listed_most_frequent_first():
     car, person = Shape("Car", (0, 0, 1, 1)), Shape("Person", (0, 0, 1, 1))
     assert describe([person, car, car]) == "Car 2, Person 1"
     assert describe([car._replace(ignored=True)]) == "no object; ignored 1"

@@ -14,8 +14,7 @@ from oiv5_d2.reporting.index import write_index
 from oiv5_d2.reporting.record import (
     NO_ANSWER,
     read_answer,
-    shorten_all,
-    shorten_paths,
+    shorten,
     write_record,
 )
 
@@ -118,7 +117,7 @@ def test_a_record_without_images_has_another_name_and_no_link_to_them(run_dir, t
     assert "predictions.jpg" not in (other / "README.md").read_text()
 
 
-def test_a_run_that_was_never_evaluated_is_told(run_dir, street, tmp_path):
+def test_a_run_that_was_never_evaluated_is_refused(run_dir, street, tmp_path):
     shutil.rmtree(run_dir / "evaluation")
     with refused(Kind.UNFINISHED, remedy=Remedy.EVALUATE, about=run_dir):
         write_record(run_dir, tmp_path, street.root, None, with_images=False)
@@ -149,16 +148,16 @@ def test_hardware_is_named_by_its_gpus_where_there_are_some(run_dir, street, tmp
     ],
 )
 def test_paths_become_relative_and_the_rest_stays(text, expected):
-    assert shorten_paths(text, ROOT) == expected
+    assert shorten(text, ROOT) == expected
 
 
 @given(st.lists(NAMES, min_size=2, max_size=5), st.sampled_from(["{}", "a={}", "[{},1]", "x '{}'"]))
 def test_no_folder_of_an_absolute_path_is_left(parts, around):
     path = "/" + "/".join(f"dir{part}" for part in parts)
-    shortened = shorten_paths(around.format(path), ROOT)
+    shortened = shorten(around.format(path), ROOT)
     assert shortened == around.format(f"dir{parts[-1]}")
 
 
-def test_everything_nested_is_done_and_other_values_stay():
+def test_everything_nested_is_shortened_and_other_values_stay():
     value = {"a": ["/x/y", 1, None], "b": {"c": ("/x/z", True)}}
-    assert shorten_all(value, ROOT) == {"a": ["y", 1, None], "b": {"c": ["z", True]}}
+    assert shorten(value, ROOT) == {"a": ["y", 1, None], "b": {"c": ["z", True]}}

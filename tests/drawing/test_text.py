@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oiv5_d2.drawing.colours import PALETTE
-from oiv5_d2.drawing.tags import Tag, draw_tags, overlap, place_tags, text_size
+from oiv5_d2.drawing.text import Tag, draw_tags, overlap, place_tags, text_size
 
 HEIGHT, WIDTH = 240, 320
 

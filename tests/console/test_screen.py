@@ -1,6 +1,6 @@
 import pytest
 
-from oiv5_d2.console.quantities import duration, num_bytes_in, size
+from oiv5_d2.console.screen import duration, size
 
 
 @pytest.mark.parametrize(
@@ -16,16 +16,3 @@ def test_sizes_are_shown_in_the_unit_that_people_read(num_bytes, shown):
 )
 def test_times_are_shown_in_the_unit_that_people_read(seconds, shown):
     assert duration(seconds) == shown
-
-
-@pytest.mark.parametrize(
-    ("text", "num_bytes"), [("500", 500), ("500kB", 5e5), ("2.5 GB", 2.5e9), ("5m", 5e6), ("7b", 7)]
-)
-def test_bytes_are_understood_with_and_without_a_unit(text, num_bytes):
-    assert num_bytes_in(text) == num_bytes
-
-
-@pytest.mark.parametrize("text", ["", "MB", "5 TB", "-5MB", "fast"])
-def test_what_is_no_number_of_bytes_is_refused(text):
-    with pytest.raises(ValueError):
-        num_bytes_in(text)
