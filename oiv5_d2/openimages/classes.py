@@ -1,7 +1,6 @@
 """Class names and the tree of classes: which MID is which name, and what is a kind of what."""
 
 import csv
-import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from oiv5_d2.keys import near
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.csv_faults import damaged
 from oiv5_d2.problems import Kind, Problem, Remedy
@@ -32,27 +32,18 @@ class Classes:
         Raises:
             Problem: SETTING, there is no such class; the detail has the nearest names.
         """
-        if name_or_mid in self.names:
-            return name_or_mid
-        if name_or_mid in self.mids:
-            return self.mids[name_or_mid]
-        raise _wrong_class(name_or_mid, self._hint(name_or_mid))
+        mid = name_or_mid if name_or_mid in self.names else self.mids.get(name_or_mid)
+        if mid is None:
+            raise _wrong_class(name_or_mid, f"unknown class{near(name_or_mid, self.mids)}")
+        return mid
 
     def name(self, mid: str) -> str:
         """Return a class's display name; the MID itself where the table has no name for it."""
         return self.names.get(mid, mid)
 
-    def _hint(self, wrong: str) -> str:
-        by_lower_case = {name.lower(): name for name in self.mids}
-        near = difflib.get_close_matches(wrong.lower(), by_lower_case, n=3, cutoff=0.6)
-        if near:
-            return f"unknown; the nearest are {', '.join(by_lower_case[name] for name in near)}"
-        return f"unknown; none of the {len(self.names)} names is near"
-
 
 def _wrong_class(name: str, detail: str) -> Problem:
-    key = "data.classes"
-    return Problem(Kind.SETTING, name, detail, key=key, remedy=Remedy.CHANGE_SETTING)
+    return Problem(Kind.SETTING, name, detail, key="data.classes", remedy=Remedy.CHANGE_SETTING)
 
 
 def read_classes(csv_path: Path) -> Classes:
@@ -135,16 +126,10 @@ def roll_up(
 ) -> dict[str, str]:
     """Return, for every MID that belongs to a wanted class, the MID of that wanted class.
 
-    With `children`, a wanted class takes in everything below it in the tree. Where wanted classes
-    overlap (Person and Woman), an object goes to the most specific of them: a Woman to Woman, a Man
-    to Person. A child of two wanted classes of which neither is below the other (a Helmet is
-    Clothing and Sports equipment) goes to the one wanted first.
-
-    Args:
-        wanted: display names or MIDs.
-        classes: the release's class table.
-        hierarchy: the release's tree.
-        children: False for exactly the wanted labels.
+    With `children`, a wanted class, given by display name or MID, takes in everything below it in
+    the tree. Where wanted classes overlap (Person and Woman), an object goes to the most specific
+    of them: a Woman to Woman, a Man to Person. A child of two wanted classes of which neither is
+    below the other (a Helmet is Clothing and Sports equipment) goes to the one wanted first.
 
     Returns:
         wanted MID by MID, the wanted ones included, sorted by MID.
