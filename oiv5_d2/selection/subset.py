@@ -15,35 +15,16 @@ from oiv5_d2.openimages.release import RELEASES, V5, Release
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 _TEXT, _FLOAT, _FLAG = pa.string(), pa.float64(), pa.int8()
-IMAGE_SCHEMA = pa.schema(
-    {
-        "ImageID": _TEXT,
-        "Split": _TEXT,
-        "PositiveClasses": _TEXT,
-        "NegativeClasses": _TEXT,
-        "License": _TEXT,
-        "Author": _TEXT,
-        "AuthorProfileURL": _TEXT,
-        "OriginalLandingURL": _TEXT,
-        "Title": _TEXT,
-        "Rotation": _FLOAT,
-    }
-)
+_CREDITS = ("License", "Author", "AuthorProfileURL", "OriginalLandingURL", "Title")
+_IMAGE_TEXTS = ("ImageID", "Split", "PositiveClasses", "NegativeClasses", *_CREDITS)
+_INSTANCE_TEXTS = ("ImageID", "LabelName", "ClassName", "MaskPath", "BoxID")
+_INSTANCE_FLOATS = ("XMin", "XMax", "YMin", "YMax", "PredictedIoU")
+IMAGE_SCHEMA = pa.schema({**dict.fromkeys(_IMAGE_TEXTS, _TEXT), "Rotation": _FLOAT})
 INSTANCE_SCHEMA = pa.schema(
-    {
-        "ImageID": _TEXT,
-        "LabelName": _TEXT,
-        "ClassName": _TEXT,
-        "MaskPath": _TEXT,
-        "BoxID": _TEXT,
-        "XMin": _FLOAT,
-        "XMax": _FLOAT,
-        "YMin": _FLOAT,
-        "YMax": _FLOAT,
-        "PredictedIoU": _FLOAT,
-        **dict.fromkeys(release.ATTRIBUTES, _FLAG),
-        "Ignore": _TEXT,
-    }
+    dict.fromkeys(_INSTANCE_TEXTS, _TEXT)
+    | dict.fromkeys(_INSTANCE_FLOATS, _FLOAT)
+    | dict.fromkeys(release.ATTRIBUTES, _FLAG)
+    | {"Ignore": _TEXT}
 )
 
 
@@ -90,8 +71,8 @@ def save(subset: Subset, subset_dir: Path) -> None:
     _write_table(subset.instances, INSTANCE_SCHEMA, subset_dir / f"{subset.part}.instances.parquet")
     recipe = {"part": subset.part, "classes": list(subset.classes)}
     recipe |= {"release": subset.release.name, **subset.recipe}
+    text = json.dumps(recipe, indent=2, ensure_ascii=False)
     with whole_file(subset_dir / f"{subset.part}.json") as temporary:
-        text = json.dumps(recipe, indent=2, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
