@@ -188,7 +188,9 @@ def test_a_conversion_that_was_stopped_goes_on_from_its_finished_chunks(desk, mo
     with pytest.raises(Stopped):
         convert.convert(subset, desk.data_dir, 1, stop_after_two)
     assert not path.exists()
-    written = {p: p.stat().st_mtime_ns for p in (desk.data_dir / ".stamps").rglob("chunks-*/*/*.json")}
+    written = {
+        p: p.stat().st_mtime_ns for p in (desk.data_dir / ".stamps").rglob("chunks-*/*/*.json")
+    }
     assert len(written) == 2
 
     def touched(_):
