@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +29,10 @@ class Chunk:
     path: Path
     """The file to write."""
     images: pd.DataFrame
+    """As in `Subset.images`, with Id and LicenseId: integers from 1."""
     instances: pd.DataFrame
-    first_image_id: int
-    first_annotation_id: int
+    """As in `Subset.instances`, with Id and CategoryId: integers from 1."""
     category_ids: Mapping[str, int]
-    license_ids: Mapping[str, int]
     data_dir: Path
     release: Release
 
@@ -63,21 +63,21 @@ def license_ids(subset: Subset) -> dict[str, int]:
 
 
 def cut(subset: Subset, data_dir: Path, chunks_dir: Path) -> Iterator[Chunk]:
-    """Yield a subset in chunks, which are views of its tables."""
-    images, instances = subset.images, subset.instances
+    """Yield a subset in chunks, whose ids are ranks in the subset."""
     categories, licenses = category_ids(subset), license_ids(subset)
+    images, instances = (
+        table.assign(Id=range(1, len(table) + 1)) for table in (subset.images, subset.instances)
+    )
+    images["LicenseId"] = images["License"].map(licenses)
+    instances["CategoryId"] = instances["ClassName"].map(categories)
     starts = list(range(0, len(images), IMAGES_PER_CHUNK))
-    firsts = images["ImageID"].iloc[starts]
-    rows = [*np.searchsorted(instances["ImageID"], firsts).tolist(), len(instances)]
-    for index, start in enumerate(starts):
+    rows = np.searchsorted(instances["ImageID"], images["ImageID"].iloc[starts]).tolist()
+    for start, row, end in zip(starts, rows, [*rows[1:], len(instances)], strict=True):
         yield Chunk(
-            path=chunks_dir / f"{index:06d}.json",
-            images=images.iloc[start : start + IMAGES_PER_CHUNK],
-            instances=instances.iloc[rows[index] : rows[index + 1]],
-            first_image_id=start + 1,
-            first_annotation_id=rows[index] + 1,
+            path=chunks_dir / f"{start:09d}.json",
+            images=images[start : start + IMAGES_PER_CHUNK],
+            instances=instances[row:end],
             category_ids=categories,
-            license_ids=licenses,
             data_dir=data_dir,
             release=subset.release,
         )
@@ -87,19 +87,21 @@ def convert_chunk(chunk: Chunk) -> int:
     """Write a chunk's file for `read_chunk`, and return the number of images that were read."""
     images, annotations, left_out = [], [], []
     num_left_out_rows = 0
-    for image_id, row, objects in _by_image(chunk):
+    rows = chunk.instances.itertuples(index=False)
+    objects = {key: list(some) for key, some in groupby(rows, attrgetter("ImageID"))}
+    image_rows: Iterable[Any] = chunk.images.itertuples(index=False)
+    for row in image_rows:
+        on_image = objects.get(row.ImageID, [])
         key = chunk.release.image_key(row.Split, row.ImageID)
         header, reason = _usable(chunk.data_dir / "images" / key)
         if header is None:
             left_out.append({"open_images_id": row.ImageID, "reason": reason})
-            num_left_out_rows += len(objects)
+            num_left_out_rows += len(on_image)
             continue
-        image = image_record(row, image_id, key, header, chunk.category_ids, chunk.license_ids)
+        image = image_record(row, key, header, chunk.category_ids)
         images.append(image)
-        annotations += [
-            annotation_record(each, id_, image, chunk.category_ids, chunk.data_dir / "masks")
-            for id_, each in objects
-        ]
+        masks_dir = chunk.data_dir / "masks"
+        annotations += [annotation_record(each, image, masks_dir) for each in on_image]
     ignored = Counter(annotation["ignore_reason"] for annotation in annotations)
     counts = {
         "num_images": len(images),
@@ -107,9 +109,8 @@ def convert_chunk(chunk: Chunk) -> int:
         "num_objects": ignored.pop("", 0),
         "num_left_out_rows": num_left_out_rows,
     }
-    finished = Finished(
-        counts, ignored, left_out, *([*map(dumps, some)] for some in (images, annotations))
-    )
+    lines = ([dumps(record) for record in records] for records in (images, annotations))
+    finished = Finished(counts, ignored, left_out, *lines)
     with whole_file(chunk.path) as temporary:
         temporary.write_text(dumps(finished), encoding="ascii")
     return len(chunk.images)
@@ -118,15 +119,6 @@ def convert_chunk(chunk: Chunk) -> int:
 def read_chunk(path: Path) -> Finished:
     """Return what `convert_chunk` wrote."""
     return Finished(*json.loads(path.read_text(encoding="ascii")))
-
-
-def _by_image(chunk: Chunk) -> Iterator[tuple[int, Any, list[tuple[int, Any]]]]:
-    """Yield each image's id, its row, and its objects' annotation ids and rows."""
-    rows = enumerate(chunk.instances.itertuples(index=False), start=chunk.first_annotation_id)
-    objects = {key: list(some) for key, some in groupby(rows, lambda each: each[1].ImageID)}
-    images = enumerate(chunk.images.itertuples(index=False), start=chunk.first_image_id)
-    for image_id, image in images:
-        yield image_id, image, objects.get(image.ImageID, [])
 
 
 def _usable(path: Path) -> tuple[Header | None, str]:

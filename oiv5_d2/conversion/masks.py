@@ -1,15 +1,14 @@
-"""One object's mask: read from its PNG, resized to the image's, written as run lengths.
+"""One object's mask: read from its PNG, resized to the image's, encoded as run lengths.
 
 A mask PNG rarely has its JPG's size, and the aspect may be off by a rounding pixel, so each axis
 is resized on its own. The rule: a target pixel takes the source pixel that its centre falls into,
 in exact integers: target column ``x`` of ``W`` takes source column ``(2 x + 1) w // (2 W)``.
-OpenCV's ``INTER_NEAREST`` takes ``x w // W``, the source under the pixel's upper left corner, which
-moves an outline down and to the right by up to half a pixel. Its ``INTER_NEAREST_EXACT`` and
-Pillow's ``NEAREST`` follow this rule too, but with fixed and floating point, where rounding decides
-ties.
+OpenCV's ``INTER_NEAREST`` takes the source under the pixel's upper left corner, which moves an
+outline by up to half a pixel; its ``INTER_NEAREST_EXACT`` and Pillow's ``NEAREST`` follow this rule
+too, but round where a centre falls on an edge.
 
-The converter runs ``encode_resized``, which looks at the object's own rectangle only. ``resize``,
-``encode`` and ``tight_box`` do the same in plain steps; the verification uses them.
+The converter runs ``encode_resized``. ``resize``, ``encode`` and ``tight_box`` do the same in plain
+steps, for the verification.
 """
 
 import io
@@ -42,28 +41,20 @@ class RelBox(NamedTuple):
 
 
 class Region(NamedTuple):
-    """A mask as COCO keeps it.
-
-    Attributes:
-        rle: ``{"size": [H, W], "counts": str}``, the counts in ASCII.
-        box: the tight box (xywh_abs), whole pixels; all zeros for an empty mask.
-        area: the number of pixels.
-    """
+    """A mask as COCO keeps it."""
 
     rle: dict[str, Any]
+    """``{"size": [H, W], "counts": str}``, the counts in ASCII."""
     box: tuple[int, int, int, int]
+    """The tight box (xywh_abs), whole pixels; all zeros for an empty mask."""
     area: int
+    """In pixels."""
 
 
 def read_png(data: bytes) -> Mask:
-    """Read a mask file's bytes.
+    """Return the mask (H, W) of a PNG's bytes, at its own size; values above zero are object.
 
-    Args:
-        data: a whole PNG. The release has 1-bit grey ones, which readers return as 0/255, 0/1 or
-            bool; every value above zero is object.
-
-    Returns:
-        (H, W) bool at the PNG's own size.
+    The release has 1-bit grey PNGs, which readers return as 0/255, 0/1 or bool.
 
     Raises:
         ValueError: it is not a PNG, is cut short or broken, or claims over 100 million pixels.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from oiv5_d2.openimages.classes import read_classes, read_hierarchy, roll_up
+from oiv5_d2.openimages.classes import read_classes, roll_up
 from oiv5_d2.openimages.ids import IdSet
 from oiv5_d2.openimages.release import Release, ReleaseFile
 from oiv5_d2.problems import Kind, Problem, Remedy
@@ -101,15 +101,14 @@ def num_bytes_to_read(root: Path, release: Release, choice: Choice) -> int:
 def _read_wanted(root: Path, release: Release, choice: Choice) -> Wanted:
     """Look the chosen classes up in the release's class table and tree."""
     files = (release.class_csv, release.hierarchy)
-    classes = read_classes(root / files[0].path)
-    hierarchy = read_hierarchy(root / files[1].path)
-    owners = roll_up(choice.classes, classes, hierarchy, children=choice.roll_up)
+    classes = read_classes(*(root / file.path for file in files))
+    owners = roll_up(choice.classes, classes, children=choice.roll_up)
     mids = [classes.mid(name) for name in choice.classes]
     return Wanted(
         names=classes.names,
         classes=tuple(classes.name(mid) for mid in mids),
         owners={mid: classes.name(owner) for mid, owner in owners.items()},
-        absent=absences(mids, classes, hierarchy),
+        absent=absences(mids, classes),
         inputs={file.path: fingerprint(root / file.path) for file in files},
     )
 
