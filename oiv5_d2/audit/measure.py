@@ -151,18 +151,11 @@ def _grouped(keyed: Iterable[tuple[str, Place]]) -> list[list[Place]]:
 
 def _fit(annotation: Any, box: RelBox, height: int, width: int) -> tuple[float, float]:
     """Return BoxIoU and Outside of `measure_objects`."""
-    x, y, w, h = annotation["bbox"]
-    left, top, box_w, box_h = masks.to_xywh_abs(box, height, width)
-    overlap_w = max(0.0, min(x + w, left + box_w) - max(x, left))
-    overlap_h = max(0.0, min(y + h, top + box_h) - max(y, top))
-    overlap = overlap_w * overlap_h
+    released = masks.to_xywh_abs(box, height, width)
+    iou = coco_mask.iou([annotation["bbox"]], [released], [False])[0, 0]
     drawn = masks.encode_box(box, height, width)
-    x0, y0, drawn_w, drawn_h = drawn.box
-    inside = annotation["area"]
-    if x < x0 or y < y0 or x + w > x0 + drawn_w or y + h > y0 + drawn_h:
-        common = coco_mask.merge([annotation["segmentation"], drawn.rle], intersect=True)
-        inside = int(coco_mask.area(common))
-    return overlap / (w * h + box_w * box_h - overlap), 1 - inside / annotation["area"]
+    common = coco_mask.merge([annotation["segmentation"], drawn.rle], intersect=True)
+    return float(iou), 1 - int(coco_mask.area(common)) / annotation["area"]
 
 
 def _inspect_all(images_dir: Path, images: pd.DataFrame) -> list[ImageFile]:

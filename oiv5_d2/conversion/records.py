@@ -66,14 +66,15 @@ def annotation_record(row: Any, image: Mapping[str, Any], masks_dir: Path) -> di
     size = image["height"], image["width"]
     split = image["file_name"].split("/")[0]
     region, reason = (None, row.Ignore) if row.Ignore else _outline(row, split, size, masks_dir)
-    box = [float(side) for side in region.box] if region else _released_box(row, size)
-    region = region or masks.encode_box(_rel_box(row), *size)
+    released = RelBox(row.XMin, row.YMin, row.XMax, row.YMax)
+    box = region.box if region else masks.to_xywh_abs(released, *size)
+    region = region or masks.encode_box(released, *size)
     return {
         "id": row.Id,
         "image_id": image["id"],
         "category_id": row.CategoryId,
         # Floats even if whole: Detectron2 scales a box in the type that it finds.
-        "bbox": box,
+        "bbox": [round(float(side), _BOX_DECIMALS) for side in box],
         "area": region.area,
         "iscrowd": int(bool(reason)),
         "segmentation": region.rle,
@@ -101,14 +102,6 @@ def _outline(
     if region.area == 0:
         return None, VANISHED_MASK if mask.any() else EMPTY_MASK
     return region, ""
-
-
-def _rel_box(row: Any) -> RelBox:
-    return RelBox(row.XMin, row.YMin, row.XMax, row.YMax)
-
-
-def _released_box(row: Any, size: tuple[int, int]) -> list[float]:
-    return [round(side, _BOX_DECIMALS) for side in masks.to_xywh_abs(_rel_box(row), *size)]
 
 
 def _ids(names: str, category_ids: Mapping[str, int]) -> list[int]:

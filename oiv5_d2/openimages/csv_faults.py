@@ -6,7 +6,7 @@ with the csv module, to find the line as an editor counts it.
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from oiv5_d2.openimages import release
@@ -67,7 +67,7 @@ def find_fault(path: Path, header: Sequence[str], columns: Sequence[str], reason
         line = 2
         try:
             for row in reader:
-                for fault in _row_faults(row, header, columns):
+                if fault := _row_fault(row, header, columns):
                     return damaged(path, line, fault)
                 line = reader.line_num + 1
         except csv.Error as error:  # a field that never ends
@@ -94,16 +94,19 @@ def _header_fault(first: bytes, header: Sequence[str]) -> str | None:
     return what + (f" (it looks like {guess})" if guess else "")
 
 
-def _row_faults(row: list[str], header: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
+def _row_fault(row: list[str], header: Sequence[str], columns: Sequence[str]) -> str | None:
     if len(row) != len(header):
-        yield f"{len(row)} fields instead of {len(header)}"
-        return
+        return f"{len(row)} fields instead of {len(header)}"
     values = {name: text for name, text in zip(header, row, strict=True) if name in columns}
     for column, text in values.items():
         if fault := _value_fault(column, text):
-            yield f"{column} {text[:_LONGEST_SHOWN]!r} {fault}"
-            return
-    yield from _box_faults(values)
+            return f"{column} {text[:_LONGEST_SHOWN]!r} {fault}"
+    for side in ("X", "Y", "BoxX", "BoxY"):
+        if f"{side}Min" in values:
+            low, high = values[f"{side}Min"], values[f"{side}Max"]
+            if not 0 <= float(low) <= float(high) <= 1:  # a NaN compares false
+                return f"{side}Min {low} and {side}Max {high} are not 0 <= min <= max <= 1"
+    return None
 
 
 def _value_fault(column: str, text: str) -> str | None:
@@ -121,11 +124,3 @@ def _value_fault(column: str, text: str) -> str | None:
         except ValueError:
             return "is not a number"
     return None
-
-
-def _box_faults(values: Mapping[str, str]) -> Iterator[str]:
-    for side in ("X", "Y", "BoxX", "BoxY"):
-        if f"{side}Min" in values:
-            low, high = values[f"{side}Min"], values[f"{side}Max"]
-            if not 0 <= float(low) <= float(high) <= 1:  # a NaN compares false
-                yield f"{side}Min {low} and {side}Max {high} do not keep to 0 <= min <= max <= 1"
