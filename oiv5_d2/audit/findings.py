@@ -14,7 +14,6 @@ MANY = 0.05  # of a part's images or masks; the real release loses fewer
 FEW_TO_EVALUATE = 50  # objects of a class: with fewer, its AP jumps with every single one
 _NUM_SHOWN = 3
 _AGAIN = "Prepare again with force=true."
-_NOTHING = "Nothing to do."
 _LOOK = "Look at them with tools/show_data.py; data.min_predicted_iou leaves bad masks out."
 
 
@@ -76,7 +75,7 @@ def _leaks(leakage: Mapping[str, Any]) -> Iterator[Finding]:
             "images are in several parts, byte for byte, under different ids",
             "Scores on them are too good: remove them from one part's source.",
         ),
-        "copies": (NOTE, "images have a copy in their own part", _NOTHING),
+        "copies": (NOTE, "images have a copy in their own part", "Nothing to do."),
     }
     for key, (severity, what, remedy) in verdicts.items():
         groups = [" = ".join("/".join(place) for place in group) for group in leakage[key]]

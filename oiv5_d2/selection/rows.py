@@ -13,15 +13,11 @@ from oiv5_d2.openimages.readers import read_rows
 from oiv5_d2.openimages.release import Release, ReleaseFile
 from oiv5_d2.selection.choice import Choice
 from oiv5_d2.selection.objects import COORDINATES
+from oiv5_d2.selection.subset import CREDITS
 
 _BOX_COLUMNS = ["ImageID", "LabelName", *COORDINATES, *release.ATTRIBUTES]
-_MASK_COLUMNS = [
-    "ImageID", "LabelName", "MaskPath", "BoxID",
-    "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax", "PredictedIoU",
-]  # fmt: skip
 _LABEL_COLUMNS = ["ImageID", "LabelName", "Confidence"]
 IMAGE_AND_CLASS = ["ImageID", "ClassName"]
-CREDITS = ["License", "Author", "AuthorProfileURL", "OriginalLandingURL", "Title"]
 _IMAGE_COLUMNS = ["ImageID", *CREDITS, "Rotation"]
 
 
@@ -49,7 +45,7 @@ class Tables:
     def masks(self) -> pd.DataFrame:
         """Return the wanted labels' masks, with XMin ... for BoxXMin ..., each row once."""
         file, ids = self.release.mask_csv(self.split), self.choice.image_ids
-        frames = self._read(file, _MASK_COLUMNS, LabelName=self.owners, ImageID=ids)
+        frames = self._read(file, None, LabelName=self.owners, ImageID=ids)
         names = {f"Box{name}": name for name in COORDINATES}
         masks = _concat(self._with_prefix(frame) for frame in frames).rename(columns=names)
         return self._each_once(masks, file)
@@ -71,10 +67,7 @@ class Tables:
         ).drop_duplicates()
 
     def good_boxes(self) -> pd.DataFrame:
-        """Return ImageID and ClassName of the wanted boxes that are refused by no attribute.
-
-        They have all of the required ones.
-        """
+        """Return ImageID and ClassName of the wanted boxes whose attributes allow a target."""
         return _concat(
             self._with_prefix(frame[~self._is_refused(frame) & self._is_required(frame)])
             .assign(ClassName=lambda rows: rows["LabelName"].map(self.owners))[IMAGE_AND_CLASS]
@@ -114,7 +107,7 @@ class Tables:
         return frame[frame["ImageID"].str.startswith(prefixes)] if prefixes else frame
 
     def _read(
-        self, file: ReleaseFile, columns: Sequence[str], **wanted: Iterable[str] | None
+        self, file: ReleaseFile, columns: Sequence[str] | None, **wanted: Iterable[str] | None
     ) -> Iterator[pd.DataFrame]:
         """Yield the rows whose columns have one of the wanted values; None for any value."""
         path = self.root / file.path

@@ -15,8 +15,8 @@ from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.selection import objects, sampling
 from oiv5_d2.selection.choice import Choice
 from oiv5_d2.selection.counts import count
-from oiv5_d2.selection.rows import CREDITS, IMAGE_AND_CLASS, Tables, fingerprint
-from oiv5_d2.selection.subset import IMAGE_SCHEMA, INSTANCE_SCHEMA, Subset
+from oiv5_d2.selection.rows import IMAGE_AND_CLASS, Tables, fingerprint
+from oiv5_d2.selection.subset import CREDITS, IMAGE_SCHEMA, INSTANCE_SCHEMA, Subset
 from oiv5_d2.selection.verified import absences, verified_classes
 
 logger = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from oiv5_d2.openimages.release import RELEASES, V5, Release
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 _TEXT, _FLOAT, _FLAG = pa.string(), pa.float64(), pa.int8()
-_CREDITS = ("License", "Author", "AuthorProfileURL", "OriginalLandingURL", "Title")
-_IMAGE_TEXTS = ("ImageID", "Split", "PositiveClasses", "NegativeClasses", *_CREDITS)
+CREDITS = ("License", "Author", "AuthorProfileURL", "OriginalLandingURL", "Title")
+_IMAGE_TEXTS = ("ImageID", "Split", "PositiveClasses", "NegativeClasses", *CREDITS)
 _INSTANCE_TEXTS = ("ImageID", "LabelName", "ClassName", "MaskPath", "BoxID")
 _INSTANCE_FLOATS = ("XMin", "XMax", "YMin", "YMax", "PredictedIoU")
 IMAGE_SCHEMA = pa.schema({**dict.fromkeys(_IMAGE_TEXTS, _TEXT), "Rotation": _FLOAT})
