@@ -8,12 +8,12 @@ from oiv5_d2.problems import Kind, Problem
 
 
 def near(key: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean a or b?"`` with the known keys nearest to ``key``, or nothing."""
-    names = sorted(known)
-    last = key.rsplit(".", 1)[-1].lower()
-    same_end = [name for name in names if name.rsplit(".", 1)[-1].lower() == last]
-    close = difflib.get_close_matches(key, names, n=2, cutoff=0.7)
-    best = list(dict.fromkeys([*same_end[:2], *close]))[:2]
+    """Return ``"; did you mean a or b?"`` with the known names nearest to ``key``, or ""."""
+    names = {name.lower(): name for name in sorted(known)}
+    last = key.lower().rpartition(".")[2]
+    same_end = [name for name in names if name.rpartition(".")[2] == last]
+    close = difflib.get_close_matches(key.lower(), names, n=2, cutoff=0.7)
+    best = [names[name] for name in dict.fromkeys([*same_end, *close])][:2]
     return f"; did you mean {' or '.join(best)}?" if best else ""
 
 

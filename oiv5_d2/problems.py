@@ -5,6 +5,7 @@ remedy helps. `console.errors` turns that into words. Nothing ever reads meaning
 """
 
 from enum import StrEnum, auto
+from functools import partial
 
 
 class Kind(StrEnum):
@@ -94,8 +95,5 @@ class Problem(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keep key and remedy on the way out of a worker process."""
-        return _remake, (self.kind, self.subject, self.detail, self.key, self.remedy)
-
-
-def _remake(kind: Kind, subject: str, detail: str, key: str, remedy: Remedy) -> Problem:
-    return Problem(kind, subject, detail, key=key, remedy=remedy)
+        remake = partial(Problem, key=self.key, remedy=self.remedy)
+        return remake, (self.kind, self.subject, self.detail)

@@ -32,7 +32,7 @@ def map_tasks(
         num_workers: with 1 everything happens in this process.
 
     Raises:
-        Problem: STOPPED, a process was killed from outside, mostly because memory ran out; or
+        Problem: STOPPED, a process was killed from outside, usually because memory ran out; or
             whatever the function raises.
         KeyboardInterrupt: Ctrl-C, once the tasks under way are finished.
     """
@@ -43,30 +43,20 @@ def map_tasks(
     context = multiprocessing.get_context("spawn")
     resource_tracker.ensure_running()  # it would unblock Ctrl-C for the workers
     pool = ProcessPoolExecutor(num_workers, context, initializer=_end_with_parent)
+    waiting: deque[Future[Result]] = deque()
     try:
-        yield from _in_order(pool, function, tasks, num_workers * TASKS_AHEAD)
+        for task in tasks:
+            with _ctrl_c_blocked():  # a worker that starts meanwhile inherits that for good
+                waiting.append(pool.submit(function, task))
+            if len(waiting) >= num_workers * TASKS_AHEAD:
+                yield waiting.popleft().result()
+        yield from (future.result() for future in waiting)
     except BrokenProcessPool as error:
         raise Problem(
             Kind.STOPPED, "a worker process", key="workers", remedy=Remedy.FEWER_WORKERS
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _in_order(
-    pool: ProcessPoolExecutor,
-    function: Callable[[Task], Result],
-    tasks: Iterable[Task],
-    num_ahead: int,
-) -> Iterator[Result]:
-    waiting: deque[Future[Result]] = deque()
-    for task in tasks:
-        with _ctrl_c_blocked():  # a worker that starts meanwhile inherits that for good
-            waiting.append(pool.submit(function, task))
-        if len(waiting) >= num_ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 @contextmanager

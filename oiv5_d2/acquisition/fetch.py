@@ -75,7 +75,7 @@ def fetch(
     that somebody else put there is replaced or removed.
 
     Args:
-        files: as `selection.files.list_files` returns them, of all parts that share `data_dir`.
+        files: as `selection.subset.list_files` returns them, of all parts that share `data_dir`.
         source: the release's buckets.
         data_dir: images go to ``images/{split}/{name}``, masks to ``masks/{name of their zip}``.
         max_missing: the share that may be missing, corrupt or failed, in [0, 1], of the images and

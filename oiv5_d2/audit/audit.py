@@ -1,8 +1,8 @@
-"""What has to be known about prepared data before a minute is spent on training.
+"""Measures prepared data before any time is spent on training.
 
-``audit`` measures every part and writes ``audit.json``: the images, objects, sizes and boxes of
-each part, images that several parts share, and findings with a severity and a remedy each. The same
-data gives the same bytes.
+``audit`` writes ``audit.json``: the images, objects, sizes and boxes of each part, images that
+several parts share, and findings with a severity and a remedy each. The same data gives the same
+bytes.
 """
 
 import json
@@ -13,18 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from oiv5_d2.audit import balance
+from oiv5_d2.audit import balance, measure
 from oiv5_d2.audit.findings import find
-from oiv5_d2.audit.leakage import find_leaks
-from oiv5_d2.audit.measure import (
-    SIZES,
-    ImageFile,
-    inspect_images,
-    measure_objects,
-    num_objects,
-    presence,
-    read_images,
-)
+from oiv5_d2.audit.measure import SIZES, ImageFile, count_by_class
 from oiv5_d2.conversion.convert import Converted, coco_path, read_converted
 from oiv5_d2.files import whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
@@ -70,17 +61,16 @@ def audit(
     """
     train_parts = tuple(train_parts) or tuple(parts[:1])
     seen = {part: _measure(data_dir, part, workers, advance) for part in parts}
-    first = next(iter(seen.values()))
     report: dict[str, Any] = {
-        "classes": list(first.subset.classes),
+        "classes": list(seen[parts[0]].subset.classes),
         "train_parts": list(train_parts),
         "parts": {part: _describe(each) for part, each in seen.items()},
-        "leakage": find_leaks({part: each.files for part, each in seen.items()}),
+        "leakage": measure.find_leaks({part: each.files for part, each in seen.items()}),
     }
     report["findings"] = [finding._asdict() for finding in find(report)]
-    with whole_file(data_dir / AUDIT_JSON) as part_path:
-        text = json.dumps(report, indent=2, allow_nan=False)
-        part_path.write_text(text + "\n", encoding="ascii")
+    text = json.dumps(report, indent=2, allow_nan=False)
+    with whole_file(data_dir / AUDIT_JSON) as temporary:
+        temporary.write_text(text + "\n", encoding="ascii")
     return report
 
 
@@ -103,49 +93,52 @@ def read_audit(data_dir: Path) -> dict[str, Any]:
 def _measure(data_dir: Path, part: str, workers: int, advance: Callable[[int], object]) -> _Seen:
     path = coco_path(data_dir, part)
     converted, subset = read_converted(path), load(data_dir / "subset", part)
-    images = read_images(path)
+    images = measure.read_images(path)
     return _Seen(
         subset=subset,
         converted=converted,
         images=images,
-        objects=measure_objects(path, images, subset),
-        files=inspect_images(images, data_dir / "images", workers, advance),
+        objects=measure.measure_objects(path, images, subset),
+        files=measure.inspect_images(images, data_dir / "images", workers, advance),
     )
 
 
 def _describe(seen: _Seen) -> dict[str, Any]:
     """Return everything that was measured of one part, JSON-ready."""
-    objects, classes = seen.objects, seen.subset.classes
+    images, objects, classes = seen.images, seen.objects, seen.subset.classes
     targets = objects[objects["Reason"] == ""]
     outside = targets[targets["Outside"] > 0]
-    counted = presence(seen.images, objects, len(classes))
+    tiny = targets[(targets["Area"] < TINY_PIXELS) | (targets["Share"] < TINY_SHARE)]
+    num_targets, num_annotations = count_by_class(images, objects, len(classes))
+    labels = _label_names(seen.subset)
     return {
         "images": _describe_images(seen, targets),
         "objects": {"targets": len(targets), "ignored": seen.converted.ignored},
         "classes": {
-            name: _describe_class(
-                objects[objects["Category"] == category], _label_names(seen.subset)
-            )
+            name: _describe_class(objects[objects["Category"] == category], labels)
             for category, name in enumerate(classes)
         },
-        "tiny": _describe_tiny(targets, seen.images),
+        "tiny": {
+            "below_pixels": TINY_PIXELS,
+            "below_share": TINY_SHARE,
+            "num_masks": len(tiny),
+            "worst": _worst(tiny, images, "Area"),
+        },
         "mask_box_iou": {
             **_histogram(targets["BoxIoU"]),
             "poor_below": POOR_IOU,
             "num_poor": int((targets["BoxIoU"] < POOR_IOU).sum()),
-            "worst": _worst(targets, seen.images, "BoxIoU", smallest=True),
+            "worst": _worst(targets, images, "BoxIoU"),
         },
         "outside_box": {
             **_histogram(targets["Outside"]),
             "num_masks": len(outside),
             "far_above": FAR_OUTSIDE,
             "num_far": int((targets["Outside"] > FAR_OUTSIDE).sum()),
-            "worst": _worst(
-                targets[targets["Outside"] > 0], seen.images, "Outside", smallest=False
-            ),
+            "worst": _worst(outside, images, "Outside", ascending=False),
         },
         "predicted_iou": _histogram(targets["PredictedIoU"]),
-        "balance": balance.report(counted, num_objects(seen.images, objects, len(classes))),
+        "balance": balance.report(num_annotations > 0, num_targets),
     }
 
 
@@ -183,16 +176,6 @@ def _by_size(objects: pd.DataFrame) -> dict[str, int]:
     return {size: int((objects["Size"] == size).sum()) for size in SIZES}
 
 
-def _describe_tiny(targets: pd.DataFrame, images: pd.DataFrame) -> dict[str, Any]:
-    tiny = targets[(targets["Area"] < TINY_PIXELS) | (targets["Share"] < TINY_SHARE)]
-    return {
-        "below_pixels": TINY_PIXELS,
-        "below_share": TINY_SHARE,
-        "num_masks": len(tiny),
-        "worst": _worst(tiny, images, "Area", smallest=True),
-    }
-
-
 def _histogram(values: pd.Series) -> dict[str, Any]:
     """Return ten bins over [0, 1] (values outside count in the first and last), and quantiles."""
     known = values.dropna().to_numpy()
@@ -203,18 +186,18 @@ def _histogram(values: pd.Series) -> dict[str, Any]:
 
 
 def _worst(
-    objects: pd.DataFrame, images: pd.DataFrame, column: str, smallest: bool
+    objects: pd.DataFrame, images: pd.DataFrame, column: str, ascending: bool = True
 ) -> list[dict[str, Any]]:
-    rows = objects.sort_values([column, "Id"], ascending=[smallest, True]).head(NUM_WORST)
-    worst = pd.DataFrame(
+    rows = objects.sort_values([column, "Id"], ascending=[ascending, True]).head(NUM_WORST)
+    return [
         {
-            "open_images_id": images["ImageID"].iloc[rows["ImageRow"]].to_numpy(),
-            "annotation_id": rows["Id"].to_numpy(),
-            "mask_path": rows["MaskPath"].to_numpy(),
-            "value": rows[column].round(6).to_numpy(),
+            "open_images_id": images["ImageID"].iloc[row["ImageRow"]],
+            "annotation_id": row["Id"],
+            "mask_path": row["MaskPath"],
+            "value": round(row[column], 6),
         }
-    )
-    return [{str(key): value for key, value in row.items()} for row in worst.to_dict("records")]
+        for row in rows.to_dict("records")
+    ]
 
 
 def _label_names(subset: Subset) -> dict[str, str]:

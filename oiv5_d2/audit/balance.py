@@ -1,9 +1,9 @@
 """How uneven the classes are, and what Detectron2's repeat-factor sampler would change.
 
-The sampler shows an image more often if it holds a class that few images hold. With f(c) the share
-of the images that hold class c and t a threshold, r(c) = max(1, sqrt(t / f(c))), and an image is
-shown as often as its rarest class asks. Detectron2 v0.6 has the square root; the plain quotient,
-which later versions can be set to, is computed for comparison.
+The sampler shows an image more often if it has a class that few images have. With f(c) the share
+of the images that have class c and t a threshold, r(c) = max(1, sqrt(t / f(c))), and an image is
+shown as often as its rarest class asks. Detectron2 v0.6 has the square root; the plain quotient, an
+option of later versions, is computed for comparison.
 """
 
 from collections.abc import Sequence
@@ -19,32 +19,21 @@ MOST_REPEATS = 10.0  # beyond, a rare class's few images are memorized
 
 
 class Mix(NamedTuple):
-    """How often a sampler shows each class.
-
-    Attributes:
-        threshold: the sampler's, 0 for one that shows each image once.
-        shares: each class's share of the objects shown, NaN if there are none at all.
-        ratio: the objects of the most frequent class to those of the rarest that has any.
-        most_repeats: how often, on average, the most repeated image is shown for one showing of
-            the least repeated.
-    """
+    """How often a sampler shows each class."""
 
     threshold: float
     shares: tuple[float, ...]
+    """Each class's share of the objects shown; 0 if there are none at all."""
     ratio: float
+    """The objects of the most frequent class to those of the rarest that has any."""
     most_repeats: float
+    """How often the most repeated image is shown, on average, per showing of the least repeated."""
 
 
 def repeat_factors(
     present: NDArray[np.bool_], threshold: float, square_root: bool = True
 ) -> NDArray[np.float64]:
-    """Return each image's repeat factor, as Detectron2 computes it.
-
-    Args:
-        present: (N, C), whether image n holds class c.
-        threshold: t above.
-        square_root: as Detectron2 v0.6 has it.
-    """
+    """Return each image's repeat factor (N,), as Detectron2 computes it; see `mix`."""
     frequency = present.sum(axis=0) / max(len(present), 1)
     quotient = np.divide(threshold, frequency, out=np.ones_like(frequency), where=frequency > 0)
     of_class = np.maximum(1.0, np.sqrt(quotient) if square_root else quotient)
@@ -58,12 +47,12 @@ def mix(
     threshold: float,
     square_root: bool = True,
 ) -> Mix:
-    """Return what the sampler shows; a threshold of 0 is the plain sampler.
+    """Return what the sampler shows.
 
     Args:
-        present: (N, C), whether image n holds class c.
+        present: (N, C), whether image n has class c.
         num_objects: (N, C), the training targets of class c in image n.
-        threshold: the sampler's.
+        threshold: t above; 0 is the plain sampler.
         square_root: as Detectron2 v0.6 has it.
     """
     factors = repeat_factors(present, threshold, square_root)
@@ -110,9 +99,5 @@ def report(present: NDArray[np.bool_], num_objects: NDArray[np.int64]) -> dict[s
 
 def _rounded(each: Mix) -> dict[str, Any]:
     shares = [round(share, 6) for share in each.shares]
-    return {
-        "threshold": each.threshold,
-        "shares": shares,
-        "ratio": round(each.ratio, 3),
-        "most_repeats": round(each.most_repeats, 3),
-    }
+    ratio, most_repeats = round(each.ratio, 3), round(each.most_repeats, 3)
+    return each._replace(ratio=ratio, most_repeats=most_repeats)._asdict() | {"shares": shares}

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from oiv5_d2.conversion.records import EMPTY_MASK, MISSING_MASK, UNREADABLE_MASK, VANISHED_MASK
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
@@ -12,10 +13,7 @@ SEVERITIES = (ERROR, WARNING, NOTE)
 MANY = 0.05  # of a part's images or masks; the real release loses fewer
 FEW_TO_EVALUATE = 50  # objects of a class: with fewer, its AP jumps with every single one
 _NUM_SHOWN = 3
-_LOST_MASKS = ("missing mask", "unreadable mask")
-_EMPTY_MASKS = ("empty mask", "mask vanishes when resized")
 _AGAIN = "Prepare again with force=true."
-_NOTHING = "Nothing to do."
 _LOOK = "Look at them with tools/show_data.py; data.min_predicted_iou leaves bad masks out."
 
 
@@ -48,12 +46,7 @@ def find(report: Mapping[str, Any]) -> list[Finding]:
 
 
 def refuse_errors(findings: Iterable[Mapping[str, str]], max_errors: int, path: Path) -> None:
-    """Raise if an audit found more errors than allowed.
-
-    Args:
-        findings: the audit's, as it wrote them.
-        max_errors: how many of them may be errors.
-        path: of the audit.
+    """Check that an audit, written to `path`, found no more errors than allowed.
 
     Raises:
         Problem: TOO_MANY; the detail has the first of them.
@@ -82,7 +75,7 @@ def _leaks(leakage: Mapping[str, Any]) -> Iterator[Finding]:
             "images are in several parts, byte for byte, under different ids",
             "Scores on them are too good: remove them from one part's source.",
         ),
-        "copies": (NOTE, "images have a copy in their own part", _NOTHING),
+        "copies": (NOTE, "images have a copy in their own part", "Nothing to do."),
     }
     for key, (severity, what, remedy) in verdicts.items():
         groups = [" = ".join("/".join(place) for place in group) for group in leakage[key]]
@@ -91,36 +84,33 @@ def _leaks(leakage: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _images(part: str, images: Mapping[str, Any]) -> Iterator[Finding]:
-    remedies = {
-        "missing": f"They were removed after the conversion. {_AGAIN}",
-        "size": f"They changed after the conversion. {_AGAIN}",
-        "turned": f"They changed after the conversion. {_AGAIN}",
-        "unreadable": f"Training would stop at them. {_AGAIN}",
+    causes = {
+        "missing": "They were removed after the conversion.",
+        "unreadable": "Training would stop at them.",
     }
     for kind, entries in images["faults"].items():
         shown = _shown(f"{entry['open_images_id']} {entry['detail']}".strip() for entry in entries)
         what = f"{len(entries)} image files are wrong ({kind}): {shown}"
-        yield Finding(ERROR, kind, part, what, remedies[kind])
+        remedy = f"{causes.get(kind, 'They changed after the conversion.')} {_AGAIN}"
+        yield Finding(ERROR, kind, part, what, remedy)
     left_out = images["left_out"]
     if left_out:
         shown = _shown(f"{entry['open_images_id']} {entry['reason']}" for entry in left_out)
         what = f"{len(left_out)} of {images['wanted']} images were left out ({shown})"
         severity = WARNING if len(left_out) > MANY * images["wanted"] else NOTE
-        yield Finding(
-            severity, "left_out", part, what, "Harmless if few; otherwise fix the source."
-        )
+        remedy = "Harmless if few; otherwise fix the source."
+        yield Finding(severity, "left_out", part, what, remedy)
 
 
 def _masks(part: str, described: Mapping[str, Any]) -> Iterator[Finding]:
     num_targets, ignored = described["objects"]["targets"], described["objects"]["ignored"]
-    num_lost = sum(ignored.get(reason, 0) for reason in _LOST_MASKS)
+    num_lost = sum(ignored.get(reason, 0) for reason in (MISSING_MASK, UNREADABLE_MASK))
     if num_lost:
         what = f"{num_lost} masks are missing or unreadable; their objects are ignored"
         severity = WARNING if num_lost > MANY * (num_targets + num_lost) else NOTE
-        yield Finding(
-            severity, "lost_masks", part, what, "manifest.csv names them: fix the source."
-        )
-    num_empty = sum(ignored.get(reason, 0) for reason in _EMPTY_MASKS)
+        remedy = "manifest.csv names them: fix the source."
+        yield Finding(severity, "lost_masks", part, what, remedy)
+    num_empty = sum(ignored.get(reason, 0) for reason in (EMPTY_MASK, VANISHED_MASK))
     if num_empty:
         what = f"{num_empty} masks are empty; their objects are ignored"
         yield Finding(NOTE, "empty_masks", part, what, "Nothing to do: the release has such masks.")
@@ -168,16 +158,12 @@ def _evaluation(part: str, classes: Mapping[str, Any]) -> Iterator[Finding]:
         what = f"no object to evaluate: {', '.join(absent)}"
         remedy = "These classes have no AP here, and the means leave them out."
         yield Finding(WARNING, "nothing_to_evaluate", part, what, remedy)
-    few = [
-        f"{name} {each['targets']}"
-        for name, each in classes.items()
-        if 0 < each["targets"] < FEW_TO_EVALUATE
-    ]
+    numbers = {name: each["targets"] for name, each in classes.items()}
+    few = [f"{name} {number}" for name, number in numbers.items() if 0 < number < FEW_TO_EVALUATE]
     if few:
         what = f"fewer than {FEW_TO_EVALUATE} objects to evaluate: {', '.join(few)}"
-        yield Finding(
-            NOTE, "few_to_evaluate", part, what, "Small differences of their AP are noise."
-        )
+        remedy = "Small differences of their AP are noise."
+        yield Finding(NOTE, "few_to_evaluate", part, what, remedy)
 
 
 def _worst(described: Mapping[str, Any], number: int | None = None) -> str:

@@ -1,8 +1,8 @@
-"""What an audit measures: every object of a COCO file, and every image file that it names."""
+"""What an audit measures: the objects of a COCO file, its image files, and what parts share."""
 
-import hashlib
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from oiv5_d2.acquisition.jpeg import UPRIGHT, decode, read_header
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.conversion.masks import RelBox
+from oiv5_d2.files import sha256
 from oiv5_d2.processes import map_tasks
 from oiv5_d2.selection.subset import Subset
 
@@ -21,22 +22,13 @@ IMAGES_PER_TASK = 64
 TASKS_PER_WORKER = 8  # fewer are done before another process has started
 SIZES = ("small", "medium", "large")  # COCO's: below 32 x 32, below 96 x 96, above
 _SIZE_EDGES = (32**2, 96**2)
+_OBJECT_TYPES = (
+    dict.fromkeys(("Id", "ImageRow", "Category", "Area"), "int64")
+    | dict.fromkeys(("Label", "MaskPath", "Reason", "Size"), "str")
+    | dict.fromkeys(("Share", "PredictedIoU", "BoxIoU", "Outside"), "float64")
+)
 
-
-_OBJECT_TYPES = {
-    "Id": "int64",
-    "ImageRow": "int64",
-    "Category": "int64",
-    "Label": "str",
-    "MaskPath": "str",
-    "Reason": "str",
-    "Area": "int64",
-    "Share": "float64",
-    "Size": "str",
-    "PredictedIoU": "float64",
-    "BoxIoU": "float64",
-    "Outside": "float64",
-}
+Place = tuple[str, str]  # part, ImageID
 
 
 class ImageFile(NamedTuple):
@@ -49,19 +41,10 @@ class ImageFile(NamedTuple):
     sha256: str
 
 
-class _Expected(NamedTuple):
-    open_images_id: str
-    path: Path
-    height: int
-    width: int
-
-
 def read_images(path: Path) -> pd.DataFrame:
     """Return the images of a COCO file: Id, ImageID, FileName, Height, Width, sorted by Id."""
-    rows = [
-        (image["id"], image["open_images_id"], image["file_name"], image["height"], image["width"])
-        for image in coco_file.read_records(path, "images")
-    ]
+    pick = itemgetter("id", "open_images_id", "file_name", "height", "width")
+    rows = map(pick, coco_file.read_records(path, "images"))
     return pd.DataFrame(rows, columns=["Id", "ImageID", "FileName", "Height", "Width"])
 
 
@@ -83,28 +66,21 @@ def measure_objects(path: Path, images: pd.DataFrame, subset: Subset) -> pd.Data
     sizes = images[["Height", "Width"]].to_numpy()
     row_of = dict(zip(images["Id"].tolist(), range(len(images)), strict=True))
     boxes = subset.instances[["XMin", "YMin", "XMax", "YMax"]].to_numpy()
+    pick = itemgetter("label", "mask_path", "ignore_reason", "predicted_iou", "id", "area")
     rows = []
     for annotation in coco_file.read_records(path, "annotations"):
         image_row = row_of[annotation["image_id"]]
         height, width = sizes[image_row].tolist()
         box = RelBox(*boxes[annotation["id"] - 1].tolist())
         fit = (np.nan, np.nan) if annotation["iscrowd"] else _fit(annotation, box, height, width)
-        rows.append(
-            (
-                annotation["id"],
-                image_row,
-                annotation["category_id"] - 1,
-                annotation["label"],
-                annotation["mask_path"],
-                annotation["ignore_reason"],
-                annotation["area"],
-                annotation["area"] / (height * width),
-                SIZES[int(np.searchsorted(_SIZE_EDGES, annotation["area"], side="right"))],
-                annotation["predicted_iou"],
-                *fit,
-            )
-        )
-    frame = pd.DataFrame(rows, columns=list(_OBJECT_TYPES))
+        share = annotation["area"] / (height * width)
+        rows.append((*pick(annotation), image_row, annotation["category_id"] - 1, share, *fit))
+    read = ["Label", "MaskPath", "Reason", "PredictedIoU", "Id", "Area"]
+    frame = pd.DataFrame(
+        rows, columns=[*read, "ImageRow", "Category", "Share", "BoxIoU", "Outside"]
+    )
+    sizes = np.searchsorted(_SIZE_EDGES, frame["Area"], side="right")
+    frame = frame.assign(Size=np.take(SIZES, sizes))
     return frame.astype(_OBJECT_TYPES)  # without rows pandas would not know the types
 
 
@@ -119,83 +95,90 @@ def inspect_images(
         workers: the most processes to use; the result does not depend on it.
         advance: called with the number of images newly decoded.
     """
-    tasks = list(_tasks(images, images_dir))
+    starts = range(0, len(images), IMAGES_PER_TASK)
+    tasks = [images[start : start + IMAGES_PER_TASK] for start in starts]
     num_workers = max(1, min(workers, len(tasks) // TASKS_PER_WORKER))
     found: list[ImageFile] = []
-    for some in map_tasks(_inspect_all, tasks, num_workers):
+    for some in map_tasks(partial(_inspect_all, images_dir), tasks, num_workers):
         found += some
         advance(len(some))
     return found
 
 
-def presence(images: pd.DataFrame, objects: pd.DataFrame, num_classes: int) -> NDArray[np.bool_]:
-    """Return (N, C) bool: whether an image has an annotation of the class, crowds included.
+def find_leaks(files: Mapping[str, Sequence[ImageFile]]) -> dict[str, list[Any]]:
+    """Return the images that parts share: a model must not have seen what it is evaluated on.
+
+    Args:
+        files: the image files of each part.
+
+    Returns:
+        sorted groups of [part, ImageID]: ``same_id`` in several parts; ``same_bytes``, files that
+        are equal byte for byte under other ids in several parts; ``copies``, the same inside one
+        part.
+    """
+    places = [((part, file.open_images_id), file) for part, some in files.items() for file in some]
+    by_content = _grouped((file.sha256, place) for place, file in places if file.sha256)
+    equal = [group for group in by_content if len({id_ for _, id_ in group}) > 1]
+    return {
+        "same_id": _grouped((file.open_images_id, place) for place, file in places),
+        "same_bytes": [group for group in equal if len({part for part, _ in group}) > 1],
+        "copies": [group for group in equal if len({part for part, _ in group}) == 1],
+    }
+
+
+def count_by_class(
+    images: pd.DataFrame, objects: pd.DataFrame, num_classes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the training targets and all annotations of each image, by class: twice (N, C).
 
     Only for images that training keeps, those with a training target: these are what Detectron2's
     sampler sees, and it counts their crowds.
     """
-    every = _count(images, objects, num_classes)
-    kept = _count(images, objects[objects["Reason"] == ""], num_classes).any(axis=1)
-    present: NDArray[np.bool_] = every[kept] > 0
-    return present
+    counts = np.zeros((2, len(images), num_classes), dtype=np.int64)
+    for count, some in zip(counts, (objects[objects["Reason"] == ""], objects), strict=True):
+        np.add.at(count, (some["ImageRow"].to_numpy(), some["Category"].to_numpy()), 1)
+    targets, every = counts[:, counts[0].any(axis=1)]
+    return targets, every
 
 
-def num_objects(images: pd.DataFrame, objects: pd.DataFrame, num_classes: int) -> NDArray[np.int64]:
-    """Return (N, C): the number of training targets, for the same images as `presence`."""
-    counts = _count(images, objects[objects["Reason"] == ""], num_classes)
-    return counts[counts.any(axis=1)]
-
-
-def _count(images: pd.DataFrame, objects: pd.DataFrame, num_classes: int) -> NDArray[np.int64]:
-    counts = np.zeros((len(images), num_classes), dtype=np.int64)
-    np.add.at(counts, (objects["ImageRow"].to_numpy(), objects["Category"].to_numpy()), 1)
-    return counts
+def _grouped(keyed: Iterable[tuple[str, Place]]) -> list[list[Place]]:
+    """Return the sorted groups of two and more that have one key."""
+    groups: dict[str, set[Place]] = {}
+    for key, place in keyed:
+        groups.setdefault(key, set()).add(place)
+    return sorted(sorted(group) for group in groups.values() if len(group) > 1)
 
 
 def _fit(annotation: Any, box: RelBox, height: int, width: int) -> tuple[float, float]:
-    """Return the IoU of the tight and the released box, and the share of the mask outside it."""
-    x, y, w, h = annotation["bbox"]
-    left, top, box_w, box_h = masks.to_xywh_abs(box, height, width)
-    overlap_w = max(0.0, min(x + w, left + box_w) - max(x, left))
-    overlap_h = max(0.0, min(y + h, top + box_h) - max(y, top))
-    overlap = overlap_w * overlap_h
+    """Return BoxIoU and Outside of `measure_objects`."""
+    released = masks.to_xywh_abs(box, height, width)
+    iou = coco_mask.iou([annotation["bbox"]], [released], [False])[0, 0]
     drawn = masks.encode_box(box, height, width)
-    x0, y0, drawn_w, drawn_h = drawn.box
-    inside = annotation["area"]
-    if x < x0 or y < y0 or x + w > x0 + drawn_w or y + h > y0 + drawn_h:
-        common = coco_mask.merge([annotation["segmentation"], drawn.rle], intersect=True)
-        inside = int(coco_mask.area(common))
-    return overlap / (w * h + box_w * box_h - overlap), 1 - inside / annotation["area"]
+    common = coco_mask.merge([annotation["segmentation"], drawn.rle], intersect=True)
+    return float(iou), 1 - int(coco_mask.area(common)) / annotation["area"]
 
 
-def _tasks(images: pd.DataFrame, images_dir: Path) -> Iterator[list[_Expected]]:
-    columns = (images[name].tolist() for name in ("ImageID", "FileName", "Height", "Width"))
-    expected = (
-        _Expected(open_images_id, images_dir / name, height, width)
-        for open_images_id, name, height, width in zip(*columns, strict=True)
-    )
-    while task := list(islice(expected, IMAGES_PER_TASK)):
-        yield task
+def _inspect_all(images_dir: Path, images: pd.DataFrame) -> list[ImageFile]:
+    rows: Iterable[Any] = images.itertuples(index=False)
+    return [
+        ImageFile(row.ImageID, *_inspect(images_dir / row.FileName, row.Height, row.Width))
+        for row in rows
+    ]
 
 
-def _inspect_all(task: list[_Expected]) -> list[ImageFile]:
-    return [_inspect(*expected) for expected in task]
-
-
-def _inspect(open_images_id: str, path: Path, height: int, width: int) -> ImageFile:
+def _inspect(path: Path, height: int, width: int) -> tuple[str, str, str]:
+    """Return the fields of an `ImageFile` after the id."""
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = sha256(path)
     except OSError:
-        return ImageFile(open_images_id, "missing", "", "")
+        return "missing", "", ""
     try:
         header = read_header(path)
         decode(path)
     except (OSError, ValueError) as error:
-        return ImageFile(open_images_id, "unreadable", str(error), digest)
+        return "unreadable", str(error), digest
     if header.orientation != UPRIGHT:
-        turned = f"EXIF orientation {header.orientation}"
-        return ImageFile(open_images_id, "turned", turned, digest)
+        return "turned", f"EXIF orientation {header.orientation}", digest
     if (header.height, header.width) != (height, width):
-        sizes = f"{header.width} x {header.height}, not {width} x {height}"
-        return ImageFile(open_images_id, "size", sizes, digest)
-    return ImageFile(open_images_id, "", "", digest)
+        return "size", f"{header.width} x {header.height}, not {width} x {height}", digest
+    return "", "", digest

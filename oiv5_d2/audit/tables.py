@@ -10,16 +10,14 @@ from oiv5_d2.table import Table
 def tables(report: Mapping[str, Any]) -> list[Table]:
     """Return an audit's tables, the findings last; tables without rows are left out."""
     parts = report["parts"]
+    classes = report["classes"]
     found = [
         _images(parts),
-        _objects(parts, report["classes"]),
-        _by_class(parts, report["classes"]),
+        _objects(parts, classes),
+        _by_class(parts, classes),
         _ignored(parts),
         _masks(parts),
-        *(
-            _mixes(part, parts[part]["balance"], report["classes"])
-            for part in report["train_parts"]
-        ),
+        *(_mixes(part, parts[part]["balance"], classes) for part in report["train_parts"]),
         _findings(report["findings"]),
     ]
     return [table for table in found if table.rows]
@@ -36,15 +34,9 @@ def _images(parts: Mapping[str, Any]) -> Table:
     rows = []
     for part, described in parts.items():
         images = described["images"]
-        num_faulty = sum(len(entries) for entries in images["faults"].values())
-        figures = (
-            images["wanted"],
-            len(images["left_out"]),
-            images["usable"],
-            images["with_targets"],
-            num_faulty,
-        )
-        rows.append((part, *map(str, figures)))
+        num_faulty = sum(map(len, images["faults"].values()))
+        usable = (images["usable"], images["with_targets"], num_faulty)
+        rows.append((part, *map(str, (images["wanted"], len(images["left_out"]), *usable))))
     return Table("Images", columns, rows)
 
 
@@ -87,27 +79,15 @@ def _ignored(parts: Mapping[str, Any]) -> Table:
 
 
 def _masks(parts: Mapping[str, Any]) -> Table:
-    columns = (
-        "part",
-        "least IoU with box",
-        "5 % of them",
-        "median",
-        "outside box",
-        "tiny",
-        "with predicted IoU",
-        "its median",
-    )
+    fit = ("part", "least IoU with box", "5 % of them", "median")
+    columns = (*fit, "outside box", "tiny", "with predicted IoU", "its median")
     rows = []
     for part, described in parts.items():
-        fit, predicted = described["mask_box_iou"], described["predicted_iou"]
-        figures = (
-            *(_decimal(fit[key]) for key in ("min", "p5", "median")),
-            str(described["outside_box"]["num_masks"]),
-            str(described["tiny"]["num_masks"]),
-            str(predicted["num"]),
-            _decimal(predicted["median"]),
-        )
-        rows.append((part, *figures))
+        predicted = described["predicted_iou"]
+        quantiles = [_decimal(described["mask_box_iou"][key]) for key in ("min", "p5", "median")]
+        numbers = [described[key]["num_masks"] for key in ("outside_box", "tiny")]
+        counted = map(str, (*numbers, predicted["num"]))
+        rows.append((part, *quantiles, *counted, _decimal(predicted["median"])))
     return Table("Masks of training targets", columns, rows)
 
 

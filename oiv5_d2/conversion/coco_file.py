@@ -5,13 +5,12 @@ Any JSON reader reads it; ours goes line by line, in memory that does not grow w
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, TextIO
 
 from oiv5_d2.files import whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
-
-LISTS = ("images", "annotations")
 
 
 def dumps(record: Any) -> str:
@@ -27,10 +26,10 @@ def write(
     Args:
         path: the file.
         head: info, licenses and categories, which come before the two long lists.
-        images: lines as `dumps` makes them.
+        images: records as `dumps` returns them.
         annotations: the same.
     """
-    with whole_file(path) as part_path, part_path.open("w", encoding="ascii", newline="\n") as file:
+    with whole_file(path) as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
         file.write("{\n")
         for key, value in head.items():
             file.write(f"{dumps(key)}: {dumps(value)},\n")
@@ -47,11 +46,12 @@ def read_head(path: Path) -> dict[str, Any]:
         Problem: ABSENT, or DAMAGED: not a COCO file as `write` makes them.
     """
     with _opened(path) as file:
-        lines = list(_until(file, '"images": ['))
+        lines = takewhile(lambda line: not line.startswith('"images": ['), file)
+        text = "".join(lines).rstrip().removesuffix(",") + "}"
     try:
-        head: dict[str, Any] = json.loads("".join(lines).rstrip().removesuffix(",") + "}")
+        head: dict[str, Any] = json.loads(text)
     except json.JSONDecodeError as error:
-        raise _damaged(path) from error
+        raise damaged(path) from error
     return head
 
 
@@ -62,16 +62,16 @@ def read_records(path: Path, name: str) -> Iterator[dict[str, Any]]:
         Problem: ABSENT, or DAMAGED: not a COCO file as `write` makes them, or cut short.
     """
     with _opened(path) as file:
-        for _ in _until(file, f'"{name}": ['):
-            pass
-        for line in file:
+        lines = dropwhile(lambda line: not line.startswith(f'"{name}": ['), file)
+        next(lines, None)
+        for line in lines:
             if line.startswith("]"):
                 return
             try:
                 yield json.loads(line.rstrip().removesuffix(","))
             except json.JSONDecodeError as error:
-                raise _damaged(path) from error
-    raise _damaged(path)
+                raise damaged(path) from error
+    raise damaged(path)
 
 
 def _write_list(file: TextIO, name: str, lines: Iterable[str]) -> None:
@@ -89,14 +89,7 @@ def _opened(path: Path) -> TextIO:
     return path.open(encoding="utf-8")
 
 
-def _until(file: TextIO, start: str) -> Iterator[str]:
-    for line in file:
-        if line.startswith(start):
-            return
-        yield line
-
-
-def _damaged(path: Path) -> Problem:
-    return Problem(
-        Kind.DAMAGED, path, "not a COCO file as these tools write it", remedy=Remedy.PREPARE_AGAIN
-    )
+def damaged(path: Path) -> Problem:
+    """Return the problem of a file that `write` did not make, or that was cut short."""
+    detail = "not a COCO file as these tools write it"
+    return Problem(Kind.DAMAGED, path, detail, remedy=Remedy.PREPARE_AGAIN)

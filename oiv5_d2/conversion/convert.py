@@ -1,28 +1,27 @@
 """From a subset and its fetched files to one COCO file for each part.
 
 The work is cut into chunks of images. A finished chunk is a file of its own in the data folder's
-``.stamps``, so that a killed run continues where it stopped; they are joined when all are done.
-Chunks hold lines of JSON, and the whole is never in memory. The bytes depend on the subset and the
-fetched files alone, not on the number of processes.
+``.stamps``, so that a killed run continues where it stopped; they are joined when all are done, one
+in memory at a time. The bytes depend on the subset and the fetched files alone, not on the number
+of processes.
 """
 
 import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from oiv5_d2.conversion import chunks, coco_file
 from oiv5_d2.files import sha256
-from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.processes import map_tasks
-from oiv5_d2.selection.subset import Subset
+from oiv5_d2.selection.subset import Subset, saved_files
 
 CHUNKS_PER_WORKER = 4  # fewer are done before another process has started
-_FORMAT = 2  # increase it when the records change, so that chunks of an older version are not used
+_FORMAT = 3  # increase it when the records change, so that chunks of an older version are not used
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,8 @@ def convert(
     Raises:
         FileNotFoundError: the subset was not saved there.
     """
-    files = _subset_files(data_dir / "subset", subset.part)
+    saved = saved_files(data_dir / "subset", subset.part)
+    files = {path.name: sha256(path) for path in saved}
     chunks_dir = _chunks_dir(subset, data_dir, files)
     paths, todo = [], []
     for chunk in chunks.cut(subset, data_dir, chunks_dir):
@@ -76,12 +76,12 @@ def convert(
     num_workers = max(1, min(workers, len(todo) // CHUNKS_PER_WORKER))
     for num_images in map_tasks(chunks.convert_chunk, todo, num_workers):
         advance(num_images)
-    converted = _sum(subset, paths)
+    converted = _sum(subset, map(chunks.read_chunk, paths))
     coco_file.write(
         coco_path(data_dir, subset.part),
         _head(subset, converted, files),
-        (line for path in paths for line in chunks.read_lines(path, "images")),
-        (line for path in paths for line in chunks.read_lines(path, "annotations")),
+        (line for path in paths for line in chunks.read_chunk(path).images),
+        (line for path in paths for line in chunks.read_chunk(path).annotations),
     )
     shutil.rmtree(chunks_dir.parent)
     return converted
@@ -97,18 +97,7 @@ def read_converted(path: Path) -> Converted:
         converted = coco_file.read_head(path)["info"]["converted"]
         return Converted(**{**converted, "left_out": tuple(converted["left_out"])})
     except (KeyError, TypeError) as error:
-        raise Problem(
-            Kind.DAMAGED,
-            path,
-            "not a COCO file as these tools write it",
-            remedy=Remedy.PREPARE_AGAIN,
-        ) from error
-
-
-def _subset_files(subset_dir: Path, part: str) -> dict[str, str]:
-    """Return the SHA-256 of each file of a saved subset."""
-    names = [f"{part}{ending}" for ending in (".images.parquet", ".instances.parquet", ".json")]
-    return {name: sha256(subset_dir / name) for name in names}
+        raise coco_file.damaged(path) from error
 
 
 def _chunks_dir(subset: Subset, data_dir: Path, files: Mapping[str, str]) -> Path:
@@ -118,10 +107,9 @@ def _chunks_dir(subset: Subset, data_dir: Path, files: Mapping[str, str]) -> Pat
         *sorted((data_dir / "masks").glob("*.zip")),
         *(data_dir / "images" / split for split in splits),
     ]
-    stats = [
-        (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.exists()
-    ]
-    inputs = json.dumps([_FORMAT, chunks.IMAGES_PER_CHUNK, dict(files), stats])
+    stats = [(path.name, path.stat()) for path in paths if path.exists()]
+    versions = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    inputs = json.dumps([_FORMAT, chunks.IMAGES_PER_CHUNK, dict(files), versions])
     fingerprint = hashlib.sha256(inputs.encode()).hexdigest()[:16]
     chunks_dir = data_dir / ".stamps" / f"chunks-{subset.part}" / fingerprint
     chunks_dir.mkdir(parents=True, exist_ok=True)
@@ -131,28 +119,26 @@ def _chunks_dir(subset: Subset, data_dir: Path, files: Mapping[str, str]) -> Pat
     return chunks_dir
 
 
-def _sum(subset: Subset, chunk_paths: Sequence[Path]) -> Converted:
-    """Add up the chunks' counts."""
-    parts = [chunks.read_counts(path) for path in chunk_paths]
-    ignored: Counter[str] = Counter()
-    for counts in parts:
-        ignored.update(counts["ignored"])
+def _sum(subset: Subset, finished: Iterable[chunks.Finished]) -> Converted:
+    counts, ignored = Counter[str](), Counter[str]()
+    left_out: list[dict[str, str]] = []
+    for chunk in finished:
+        counts.update(chunk.counts)
+        ignored.update(chunk.ignored)
+        left_out += chunk.left_out
     return Converted(
         part=subset.part,
         num_rows=len(subset.instances),
-        num_images=sum(counts["num_images"] for counts in parts),
-        num_annotations=sum(counts["num_annotations"] for counts in parts),
-        num_objects=sum(counts["num_objects"] for counts in parts),
+        **counts,
         ignored=dict(sorted(ignored.items())),
-        left_out=tuple(entry for counts in parts for entry in counts["left_out"]),
-        num_left_out_rows=sum(counts["num_left_out_rows"] for counts in parts),
+        left_out=tuple(left_out),
     )
 
 
 def _head(subset: Subset, converted: Converted, files: Mapping[str, str]) -> dict[str, Any]:
     """Return what comes before the images: how it was made, without a date, and the classes."""
     info = {
-        "description": f"Open Images V5, part {subset.part}, as COCO",
+        "description": f"Open Images {subset.release.name}, part {subset.part}, as COCO",
         "masks": "resized to the JPG: a pixel takes the mask pixel that its centre falls into",
         "crowds": "regions to ignore; ignore_reason says why",
         "classes": list(subset.classes),

@@ -1,15 +1,14 @@
-"""One object's mask: read from its PNG, resized to the image's, written as run lengths.
+"""One object's mask: read from its PNG, resized to the image's, encoded as run lengths.
 
 A mask PNG rarely has its JPG's size, and the aspect may be off by a rounding pixel, so each axis
 is resized on its own. The rule: a target pixel takes the source pixel that its centre falls into,
 in exact integers: target column ``x`` of ``W`` takes source column ``(2 x + 1) w // (2 W)``.
-OpenCV's ``INTER_NEAREST`` takes ``x w // W``, the source under the pixel's upper left corner, which
-moves an outline down and to the right by up to half a pixel. Its ``INTER_NEAREST_EXACT`` and
-Pillow's ``NEAREST`` follow this rule too, but with fixed and floating point, where rounding decides
-ties.
+OpenCV's ``INTER_NEAREST`` takes the source under the pixel's upper left corner, which moves an
+outline by up to half a pixel; its ``INTER_NEAREST_EXACT`` and Pillow's ``NEAREST`` follow this rule
+too, but round where a centre falls on an edge.
 
-The converter runs ``encode_resized``, which looks at the object's own rectangle only. ``resize``,
-``encode`` and ``tight_box`` do the same in plain steps; the verification uses them.
+The converter runs ``encode_resized``. ``resize``, ``encode`` and ``tight_box`` do the same in plain
+steps, for the verification.
 """
 
 import io
@@ -42,28 +41,20 @@ class RelBox(NamedTuple):
 
 
 class Region(NamedTuple):
-    """A mask as COCO keeps it.
-
-    Attributes:
-        rle: ``{"size": [H, W], "counts": str}``, the counts in ASCII.
-        box: the tight box (xywh_abs), whole pixels; all zeros for an empty mask.
-        area: the number of pixels.
-    """
+    """A mask as COCO keeps it."""
 
     rle: dict[str, Any]
+    """``{"size": [H, W], "counts": str}``, the counts in ASCII."""
     box: tuple[int, int, int, int]
+    """The tight box (xywh_abs), whole pixels; all zeros for an empty mask."""
     area: int
+    """In pixels."""
 
 
 def read_png(data: bytes) -> Mask:
-    """Read a mask file's bytes.
+    """Return the mask (H, W) of a PNG's bytes, at its own size; values above zero are object.
 
-    Args:
-        data: a whole PNG. The release has 1-bit grey ones, which readers return as 0/255, 0/1 or
-            bool; every value above zero is object.
-
-    Returns:
-        (H, W) bool at the PNG's own size.
+    The release has 1-bit grey PNGs, which readers return as 0/255, 0/1 or bool.
 
     Raises:
         ValueError: it is not a PNG, is cut short or broken, or claims over 100 million pixels.
@@ -115,21 +106,16 @@ def encode_resized(mask: Mask, height: int, width: int) -> Region:
     """Resize a mask (H, W) to (height, width) and encode it in one step.
 
     The same as ``encode(resize(mask, height, width))`` with its tight box and area, but several
-    times as fast: only the rectangle that the object fills is resized and searched for runs.
+    times as fast: only the rectangle that the object fills is resized, and only its columns are
+    searched for runs.
     """
     x, y, w, h = tight_box(mask)
     top, rows = _window(_sources(height, mask.shape[0]), y, y + h)
-    left, columns = _window(_sources(width, mask.shape[1]), x, x + w)
-    # Run lengths go down the columns: (columns, rows) here, so that memory order is run order.
-    patch = mask[y : y + h, x : x + w].T.take(columns - x, axis=0).take(rows - y, axis=1)
-    edges = _edges(patch, top, left, height)
-    if len(edges) == 0:
-        return Region(_compress(edges, height, width), (0, 0, 0, 0), 0)
-    # Shrinking may have lost thin parts, so the box is taken again; the patch is transposed.
-    y, x, h, w = tight_box(patch)
-    box = (left + x, top + y, w, h)
-    area = int((edges[1::2] - edges[0::2]).sum())
-    return Region(_compress(edges, height, width), box, area)
+    left, sources = _window(_sources(width, mask.shape[1]), x, x + w)
+    columns = np.zeros((len(sources), height), dtype=np.bool_)
+    patch = mask[y : y + h, x : x + w].T.take(sources - x, axis=0).take(rows - y, axis=1)
+    columns[:, top : top + len(rows)] = patch
+    return _encode_columns(columns, left, width)
 
 
 def to_xywh_abs(box: RelBox, height: int, width: int) -> list[float]:
@@ -145,9 +131,9 @@ def encode_box(box: RelBox, height: int, width: int) -> Region:
     """
     x0, x1 = _outwards(box.x0, box.x1, width)
     y0, y1 = _outwards(box.y0, box.y1, height)
-    edges = np.arange(x0, x1)[:, np.newaxis] * height + np.array([y0, y1])
-    rle = _compress(edges.ravel(), height, width)
-    return Region(rle, (x0, y0, x1 - x0, y1 - y0), (x1 - x0) * (y1 - y0))
+    columns = np.zeros((x1 - x0, height), dtype=np.bool_)
+    columns[:, y0:y1] = True
+    return _encode_columns(columns, x0, width)
 
 
 def _sources(num_targets: int, num_sources: int) -> NDArray[np.int64]:
@@ -161,34 +147,24 @@ def _window(sources: NDArray[np.int64], start: int, stop: int) -> tuple[int, NDA
     return int(first), sources[first:last]
 
 
-def _edges(patch: Mask, top: int, left: int, height: int) -> NDArray[np.int64]:
-    """Return alternately where the object begins and ends, counting pixels column by column.
+def _encode_columns(columns: Mask, left: int, width: int) -> Region:
+    """Encode an object as COCO's compressed run lengths, which go down the columns.
 
     Args:
-        patch: (columns, rows) bool, the part of the image whose first pixel is at (left, top).
-        top: the patch's first row in the image.
-        left: its first column.
-        height: the image's height.
+        columns: (N, H) bool, the image's columns that the object is in, so that memory order is
+            run order.
+        left: the first of these columns.
+        width: the image's width.
     """
-    num_columns, num_rows = patch.shape
-    # A background pixel at both ends of each column makes every run end in its column.
-    padded = np.zeros((num_columns, num_rows + 2), dtype=np.uint8)
-    padded[:, 1:-1] = patch
-    flat = padded.ravel()
-    column, row = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]), num_rows + 2)
-    return (left + column) * height + top + row
-
-
-def _compress(edges: NDArray[np.int64], height: int, width: int) -> dict[str, Any]:
-    """Return COCO's compressed run lengths for an object that lies between pairs of edges."""
-    # A run at the bottom of a column continues at the top of the next one: no edge there.
-    touching = np.flatnonzero(edges[1:] == edges[:-1])
-    edges = np.delete(edges, np.concatenate([touching, touching + 1]))
+    height = columns.shape[1]
+    edges = np.flatnonzero(np.diff(columns.ravel(), prepend=False, append=False)) + left * height
     counts = np.diff(edges, prepend=0, append=height * width).tolist()
     if counts[-1] == 0:  # pycocotools writes no last run of nothing
         counts.pop()
     rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+    x, y, w, h = map(int, coco_mask.toBbox(rle))
+    text = {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+    return Region(text, (x, y, w, h), int(coco_mask.area(rle)))
 
 
 def _outwards(start: float, stop: float, side: int) -> tuple[int, int]:

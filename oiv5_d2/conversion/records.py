@@ -13,47 +13,36 @@ from oiv5_d2.acquisition.jpeg import Header
 from oiv5_d2.acquisition.shards import read_mask_file
 from oiv5_d2.conversion import masks
 from oiv5_d2.conversion.masks import Region, RelBox
+from oiv5_d2.openimages.release import ATTRIBUTES
 
 MISSING_MASK, UNREADABLE_MASK = "missing mask", "unreadable mask"
 EMPTY_MASK, VANISHED_MASK = "empty mask", "mask vanishes when resized"
 
-_ATTRIBUTE_KEYS = {
-    "is_occluded": "IsOccluded",
-    "is_truncated": "IsTruncated",
-    "is_group_of": "IsGroupOf",
-    "is_depiction": "IsDepiction",
-    "is_inside": "IsInside",
-}
+_ATTRIBUTE_KEYS = ("is_occluded", "is_truncated", "is_group_of", "is_depiction", "is_inside")
+_ATTRIBUTES = tuple(zip(_ATTRIBUTE_KEYS, ATTRIBUTES, strict=True))
 _BOX_DECIMALS = 3  # of a pixel: the release's six decimals of a side of 1024
 
 
 def image_record(
-    row: Any,
-    image_id: int,
-    key: str,
-    header: Header,
-    category_ids: Mapping[str, int],
-    license_ids: Mapping[str, int],
+    row: Any, key: str, header: Header, category_ids: Mapping[str, int]
 ) -> dict[str, Any]:
     """Return the COCO record of an image.
 
     Args:
-        row: a row of ``Subset.images``, its columns as attributes.
-        image_id: the integer that COCO wants; the release's own id goes to ``open_images_id``.
+        row: a row of ``Chunk.images``, its columns as attributes.
         key: of the image in its bucket, which is also its file name in the data set.
         header: the JPG's header.
         category_ids: category id by class name.
-        license_ids: licence id by the licence's URL.
     """
     return {
-        "id": image_id,
+        "id": row.Id,
         "file_name": key,
         "height": header.height,
         "width": header.width,
         "open_images_id": row.ImageID,
         "positive_category_ids": _ids(row.PositiveClasses, category_ids),
         "negative_category_ids": _ids(row.NegativeClasses, category_ids),
-        "license": license_ids[row.License],
+        "license": row.LicenseId,
         "author": row.Author,
         "author_url": row.AuthorProfileURL,
         "landing_url": row.OriginalLandingURL,
@@ -62,13 +51,7 @@ def image_record(
     }
 
 
-def annotation_record(
-    row: Any,
-    annotation_id: int,
-    image: Mapping[str, Any],
-    category_ids: Mapping[str, int],
-    masks_dir: Path,
-) -> dict[str, Any]:
+def annotation_record(row: Any, image: Mapping[str, Any], masks_dir: Path) -> dict[str, Any]:
     """Return the COCO record of an object; its mask file is read.
 
     An object that is ignored, or whose mask is not available, becomes a crowd region with the shape
@@ -76,23 +59,22 @@ def annotation_record(
     target.
 
     Args:
-        row: a row of ``Subset.instances``, its columns as attributes.
-        annotation_id: the integer that COCO wants.
+        row: a row of ``Chunk.instances``, its columns as attributes.
         image: the record of its image.
-        category_ids: category id by class name.
         masks_dir: where the mask zips are.
     """
     size = image["height"], image["width"]
     split = image["file_name"].split("/")[0]
     region, reason = (None, row.Ignore) if row.Ignore else _outline(row, split, size, masks_dir)
-    box = [float(side) for side in region.box] if region else _released_box(row, size)
-    region = region or masks.encode_box(_rel_box(row), *size)
+    released = RelBox(row.XMin, row.YMin, row.XMax, row.YMax)
+    box = region.box if region else masks.to_xywh_abs(released, *size)
+    region = region or masks.encode_box(released, *size)
     return {
-        "id": annotation_id,
+        "id": row.Id,
         "image_id": image["id"],
-        "category_id": category_ids[row.ClassName],
+        "category_id": row.CategoryId,
         # Floats even if whole: Detectron2 scales a box in the type that it finds.
-        "bbox": box,
+        "bbox": [round(float(side), _BOX_DECIMALS) for side in box],
         "area": region.area,
         "iscrowd": int(bool(reason)),
         "segmentation": region.rle,
@@ -100,7 +82,7 @@ def annotation_record(
         "box_id": row.BoxID,
         "mask_path": row.MaskPath,
         "predicted_iou": _or_none(row.PredictedIoU),
-        **{key: int(getattr(row, column)) for key, column in _ATTRIBUTE_KEYS.items()},
+        **{key: int(getattr(row, column)) for key, column in _ATTRIBUTES},
         # Not "ignore": Detectron2 refuses a file with such a key.
         "ignore_reason": reason,
     }
@@ -120,14 +102,6 @@ def _outline(
     if region.area == 0:
         return None, VANISHED_MASK if mask.any() else EMPTY_MASK
     return region, ""
-
-
-def _rel_box(row: Any) -> RelBox:
-    return RelBox(row.XMin, row.YMin, row.XMax, row.YMax)
-
-
-def _released_box(row: Any, size: tuple[int, int]) -> list[float]:
-    return [round(side, _BOX_DECIMALS) for side in masks.to_xywh_abs(_rel_box(row), *size)]
 
 
 def _ids(names: str, category_ids: Mapping[str, int]) -> list[int]:

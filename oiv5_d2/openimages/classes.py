@@ -1,14 +1,14 @@
 """Class names and the tree of classes: which MID is which name, and what is a kind of what."""
 
 import csv
-import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from oiv5_d2.keys import near
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.csv_faults import damaged
 from oiv5_d2.problems import Kind, Problem, Remedy
@@ -16,10 +16,17 @@ from oiv5_d2.problems import Kind, Problem, Remedy
 
 @dataclass(frozen=True)
 class Classes:
-    """The release's classes: a MID such as ``/m/0k4j`` and the display name people use, ``Car``."""
+    """The release's classes: a MID such as ``/m/0k4j``, the display name people use, and the tree.
+
+    In the tree, Van is a kind of Car; a class may be in several places. Only `Subcategory` edges
+    are kept: `Part` edges say what a thing is made of (a person has a face) and never make one
+    class a kind of another.
+    """
 
     names: Mapping[str, str]
     """Display name by MID, in the table's order."""
+    kinds: Mapping[str, Collection[str]]
+    """The MIDs directly below a MID."""
 
     @cached_property
     def mids(self) -> dict[str, str]:
@@ -32,61 +39,14 @@ class Classes:
         Raises:
             Problem: SETTING, there is no such class; the detail has the nearest names.
         """
-        if name_or_mid in self.names:
-            return name_or_mid
-        if name_or_mid in self.mids:
-            return self.mids[name_or_mid]
-        raise _wrong_class(name_or_mid, self._hint(name_or_mid))
+        mid = name_or_mid if name_or_mid in self.names else self.mids.get(name_or_mid)
+        if mid is None:
+            raise _wrong_class(name_or_mid, f"unknown class{near(name_or_mid, self.mids)}")
+        return mid
 
     def name(self, mid: str) -> str:
         """Return a class's display name; the MID itself where the table has no name for it."""
         return self.names.get(mid, mid)
-
-    def _hint(self, wrong: str) -> str:
-        by_lower_case = {name.lower(): name for name in self.mids}
-        near = difflib.get_close_matches(wrong.lower(), by_lower_case, n=3, cutoff=0.6)
-        if near:
-            return f"unknown; the nearest are {', '.join(by_lower_case[name] for name in near)}"
-        return f"unknown; none of the {len(self.names)} names is near"
-
-
-def _wrong_class(name: str, detail: str) -> Problem:
-    key = "data.classes"
-    return Problem(Kind.SETTING, name, detail, key=key, remedy=Remedy.CHANGE_SETTING)
-
-
-def read_classes(csv_path: Path) -> Classes:
-    """Read the class table: ``MID,DisplayName`` rows, without a header (V5) or with one (V6).
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        Problem: DAMAGED, a row is not a MID and a name, or a class is there twice.
-    """
-    names: dict[str, str] = {}
-    with csv_path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        for row in reader:
-            if reader.line_num == 1 and tuple(row) == release.CLASS_COLUMNS:
-                continue
-            if len(row) != 2 or not row[0].startswith("/") or not row[1] or row[0] in names:
-                what = "not a row 'MID,DisplayName' with a MID of its own"
-                raise damaged(csv_path, reader.line_num, what)
-            names[row[0]] = row[1]
-    if not names:
-        raise damaged(csv_path, 1, "the file is empty")
-    return Classes(names)
-
-
-@dataclass(frozen=True)
-class Hierarchy:
-    """The tree of classes: Van is a kind of Car. A class may hang in several places.
-
-    Only `Subcategory` edges are kept. `Part` edges say what a thing is made of (a person has a
-    face) and never make one class a kind of another.
-    """
-
-    kinds: Mapping[str, frozenset[str]]
-    """The MIDs directly below a MID."""
 
     def children(self, mid: str) -> frozenset[str]:
         """Return every MID below `mid`, at any depth, without `mid` itself."""
@@ -104,22 +64,50 @@ class Hierarchy:
         return frozenset(above for above in self.kinds if mid in self.children(above))
 
 
-def read_hierarchy(json_path: Path) -> Hierarchy:
-    """Read the tree that comes with the boxes: nested ``{LabelName, Subcategory, Part}``.
+def _wrong_class(name: str, detail: str) -> Problem:
+    return Problem(Kind.SETTING, name, detail, key="data.classes", remedy=Remedy.CHANGE_SETTING)
+
+
+def read_classes(csv_path: Path, json_path: Path) -> Classes:
+    """Read the class table and the tree.
+
+    Args:
+        csv_path: ``MID,DisplayName`` rows, without a header (V5) or with one (V6).
+        json_path: nested ``{LabelName, Subcategory, Part}``; it comes with the boxes.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        Problem: DAMAGED, the file is not JSON, or not such a tree.
+        FileNotFoundError: a file is missing.
+        Problem: DAMAGED, a row is not a MID and a name, a class is there twice, or the JSON is not
+            such a tree.
     """
+    return Classes(_read_names(csv_path), _read_kinds(json_path))
+
+
+def _read_names(csv_path: Path) -> dict[str, str]:
+    names: dict[str, str] = {}
+    with csv_path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        for row in reader:
+            if reader.line_num == 1 and tuple(row) == release.CLASS_COLUMNS:
+                continue
+            if len(row) != 2 or not row[0].startswith("/") or not row[1] or row[0] in names:
+                what = "not a row 'MID,DisplayName' with a MID of its own"
+                raise damaged(csv_path, reader.line_num, what)
+            names[row[0]] = row[1]
+    if not names:
+        raise damaged(csv_path, 1, "the file is empty")
+    return names
+
+
+def _read_kinds(json_path: Path) -> dict[str, set[str]]:
+    kinds: dict[str, set[str]] = {}
     try:
-        edges = list(_edges(json.loads(json_path.read_text(encoding="utf-8"))))
+        for parent, child in _edges(json.loads(json_path.read_text(encoding="utf-8"))):
+            kinds.setdefault(parent, set()).add(child)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"not a tree of LabelName and Subcategory: {error}"
         raise Problem(Kind.DAMAGED, json_path, what, remedy=Remedy.FETCH_AGAIN) from error
-    kinds: dict[str, set[str]] = {}
-    for parent, child in edges:
-        kinds.setdefault(parent, set()).add(child)
-    return Hierarchy({parent: frozenset(below) for parent, below in kinds.items()})
+    return kinds
 
 
 def _edges(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -130,21 +118,13 @@ def _edges(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _edges(part)  # a part is no kind of its owner, but has kinds of its own
 
 
-def roll_up(
-    wanted: Iterable[str], classes: Classes, hierarchy: Hierarchy, *, children: bool = True
-) -> dict[str, str]:
+def roll_up(wanted: Iterable[str], classes: Classes, *, children: bool = True) -> dict[str, str]:
     """Return, for every MID that belongs to a wanted class, the MID of that wanted class.
 
-    With `children`, a wanted class takes in everything below it in the tree. Where wanted classes
-    overlap (Person and Woman), an object goes to the most specific of them: a Woman to Woman, a Man
-    to Person. A child of two wanted classes of which neither is below the other (a Helmet is
-    Clothing and Sports equipment) goes to the one wanted first.
-
-    Args:
-        wanted: display names or MIDs.
-        classes: the release's class table.
-        hierarchy: the release's tree.
-        children: False for exactly the wanted labels.
+    With `children`, a wanted class, given by display name or MID, takes in everything below it in
+    the tree. Where wanted classes overlap (Person and Woman), an object goes to the most specific
+    of them: a Woman to Woman, a Man to Person. A child of two wanted classes of which neither is
+    below the other (a Helmet is Clothing and Sports equipment) goes to the one wanted first.
 
     Returns:
         wanted MID by MID, the wanted ones included, sorted by MID.
@@ -158,7 +138,7 @@ def roll_up(
     for mid in mids:
         if mids.count(mid) > 1:
             raise _wrong_class(classes.name(mid), "wanted twice")
-    below = {mid: hierarchy.children(mid) if children else frozenset() for mid in mids}
+    below = {mid: classes.children(mid) if children else frozenset() for mid in mids}
     # From the general to the specific: a class comes after every wanted class that it is below.
     general_first = sorted(reversed(mids), key=lambda mid: sum(mid in below[up] for up in mids))
     owner: dict[str, str] = {}

@@ -1,12 +1,12 @@
 """What is wrong with one of the release's CSVs, and on which line.
 
-The reader checks whole blocks at a time and says only that one is refused. The file is then read
-again here, row by row with the csv module, to find the line as an editor counts it.
+The reader checks whole blocks at a time. If one is refused, the file is read again here, row by row
+with the csv module, to find the line as an editor counts it.
 """
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from oiv5_d2.openimages import release
@@ -67,7 +67,7 @@ def find_fault(path: Path, header: Sequence[str], columns: Sequence[str], reason
         line = 2
         try:
             for row in reader:
-                for fault in _row_faults(row, header, columns):
+                if fault := _row_fault(row, header, columns):
                     return damaged(path, line, fault)
                 line = reader.line_num + 1
         except csv.Error as error:  # a field that never ends
@@ -76,41 +76,37 @@ def find_fault(path: Path, header: Sequence[str], columns: Sequence[str], reason
 
 
 def _header_fault(first: bytes, header: Sequence[str]) -> str | None:
-    """Return how the first line differs from the table's columns, and what the file may be."""
+    """Return how the first line differs from the table's columns, and what the file could be."""
     found = first.decode("utf-8-sig", errors="replace").rstrip("\r\n").split(",")
     if found == list(header):
         return None
     if found == [""]:
         return "the file is empty"
-    missing = [column for column in header if column not in found]
-    extra = [column for column in found if column not in header]
-    if len(missing) == len(header):
-        differences = "the header line is missing, or this is another file"
-    else:
-        differences = "; ".join(_differences(missing, extra))
+    columns = {
+        "missing": [column for column in header if column not in found],
+        "not of this table": [column for column in found if column not in header],
+    }
+    differences = [f"columns {which}: {', '.join(some)}" for which, some in columns.items() if some]
+    if columns["missing"] == list(header):
+        differences = ["the header line is missing, or this is another file"]
     guess = _KNOWN_TABLES.get(tuple(found))
-    return differences + (f" (it looks like {guess})" if guess else "")
+    what = "; ".join(differences) or "the columns are in another order, or twice"
+    return what + (f" (it looks like {guess})" if guess else "")
 
 
-def _differences(missing: list[str], extra: list[str]) -> Iterator[str]:
-    if missing:
-        yield f"columns missing: {', '.join(missing)}"
-    if extra:
-        yield f"columns not of this table: {', '.join(extra)}"
-    if not missing and not extra:
-        yield "the columns are in another order, or twice"
-
-
-def _row_faults(row: list[str], header: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
+def _row_fault(row: list[str], header: Sequence[str], columns: Sequence[str]) -> str | None:
     if len(row) != len(header):
-        yield f"{len(row)} fields instead of {len(header)}"
-        return
+        return f"{len(row)} fields instead of {len(header)}"
     values = {name: text for name, text in zip(header, row, strict=True) if name in columns}
     for column, text in values.items():
         if fault := _value_fault(column, text):
-            yield f"{column} {text[:_LONGEST_SHOWN]!r} {fault}"
-            return
-    yield from _box_faults(values)
+            return f"{column} {text[:_LONGEST_SHOWN]!r} {fault}"
+    for side in ("X", "Y", "BoxX", "BoxY"):
+        if f"{side}Min" in values:
+            low, high = values[f"{side}Min"], values[f"{side}Max"]
+            if not 0 <= float(low) <= float(high) <= 1:  # a NaN compares false
+                return f"{side}Min {low} and {side}Max {high} are not 0 <= min <= max <= 1"
+    return None
 
 
 def _value_fault(column: str, text: str) -> str | None:
@@ -122,24 +118,9 @@ def _value_fault(column: str, text: str) -> str | None:
         return "is not a plain name ending in .png"
     if column in release.ATTRIBUTES and text not in ("-1", "0", "1"):
         return "is not 1, 0 or -1"
-    if column in NUMBERS and not _is_number(text, column in MAY_BE_EMPTY):
-        return "is not a number"
+    if column in NUMBERS and (text or column not in MAY_BE_EMPTY):
+        try:
+            float(text)
+        except ValueError:
+            return "is not a number"
     return None
-
-
-def _is_number(text: str, may_be_empty: bool) -> bool:
-    if not text:
-        return may_be_empty
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _box_faults(values: Mapping[str, str]) -> Iterator[str]:
-    for side in ("X", "Y", "BoxX", "BoxY"):
-        if f"{side}Min" in values:
-            low, high = values[f"{side}Min"], values[f"{side}Max"]
-            if not 0 <= float(low) <= float(high) <= 1:  # a NaN compares false
-                yield f"{side}Min {low} and {side}Max {high} do not keep to 0 <= min <= max <= 1"

@@ -1,4 +1,4 @@
-"""The release's ids as numbers: 16 hex digits are 64 bits, which are found far faster than text."""
+"""The release's ids as numbers: 16 hex digits are 64 bits, which are compared faster than text."""
 
 import binascii
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """A streaming reader of the release's CSVs: a gigabyte is read in the memory of a few blocks.
 
-What comes from outside is checked here, once, so that the rooms above need not: the header, the
-number of fields, numbers, coordinates, and names that later become file names.
+Input is checked here, so that the rooms above need not: the header, the number of fields, numbers,
+coordinates, and names that later become file names.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -68,13 +68,9 @@ def read_rows(
 
 
 def _schema(columns: Iterable[str]) -> pa.Schema:
-    return pa.schema([(column, _type(column)) for column in columns])
-
-
-def _type(column: str) -> pa.DataType:
-    if column in release.ATTRIBUTES:
-        return pa.int8()
-    return pa.float64() if column in csv_faults.NUMBERS else pa.string()
+    types = dict.fromkeys(csv_faults.NUMBERS, pa.float64())
+    types |= dict.fromkeys(release.ATTRIBUTES, pa.int8())
+    return pa.schema([(column, types.get(column, pa.string())) for column in columns])
 
 
 def _blocks(
@@ -114,7 +110,7 @@ def _membership(column: str, values: Iterable[str]) -> Filter:
 
 
 def _keep(rows: pa.Table, filters: Sequence[Filter], columns: Sequence[str]) -> pa.Table:
-    """Return the rows that stay; ValueError where one of all is bad."""
+    """Return the rows that stay; ValueError if any row is bad."""
     _check_all(rows)
     for is_kept in filters:
         rows = rows.filter(is_kept(rows))

@@ -1,7 +1,7 @@
 """What is true of a release of Open Images: where its files are, their columns, bytes and MD5.
 
 V5 is a value of `Release`. V6 and V7 are other values: nothing else has to change for them, because
-code that needs a release is handed one.
+code that needs a release gets it as an argument.
 """
 
 import csv
@@ -35,22 +35,15 @@ CLASS_COLUMNS = ("LabelName", "DisplayName")
 
 
 class ReleaseFile(NamedTuple):
-    """One file of the annotations bucket."""
+    """One file of the annotations bucket, or a kind of file in a `Release`."""
 
     path: str
-    """In the bucket."""
+    """In the bucket; for a kind of file, `{split}` and `{digit}` are filled in."""
     columns: tuple[str, ...] = ()
     """The columns in a CSV's header, in order; empty where there is none."""
     num_bytes: int | None = None
     """Of the real file, or None where that is not known; `md5` likewise."""
     md5: str | None = None
-
-
-class Template(NamedTuple):
-    """Where a kind of file lies; `{split}` and `{digit}` are filled in."""
-
-    path: str
-    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,15 +55,15 @@ class Release:
     """The address of the bucket of annotations."""
     images: str
     """The address of the bucket of images."""
-    masks: Template
-    boxes: Template
-    train_boxes: Template
-    image_labels: Template
-    image_lists: Template
-    train_image_list: Template
-    mask_zips: Template
-    classes: Template
-    tree: Template
+    masks: ReleaseFile
+    boxes: ReleaseFile
+    train_boxes: ReleaseFile
+    image_labels: ReleaseFile
+    image_lists: ReleaseFile
+    train_image_list: ReleaseFile
+    mask_zips: ReleaseFile
+    classes: ReleaseFile
+    tree: ReleaseFile
     fingerprints: Mapping[str, tuple[int, str | None]]
     """The bytes and MD5 of files, by path in the annotations bucket."""
 
@@ -88,17 +81,12 @@ class Release:
 
     def image_csv(self, split: str) -> ReleaseFile:
         """Return the list of a split's images: author, licence, rotation."""
-        template = self.train_image_list if split == "train" else self.image_lists
-        return self._file(template, split)
+        return self._file(self.train_image_list if split == "train" else self.image_lists, split)
 
     def split_csvs(self, split: str) -> tuple[ReleaseFile, ...]:
         """Return the four tables of a split: masks, boxes, image labels, images."""
-        return (
-            self.mask_csv(split),
-            self.box_csv(split),
-            self.image_label_csv(split),
-            self.image_csv(split),
-        )
+        tables = (self.mask_csv, self.box_csv, self.image_label_csv, self.image_csv)
+        return tuple(table(split) for table in tables)
 
     def mask_zip(self, split: str, digit: str) -> ReleaseFile:
         """Return the zip that holds the masks of the images whose id begins with hex `digit`."""
@@ -120,9 +108,9 @@ class Release:
         """Return an image's key in the images bucket. Each split has a prefix of its own."""
         return f"{_known(split)}/{open_images_id}.jpg"
 
-    def _file(self, template: Template, split: str = "train", digit: str = "") -> ReleaseFile:
-        path = template.path.format(split=_known(split), digit=digit)
-        return ReleaseFile(path, template.columns, *self.fingerprints.get(path, (None, None)))
+    def _file(self, kind: ReleaseFile, split: str = "train", digit: str = "") -> ReleaseFile:
+        path = kind.path.format(split=_known(split), digit=digit)
+        return ReleaseFile(path, kind.columns, *self.fingerprints.get(path, (None, None)))
 
 
 def _known(split: str) -> str:
@@ -133,28 +121,27 @@ def _known(split: str) -> str:
 
 def _read_fingerprints(name: str) -> dict[str, tuple[int, str | None]]:
     with resources.files(__package__).joinpath(name).open(encoding="ascii") as file:
-        return {
-            row["path"]: (int(row["bytes"]), row["md5"] or None) for row in csv.DictReader(file)
-        }
+        rows = csv.DictReader(file)
+        return {row["path"]: (int(row["bytes"]), row["md5"] or None) for row in rows}
 
 
 V5 = Release(
     name="V5",
     annotations="https://storage.googleapis.com/openimages",
     images="s3://open-images-dataset",
-    masks=Template("v5/{split}-annotations-object-segmentation.csv", MASK_COLUMNS),
-    boxes=Template("v5/{split}-annotations-bbox.csv", BOX_COLUMNS),
-    train_boxes=Template("2018_04/train/train-annotations-bbox.csv", BOX_COLUMNS),  # as in V4
-    image_labels=Template(
+    masks=ReleaseFile("v5/{split}-annotations-object-segmentation.csv", MASK_COLUMNS),
+    boxes=ReleaseFile("v5/{split}-annotations-bbox.csv", BOX_COLUMNS),
+    train_boxes=ReleaseFile("2018_04/train/train-annotations-bbox.csv", BOX_COLUMNS),  # as in V4
+    image_labels=ReleaseFile(
         "v5/{split}-annotations-human-imagelabels-boxable.csv", IMAGE_LABEL_COLUMNS
     ),
-    image_lists=Template("2018_04/{split}/{split}-images-with-rotation.csv", IMAGE_COLUMNS),
-    train_image_list=Template(
+    image_lists=ReleaseFile("2018_04/{split}/{split}-images-with-rotation.csv", IMAGE_COLUMNS),
+    train_image_list=ReleaseFile(
         "2018_04/train/train-images-boxable-with-rotation.csv", IMAGE_COLUMNS
     ),
-    mask_zips=Template("v5/{split}-masks/{split}-masks-{digit}.zip"),
-    classes=Template("v5/class-descriptions-boxable.csv"),  # V6 has a header, CLASS_COLUMNS
-    tree=Template("2018_04/bbox_labels_600_hierarchy.json"),
+    mask_zips=ReleaseFile("v5/{split}-masks/{split}-masks-{digit}.zip"),
+    classes=ReleaseFile("v5/class-descriptions-boxable.csv"),  # V6 has a header, CLASS_COLUMNS
+    tree=ReleaseFile("2018_04/bbox_labels_600_hierarchy.json"),
     fingerprints=_read_fingerprints("v5_files.csv"),
 )
 RELEASES = {V5.name: V5}

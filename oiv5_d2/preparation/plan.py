@@ -20,8 +20,7 @@ from oiv5_d2.jobs import Show, unseen
 from oiv5_d2.preparation.settings import Request
 from oiv5_d2.preparation.steps import is_to_do, load_subsets, select_subsets, stages, table_bytes
 from oiv5_d2.problems import Problem
-from oiv5_d2.selection.files import list_files
-from oiv5_d2.selection.subset import Subset
+from oiv5_d2.selection.subset import Subset, list_files
 
 MAKERS = ("draw", "select", "fetch")  # when one of these runs, everything after it runs
 SAMPLE = 200  # images of a split that a server is asked about; more hardly change the estimate

@@ -34,9 +34,8 @@ from oiv5_d2.preparation.listings import (
 from oiv5_d2.preparation.settings import Data, Request
 from oiv5_d2.preparation.stages import Stage, is_done, run
 from oiv5_d2.problems import Kind, Problem
-from oiv5_d2.selection.files import list_files
 from oiv5_d2.selection.select import needed_tables, num_bytes_to_read, select
-from oiv5_d2.selection.subset import Subset, load, save
+from oiv5_d2.selection.subset import Subset, list_files, load, save
 from oiv5_d2.synthetic import write_release
 
 

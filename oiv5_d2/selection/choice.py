@@ -1,4 +1,4 @@
-"""What a user asks a subset to be: the settings of ``configs/data``, checked before any reading."""
+"""The settings of ``configs/data`` that decide what a subset contains, checked before reading."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,9 +7,9 @@ from typing import Any
 
 from oiv5_d2.openimages import release
 from oiv5_d2.problems import Kind, Problem, Remedy
-from oiv5_d2.selection.objects import NEVER_TARGETS
 
 LIMIT_UNITS = ("images", "masks")
+NEVER_TARGETS = ("IsGroupOf", "IsDepiction")  # boxes of these kinds are never one real object
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Limit:
     """How many of each class are enough, in each part; see `sampling.limit`."""
 
     per_class: int | None = None
-    """Choose images until every class has so many, the rarest class first; None for all. Objects
-    are never cut out of a chosen image."""
+    """Choose images until every class has so many; None for all. All objects of a chosen image
+    stay."""
     unit: str = "images"
     """What is counted: "images" that show the class, or "masks" of it."""
 
@@ -40,12 +40,12 @@ class Choice:
     shares: dict[str, float] | None = None
     """Cut the one split at random into disjoint parts: each part's share, in all at most 1."""
     seed: int = 0
-    """Of the cut and of the limit."""
+    """Random seed for `limit` and `shares`."""
     limit: Limit = field(default_factory=Limit)
     exclude: tuple[str, ...] = ()
-    """Of the five Is* attributes, those whose objects are not training targets."""
+    """Objects that have one of these Is* attributes are not training targets."""
     require: tuple[str, ...] = ()
-    """Of the five Is* attributes, those without which an object is not a training target."""
+    """Objects without one of these Is* attributes are not training targets."""
     min_predicted_iou: float | None = None
     """Masks with a lower PredictedIoU are not training targets; those without one are."""
     id_prefixes: tuple[str, ...] = ()
@@ -61,22 +61,21 @@ class Choice:
         for name, value in vars(self).items():
             if isinstance(value, list):  # as OmegaConf makes them
                 object.__setattr__(self, name, tuple(value))
-        problems = (
-            self._part_problems(),
-            self._limit_problems(),
-            self._attribute_problems(),
-            self._id_problems(),
-        )
-        for found in problems:
-            for key, value, detail in found:
-                subject = f"data.{key}={value}"
-                key = f"data.{key}"
-                raise Problem(Kind.SETTING, subject, detail, key=key, remedy=Remedy.CHANGE_SETTING)
+        faults = (*self._part_faults(), *self._object_faults(), *self._id_faults())
+        for name, value, detail in faults:
+            key = f"data.{name}"
+            remedy = Remedy.CHANGE_SETTING
+            raise Problem(Kind.SETTING, f"{key}={value}", detail, key=key, remedy=remedy)
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The names of the parts: the splits', or those of the shares that one is cut into."""
         return tuple(self.shares or self.splits)
+
+    @property
+    def refused(self) -> list[str]:
+        """The attributes of objects that are never training targets."""
+        return [*NEVER_TARGETS, *self.exclude]
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as they are written beside the subset."""
@@ -86,51 +85,46 @@ class Choice:
         """Return the parts made of an official split, and each one's share of it."""
         return self.shares or {split: 1.0}
 
-    def _part_problems(self) -> Iterator[tuple[str, object, str]]:
-        splits = list(self.splits)
-        for split in splits:
-            if split not in release.SPLITS:
-                yield "splits", splits, f"'{split}' is none of {', '.join(release.SPLITS)}"
+    def _part_faults(self) -> Iterator[tuple[str, object, str]]:
+        splits, shares = list(self.splits), self.shares
+        for split in sorted(set(splits) - set(release.SPLITS)):
+            yield "splits", splits, f"'{split}' is none of {', '.join(release.SPLITS)}"
         if len(set(splits)) < len(splits) or not splits:
             yield "splits", splits, "at least one split is needed, and each only once"
-        if self.shares is None:
+        if shares is None:
             return
-        for part in self.shares:
+        for part in shares:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", part):
                 yield "shares", part, "a part's name has letters, digits, _ and - only"
         if len(splits) > 1:
-            yield "shares", self.shares, f"they cut one split, but data.splits has {len(splits)}"
-        if min(self.shares.values(), default=0) <= 0 or sum(self.shares.values()) > 1 + 1e-9:
-            yield "shares", self.shares, "they must be above 0 and add up to at most 1"
+            yield "shares", shares, f"they cut one split, but data.splits has {len(splits)}"
+        if min(shares.values(), default=0) <= 0 or sum(shares.values()) > 1 + 1e-9:
+            yield "shares", shares, "they must be above 0 and add up to at most 1"
 
-    def _limit_problems(self) -> Iterator[tuple[str, object, str]]:
-        number, unit = self.limit.per_class, self.limit.unit
+    def _object_faults(self) -> Iterator[tuple[str, object, str]]:
+        number, unit, iou = self.limit.per_class, self.limit.unit, self.min_predicted_iou
         if unit not in LIMIT_UNITS:
             yield "limit.unit", unit, f"not one of {', '.join(LIMIT_UNITS)}"
         if number is not None and number < 1:
             yield "limit.per_class", number, "it must be 1 or more, or null"
         if number and unit == "masks" and not self.only_masked:
             yield "limit.unit", unit, "masks are counted only with data.only_masked=true"
-
-    def _attribute_problems(self) -> Iterator[tuple[str, object, str]]:
         for key, names in (("exclude", self.exclude), ("require", self.require)):
-            for name in names:
-                if name not in release.ATTRIBUTES:
-                    yield key, name, f"not one of {', '.join(release.ATTRIBUTES)}"
+            for name in sorted(set(names) - set(release.ATTRIBUTES)):
+                yield key, name, f"not one of {', '.join(release.ATTRIBUTES)}"
         for name in self.require:
             if name in self.exclude:
                 yield "require", name, "it is in data.exclude as well"
             if name in NEVER_TARGETS:
                 yield "require", name, "such objects are never training targets"
-        iou = self.min_predicted_iou
         if iou is not None and not 0 <= iou <= 1:
             yield "min_predicted_iou", iou, "it must be from 0 to 1, or null"
 
-    def _id_problems(self) -> Iterator[tuple[str, object, str]]:
+    def _id_faults(self) -> Iterator[tuple[str, object, str]]:
         for prefix in self.id_prefixes:
             if not re.fullmatch("[0-9a-f]{1,16}", str(prefix)):
                 yield "id_prefixes", prefix, "an id has digits 0-9 a-f only; put it in quotes"
-        if self.image_ids is not None and not self.image_ids:
+        if self.image_ids == ():
             yield "image_ids", "[]", "at least one is needed, or null"
         for open_images_id in self.image_ids or ():
             if not re.fullmatch("[0-9a-f]{16}", str(open_images_id)):

@@ -46,7 +46,7 @@ def _count_objects(objects: pd.DataFrame) -> dict[str, int]:
     return {
         "objects": len(objects),
         "masks": int((objects["MaskPath"] != "").sum()),
-        "to_learn": int((objects["Ignore"] == "").sum()),
+        "targets": int((objects["Ignore"] == "").sum()),
     }
 
 

@@ -6,19 +6,16 @@ import numpy as np
 import pandas as pd
 
 from oiv5_d2.openimages import release
+from oiv5_d2.selection.choice import Choice
 
 COORDINATES = ["XMin", "XMax", "YMin", "YMax"]
 _PLACE = ["ImageID", "LabelName"]
 # The release prints six decimals; a last digit may be rounded differently in the two tables.
 _TOLERANCE = 1.001e-6
 
-# Boxes of these kinds are never one real object, so never a training target.
-NEVER_TARGETS = ("IsGroupOf", "IsDepiction")
-GROUP_OF, DEPICTION, NO_MASK, LOW_IOU = "group of", "depiction", "no mask", "low predicted IoU"
-
 
 def join(masks: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
-    """Join each mask to its box, by image, label and the four coordinates; BoxID is not in boxes.
+    """Join each mask to its box, by image, label and the four coordinates: boxes have no BoxID.
 
     Args:
         masks: distinct rows of ImageID, LabelName, MaskPath, BoxID, PredictedIoU and the box's
@@ -26,25 +23,20 @@ def join(masks: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
         boxes: distinct rows of ImageID, LabelName, XMin, XMax, YMin, YMax and the five attributes.
 
     Returns:
-        every box and every mask once. A mask without a box has attributes -1; a box without a mask
-        has MaskPath and BoxID "" and PredictedIoU NaN. HasBox says which is which. The rows' order
-        does not depend on the order of the arguments' rows.
+        every box and every mask once, in an order that does not depend on that of the arguments.
+        A mask without a box has attributes -1 and HasBox False; a box without a mask has MaskPath
+        and BoxID "" and PredictedIoU NaN.
     """
     masks = masks.sort_values([*_PLACE, *COORDINATES, "BoxID", "MaskPath"], ignore_index=True)
     boxes = boxes.sort_values([*_PLACE, *COORDINATES, *release.ATTRIBUTES], ignore_index=True)
     mask_rows, box_rows = match(masks, boxes)
     box_of_mask = np.full(len(masks), -1)
     box_of_mask[mask_rows] = box_rows
-    boxed = boxes.merge(
-        masks[["MaskPath", "BoxID", "PredictedIoU"]].set_index(box_of_mask),
-        how="left",
-        left_index=True,
-        right_index=True,
-    )
-    unboxed = masks[box_of_mask < 0].assign(**dict.fromkeys(release.ATTRIBUTES, np.int8(-1)))
-    objects = pd.concat(
-        [boxed.assign(HasBox=True), unboxed.assign(HasBox=False)], ignore_index=True
-    )
+    matched = masks[["MaskPath", "BoxID", "PredictedIoU"]].set_index(box_of_mask)
+    boxed = boxes.assign(HasBox=True).join(matched)
+    unknown = dict.fromkeys(release.ATTRIBUTES, np.int8(-1))
+    unboxed = masks[box_of_mask < 0].assign(**unknown, HasBox=False)
+    objects = pd.concat([boxed, unboxed], ignore_index=True)
     return objects.fillna({"MaskPath": "", "BoxID": ""})
 
 
@@ -82,39 +74,30 @@ def _near(masks: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
     while len(pairs):
         best = pairs[~pairs["Row_x"].duplicated() & ~pairs["Row_y"].duplicated()]
         found.append(best)
-        taken = pairs["Row_x"].isin(best["Row_x"]) | pairs["Row_y"].isin(best["Row_y"])
-        pairs = pairs[~taken]
+        pairs = pairs[~pairs["Row_x"].isin(best["Row_x"]) & ~pairs["Row_y"].isin(best["Row_y"])]
     return pd.concat(found)
 
 
-def ignore_reasons(
-    objects: pd.DataFrame,
-    exclude: Sequence[str],
-    min_predicted_iou: float | None,
-    require: Sequence[str] = (),
-) -> pd.Series:
+def ignore_reasons(objects: pd.DataFrame, choice: Choice) -> pd.Series:
     """Return why each object is ignored, "" for a training target; the first reason counts.
 
-    Group-of and depiction boxes are never training targets. `exclude` names further attributes that
-    a target must not have, `require` those that it must have; an unknown attribute counts as not
-    there. An object without a PredictedIoU (most of validation and test) is not filtered by it.
+    An unknown attribute counts as not there. An object without a PredictedIoU (most of validation
+    and test) is not filtered by it.
     """
-    iou = objects["PredictedIoU"]
-    is_low = iou < (0.0 if min_predicted_iou is None else min_predicted_iou)
     cases = [
-        (objects["IsGroupOf"] == 1, GROUP_OF),
-        (objects["IsDepiction"] == 1, DEPICTION),
-        (objects["MaskPath"] == "", NO_MASK),
-        *((objects[name] == 1, f"filtered: {name}") for name in exclude),
-        *((objects[name] != 1, f"filtered: not {name}") for name in require),
-        (is_low, LOW_IOU),
+        (objects["IsGroupOf"] == 1, "group of"),
+        (objects["IsDepiction"] == 1, "depiction"),
+        (objects["MaskPath"] == "", "no mask"),
+        *((objects[name] == 1, f"filtered: {name}") for name in choice.exclude),
+        *((objects[name] != 1, f"filtered: not {name}") for name in choice.require),
+        (objects["PredictedIoU"] < (choice.min_predicted_iou or 0.0), "low predicted IoU"),
     ]
     reasons = np.select([case for case, _ in cases], [reason for _, reason in cases], default="")
     return pd.Series(reasons, index=objects.index, dtype=objects["MaskPath"].dtype)
 
 
 def sort(objects: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Return the objects by image, class, place and BoxID: one order, whatever is asked of it."""
+    """Return the objects by image, class, place and BoxID, in one order whatever theirs was."""
     rank = objects["ClassName"].map({name: index for index, name in enumerate(classes)})
     order = ["ImageID", "Rank", "XMin", "YMin", "XMax", "YMax", "BoxID"]
     # Without a mask there is no BoxID, and boxes of a Man and a Boy may lie in one place.

@@ -1,4 +1,4 @@
-"""The wanted rows of a split's tables: read in a stream, filtered block by block."""
+"""The wanted rows of a split's tables, read in a stream and filtered block by block."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,26 +11,24 @@ from oiv5_d2.files import sha256
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.readers import read_rows
 from oiv5_d2.openimages.release import Release, ReleaseFile
+from oiv5_d2.selection.choice import Choice
 from oiv5_d2.selection.objects import COORDINATES
+from oiv5_d2.selection.subset import CREDITS
 
 _BOX_COLUMNS = ["ImageID", "LabelName", *COORDINATES, *release.ATTRIBUTES]
-_MASK_COLUMNS = [
-    "ImageID", "LabelName", "MaskPath", "BoxID",
-    "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax", "PredictedIoU",
-]  # fmt: skip
 _LABEL_COLUMNS = ["ImageID", "LabelName", "Confidence"]
-CREDITS = ["License", "Author", "AuthorProfileURL", "OriginalLandingURL", "Title"]
+IMAGE_AND_CLASS = ["ImageID", "ClassName"]
 _IMAGE_COLUMNS = ["ImageID", *CREDITS, "Rotation"]
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
-    """Return what a subset's recipe says of a file that it was made of."""
+    """Return what a subset's recipe says about one of its source files."""
     return {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of one split, and what of them is wanted."""
+    """The tables of one split, and which of their rows are wanted."""
 
     root: Path
     """Holds the tables, laid out as the bucket of annotations."""
@@ -38,9 +36,7 @@ class Tables:
     split: str
     owners: Mapping[str, str]
     """The wanted class's name for every wanted MID."""
-    id_prefixes: tuple[str, ...]
-    """If not empty, only images whose id begins so are chosen from; `image_ids` likewise."""
-    image_ids: tuple[str, ...] | None
+    choice: Choice
     advance: Callable[[int], object]
     """Called with the number of bytes newly read."""
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -48,8 +44,8 @@ class Tables:
 
     def masks(self) -> pd.DataFrame:
         """Return the wanted labels' masks, with XMin ... for BoxXMin ..., each row once."""
-        file = self.release.mask_csv(self.split)
-        frames = self._read(file, _MASK_COLUMNS, LabelName=self.owners, ImageID=self.image_ids)
+        file, ids = self.release.mask_csv(self.split), self.choice.image_ids
+        frames = self._read(file, None, LabelName=self.owners, ImageID=ids)
         names = {f"Box{name}": name for name in COORDINATES}
         masks = _concat(self._with_prefix(frame) for frame in frames).rename(columns=names)
         return self._each_once(masks, file)
@@ -59,30 +55,24 @@ class Tables:
         boxes = _concat(self._boxes(ids))
         return self._each_once(boxes, self.release.box_csv(self.split))
 
-    def deciding_boxes(
-        self, ids: pd.Series, refused: Sequence[str], required: Sequence[str]
-    ) -> pd.DataFrame:
+    def deciding_boxes(self, ids: pd.Series) -> pd.DataFrame:
         """Return the boxes on the given images that decide whether a mask is a training target.
 
         They are those with any of the refused attributes and, where some are required, those with
         all of the required ones.
         """
         return _concat(
-            frame[_has_any(frame, refused) | (bool(required) & _has_all(frame, required))]
+            frame[self._is_refused(frame) | (bool(self.choice.require) & self._is_required(frame))]
             for frame in self._boxes(ids)
         ).drop_duplicates()
 
-    def good_boxes(self, refused: Sequence[str], required: Sequence[str]) -> pd.DataFrame:
-        """Return ImageID and ClassName of the wanted boxes that have the right attributes.
-
-        They have none of the refused ones and all of the required ones.
-        """
-        key = ["ImageID", "ClassName"]
+    def good_boxes(self) -> pd.DataFrame:
+        """Return ImageID and ClassName of the wanted boxes whose attributes allow a target."""
         return _concat(
-            self._with_prefix(frame[~_has_any(frame, refused) & _has_all(frame, required)])
-            .assign(ClassName=lambda rows: rows["LabelName"].map(self.owners))[key]
+            self._with_prefix(frame[~self._is_refused(frame) & self._is_required(frame)])
+            .assign(ClassName=lambda rows: rows["LabelName"].map(self.owners))[IMAGE_AND_CLASS]
             .drop_duplicates()
-            for frame in self._boxes(self.image_ids)
+            for frame in self._boxes(self.choice.image_ids)
         )
 
     def image_labels(self, ids: pd.Series, mids: Iterable[str]) -> pd.DataFrame:
@@ -101,18 +91,23 @@ class Tables:
         return self._read(file, _BOX_COLUMNS, LabelName=self.owners, ImageID=ids)
 
     def _each_once(self, rows: pd.DataFrame, file: ReleaseFile) -> pd.DataFrame:
-        """Return the rows without repetition, and note how many were left out."""
+        """Return the distinct rows, and record how many were left out."""
         distinct = rows.drop_duplicates(ignore_index=True)
         self.inputs[file.path]["rows_left_out_as_repeated"] = len(rows) - len(distinct)
         return distinct
 
+    def _is_refused(self, boxes: pd.DataFrame) -> pd.Series:
+        return (boxes[self.choice.refused] == 1).any(axis=1)
+
+    def _is_required(self, boxes: pd.DataFrame) -> pd.Series:
+        return (boxes[list(self.choice.require)] == 1).all(axis=1)
+
     def _with_prefix(self, frame: pd.DataFrame) -> pd.DataFrame:
-        if not self.id_prefixes:
-            return frame
-        return frame[frame["ImageID"].str.startswith(self.id_prefixes)]
+        prefixes = self.choice.id_prefixes
+        return frame[frame["ImageID"].str.startswith(prefixes)] if prefixes else frame
 
     def _read(
-        self, file: ReleaseFile, columns: Sequence[str], **wanted: Iterable[str] | None
+        self, file: ReleaseFile, columns: Sequence[str] | None, **wanted: Iterable[str] | None
     ) -> Iterator[pd.DataFrame]:
         """Yield the rows whose columns have one of the wanted values; None for any value."""
         path = self.root / file.path
@@ -124,11 +119,3 @@ class Tables:
 
 def _concat(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(list(frames), ignore_index=True)
-
-
-def _has_any(boxes: pd.DataFrame, flags: Sequence[str]) -> pd.Series:
-    return (boxes[list(flags)] == 1).any(axis=1)
-
-
-def _has_all(boxes: pd.DataFrame, flags: Sequence[str]) -> pd.Series:
-    return (boxes[list(flags)] == 1).all(axis=1)

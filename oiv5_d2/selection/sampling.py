@@ -50,8 +50,8 @@ def limit(counts: pd.DataFrame, num_wanted: int, seed: int) -> pd.Series:
     """Choose images until each class has what is wanted of it.
 
     The rarest class chooses first; what its images show of other classes counts for those. A
-    class takes no image it does not need, and never gets less than it could have. A frequent class
-    may end above the limit, because an image chosen for its traffic light shows people as well.
+    class takes no image it does not need, and gets as much as it could alone. A frequent class may
+    end above the limit, because an image chosen for its traffic light shows people as well.
 
     Args:
         counts: ImageID, ClassName, Count: one row an image and class, how much that image adds.
@@ -67,9 +67,8 @@ def limit(counts: pd.DataFrame, num_wanted: int, seed: int) -> pd.Series:
     for class_name in totals.sort_values(["Count", "ClassName"])["ClassName"]:
         rows = keyed[keyed["ClassName"] == class_name]
         is_chosen = np.isin(rows["Key"], chosen)
-        num_had = rows.loc[is_chosen, "Count"].sum()
-        waiting = rows[~is_chosen]
-        num_before = num_had + waiting["Count"].cumsum() - waiting["Count"]
+        num_chosen, waiting = rows.loc[is_chosen, "Count"].sum(), rows[~is_chosen]
+        num_before = num_chosen + waiting["Count"].cumsum() - waiting["Count"]
         chosen = np.append(chosen, waiting.loc[num_before < num_wanted, "Key"].to_numpy())
     ids = keyed.loc[np.isin(keyed["Key"], chosen), "ImageID"]
     return ids.drop_duplicates().sort_values(ignore_index=True)

@@ -1,27 +1,25 @@
 """From a release's tables to subsets: chosen images, and all wanted objects on them."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from oiv5_d2.openimages.classes import read_classes, read_hierarchy, roll_up
+from oiv5_d2.openimages.classes import read_classes, roll_up
 from oiv5_d2.openimages.ids import IdSet
 from oiv5_d2.openimages.release import Release, ReleaseFile
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.selection import objects, sampling
 from oiv5_d2.selection.choice import Choice
 from oiv5_d2.selection.counts import count
-from oiv5_d2.selection.rows import CREDITS, Tables, fingerprint
-from oiv5_d2.selection.subset import IMAGE_SCHEMA, INSTANCE_SCHEMA, Subset
+from oiv5_d2.selection.rows import IMAGE_AND_CLASS, Tables, fingerprint
+from oiv5_d2.selection.subset import CREDITS, IMAGE_SCHEMA, INSTANCE_SCHEMA, Subset
 from oiv5_d2.selection.verified import absences, verified_classes
 
 logger = logging.getLogger(__name__)
-
-_KEY = ["ImageID", "ClassName"]
 
 
 @dataclass(frozen=True)
@@ -64,19 +62,19 @@ def select(
         FileNotFoundError: a table is missing.
         Problem: SETTING, an unknown class; DAMAGED, a table; EMPTY, no image is left for a part.
     """
-    wanted = read_wanted(root, release, choice)
+    wanted = _read_wanted(root, release, choice)
     subsets: dict[str, Subset] = {}
     for split in choice.splits:
-        tables = Tables(
-            root, release, split, wanted.owners, choice.id_prefixes, choice.image_ids, advance
-        )
+        tables = Tables(root, release, split, wanted.owners, choice, advance)
         masks = tables.masks()
-        parts = choose_images(tables, choice, masks)
+        parts = _choose_images(tables, masks)
         empty = [part for part, ids in parts.items() if ids.empty]
         if not empty:
-            subsets |= _make_subsets(tables, choice, wanted, masks, parts)
+            subsets |= _make_subsets(tables, wanted, masks, parts)
         elif choice.image_ids is None:  # the images of a list may be in other splits
-            raise _empty(empty[0], split)
+            detail = f"no image of {split} shows a wanted class after the filters"
+            key = "data.classes data.shares data.exclude data.require data.id_prefixes"
+            raise _empty(empty[0], detail, key)
     if choice.image_ids is not None:
         _check_list(choice, subsets)
     return subsets
@@ -94,97 +92,82 @@ def num_bytes_to_read(root: Path, release: Release, choice: Choice) -> int:
     Raises:
         FileNotFoundError: a table is missing.
     """
-    num_box_passes = 2 if choice.only_masked else 3
+    again = [release.box_csv] if choice.only_masked else [release.box_csv] * 2
     files = [table for split in choice.splits for table in release.split_csvs(split)]
-    files += [release.box_csv(split) for split in choice.splits] * (num_box_passes - 1)
+    files += [table(split) for split in choice.splits for table in again]
     return sum((root / file.path).stat().st_size for file in files)
 
 
-def read_wanted(root: Path, release: Release, choice: Choice) -> Wanted:
+def _read_wanted(root: Path, release: Release, choice: Choice) -> Wanted:
     """Look the chosen classes up in the release's class table and tree."""
     files = (release.class_csv, release.hierarchy)
-    classes = read_classes(root / files[0].path)
-    hierarchy = read_hierarchy(root / files[1].path)
-    owners = roll_up(choice.classes, classes, hierarchy, children=choice.roll_up)
+    classes = read_classes(*(root / file.path for file in files))
+    owners = roll_up(choice.classes, classes, children=choice.roll_up)
     mids = [classes.mid(name) for name in choice.classes]
     return Wanted(
         names=classes.names,
         classes=tuple(classes.name(mid) for mid in mids),
         owners={mid: classes.name(owner) for mid, owner in owners.items()},
-        absent=absences(mids, classes, hierarchy),
+        absent=absences(mids, classes),
         inputs={file.path: fingerprint(root / file.path) for file in files},
     )
 
 
-def choose_images(tables: Tables, choice: Choice, masks: pd.DataFrame) -> dict[str, pd.Series]:
+def _choose_images(tables: Tables, masks: pd.DataFrame) -> dict[str, pd.Series]:
     """Return the sorted ids of each part's images, as `Choice` documents them."""
-    counts = _count_targets(tables, choice, masks)
-    parts = sampling.cut(
-        pd.Series(counts["ImageID"].unique()), choice.parts_of(tables.split), choice.seed
-    )
-    if choice.limit.per_class is None:
+    choice, counts = tables.choice, _count_targets(tables, masks)
+    ids = pd.Series(counts["ImageID"].unique())
+    parts = sampling.cut(ids, choice.parts_of(tables.split), choice.seed)
+    number = choice.limit.per_class
+    if number is None:
         return parts
     if choice.limit.unit == "images":
         counts = counts.assign(Count=1)
     return {
-        part: sampling.limit(
-            counts[IdSet.of(ids).contain(counts["ImageID"])], choice.limit.per_class, choice.seed
-        )
+        part: sampling.limit(_on_images(counts, IdSet.of(ids)), number, choice.seed)
         for part, ids in parts.items()
     }
 
 
-def _count_targets(tables: Tables, choice: Choice, masks: pd.DataFrame) -> pd.DataFrame:
+def _count_targets(tables: Tables, masks: pd.DataFrame) -> pd.DataFrame:
     """Return ImageID, ClassName, Count: what makes an image worth choosing, by class.
 
-    Attributes are in the box table only. Of it no more is held here than the boxes that decide, as
-    a rule the few that are refused, so that a small limit on a large split stays small.
+    Attributes are only in the box table. Of that table, only the boxes that decide are held in
+    memory, usually the few that are refused, so that a small limit on a large split stays small.
     """
-    refused = (*objects.NEVER_TARGETS, *choice.exclude)
-    ids = pd.Series(masks["ImageID"].unique())
-    seen = objects.join(masks, tables.deciding_boxes(ids, refused, choice.require))
-    reasons = _ignore_reasons(seen, choice)
-    seen = seen.assign(ClassName=seen["LabelName"].map(tables.owners))
-    targets = seen[reasons == ""]
-    if not choice.only_masked:
-        boxes = tables.good_boxes(refused, choice.require)
-        return pd.concat([targets[_KEY], boxes]).drop_duplicates()
-    return targets.groupby(_KEY).size().reset_index(name="Count")
-
-
-def _ignore_reasons(seen: pd.DataFrame, choice: Choice) -> pd.Series:
-    return objects.ignore_reasons(seen, choice.exclude, choice.min_predicted_iou, choice.require)
+    seen = objects.join(masks, tables.deciding_boxes(pd.Series(masks["ImageID"].unique())))
+    targets = seen[objects.ignore_reasons(seen, tables.choice) == ""]
+    targets = targets.assign(ClassName=targets["LabelName"].map(tables.owners))
+    if not tables.choice.only_masked:
+        return pd.concat([targets[IMAGE_AND_CLASS], tables.good_boxes()]).drop_duplicates()
+    return targets.groupby(IMAGE_AND_CLASS).size().reset_index(name="Count")
 
 
 def _make_subsets(
-    tables: Tables,
-    choice: Choice,
-    wanted: Wanted,
-    masks: pd.DataFrame,
-    parts: Mapping[str, pd.Series],
+    tables: Tables, wanted: Wanted, masks: pd.DataFrame, parts: Mapping[str, pd.Series]
 ) -> dict[str, Subset]:
-    images, seen = _gather(tables, choice, wanted, masks, pd.concat(list(parts.values())))
-    recipe = {"inputs": {**wanted.inputs, **tables.inputs}, "settings": choice.settings()}
+    images, seen = _gather(tables, wanted, masks, pd.concat(list(parts.values())))
+    inputs, settings = {**wanted.inputs, **tables.inputs}, tables.choice.settings()
     subsets = {}
     for part, ids in parts.items():
-        of_part = IdSet.of(ids)
-        its_images = images[of_part.contain(images["ImageID"])].reset_index(drop=True)
-        its_objects = seen[of_part.contain(seen["ImageID"])].reset_index(drop=True)
+        its_images, its_objects = (_on_images(rows, IdSet.of(ids)) for rows in (images, seen))
         counts = count(its_images, its_objects, wanted.classes, wanted.names)
-        _warn_of_missing_classes(part, counts)
+        for name, of_class in counts["classes"].items():
+            if of_class["targets"] == 0:
+                logger.warning("Part '%s' has no training target of class '%s'", part, name)
         subsets[part] = Subset(
             part=part,
             classes=wanted.classes,
             images=its_images[IMAGE_SCHEMA.names],
             instances=its_objects[INSTANCE_SCHEMA.names],
-            recipe={**recipe, "counts": counts},
+            recipe={"inputs": inputs, "settings": settings, "counts": counts},
             release=tables.release,
         )
     return subsets
 
 
 def _gather(
-    tables: Tables, choice: Choice, wanted: Wanted, masks: pd.DataFrame, ids: pd.Series
+    tables: Tables, wanted: Wanted, masks: pd.DataFrame, ids: pd.Series
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the given images and the objects on them.
 
@@ -192,38 +175,33 @@ def _gather(
         images, sorted, with the columns of `Subset.images` and Listed (in the list of images);
         objects, sorted, with the columns of `Subset.instances` and HasBox.
     """
-    seen = objects.join(masks[IdSet.of(ids).contain(masks["ImageID"])], tables.boxes(ids))
+    seen = objects.join(_on_images(masks, IdSet.of(ids)), tables.boxes(ids))
     seen = seen.assign(
         ClassName=seen["LabelName"].map(wanted.owners),
-        Ignore=_ignore_reasons(seen, choice),
+        Ignore=objects.ignore_reasons(seen, tables.choice),
     )
     seen = objects.sort(seen, wanted.classes)
-    if choice.only_masked:
-        # Two boxes in one place, one of them refused: the join alone knows which has the mask.
+    if tables.choice.only_masked:
+        # Two boxes in one place, one of them refused: only the join shows which has the mask.
         with_target = IdSet.of(seen.loc[seen["Ignore"] == "", "ImageID"])
-        seen = seen[with_target.contain(seen["ImageID"])]
+        seen = _on_images(seen, with_target)
         ids = ids[with_target.contain(ids)]
     labels = tables.image_labels(ids, [*wanted.owners, *wanted.absent])
     verified = verified_classes(labels, wanted.owners, wanted.absent)
     images = pd.DataFrame({"ImageID": ids, "Split": tables.split})
     images = images.merge(verified, how="left", left_on="ImageID", right_index=True)
-    listed = tables.images(ids)
-    images = images.assign(Listed=IdSet.of(listed["ImageID"]).contain(ids))
-    images = images.merge(listed, how="left", on="ImageID")
+    images = images.merge(tables.images(ids), how="left", on="ImageID", indicator="Listed")
+    images = images.assign(Listed=images["Listed"] == "both")
     text = dict.fromkeys(["PositiveClasses", "NegativeClasses", *CREDITS], "")
     return images.fillna(text).sort_values("ImageID", ignore_index=True), seen
 
 
-def _warn_of_missing_classes(part: str, counts: Mapping[str, Any]) -> None:
-    for name, of_class in counts["classes"].items():
-        if of_class["to_learn"] == 0:
-            logger.warning("Part '%s' has no training target of class '%s'", part, name)
+def _on_images(rows: pd.DataFrame, ids: IdSet) -> pd.DataFrame:
+    return rows[ids.contain(rows["ImageID"])].reset_index(drop=True)
 
 
-def _empty(part: str, splits: str) -> Problem:
-    detail = f"no image of {splits} shows a wanted class after the filters"
-    key = "data.classes data.shares data.exclude data.require data.id_prefixes"
-    return Problem(Kind.EMPTY, part, detail, key=key, remedy=Remedy.CHANGE_SETTING)
+def _empty(subject: str, detail: str, key: str) -> Problem:
+    return Problem(Kind.EMPTY, subject, detail, key=key, remedy=Remedy.CHANGE_SETTING)
 
 
 def _check_list(choice: Choice, subsets: Mapping[str, Subset]) -> None:
@@ -235,22 +213,17 @@ def _check_list(choice: Choice, subsets: Mapping[str, Subset]) -> None:
     """
     assert choice.image_ids is not None
     left = [split for split in choice.splits if not choice.parts_of(split).keys() - subsets.keys()]
-    subject = "data.image_ids"
+    subject, num_ids = "data.image_ids", len(choice.image_ids)
     if not left:
         detail = f"no image of {', '.join(choice.splits)} is left after the filters"
-        raise Problem(Kind.EMPTY, subject, detail, key=subject, remedy=Remedy.CHANGE_SETTING)
+        raise _empty(subject, detail, subject)
     if len(left) < len(choice.splits):
         detail = f"only images of {', '.join(left)} are left after the filters"
-        raise Problem(Kind.EMPTY, subject, detail, key="data.splits", remedy=Remedy.CHANGE_SETTING)
-    num_unused = len(choice.image_ids) - _num_images(subsets.values())
-    if num_unused:
+        raise _empty(subject, detail, "data.splits")
+    if num_unused := num_ids - sum(len(subset.images) for subset in subsets.values()):
         logger.warning(
             "%d of the %d images in data.image_ids are in no part: they belong to other splits, or"
             " the other settings leave them out",
             num_unused,
-            len(choice.image_ids),
+            num_ids,
         )
-
-
-def _num_images(subsets: Iterable[Subset]) -> int:
-    return sum(len(subset.images) for subset in subsets)

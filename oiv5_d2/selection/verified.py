@@ -6,19 +6,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from oiv5_d2.openimages.classes import Classes, Hierarchy
+from oiv5_d2.openimages.classes import Classes
 
 
-def absences(
-    mids: Sequence[str], classes: Classes, hierarchy: Hierarchy
-) -> dict[str, tuple[str, ...]]:
+def absences(mids: Sequence[str], classes: Classes) -> dict[str, tuple[str, ...]]:
     """Return, by MID, the wanted classes' names that are absent where that MID is absent.
 
     No vehicle means no car; but no van does not mean no car.
     """
     absent: dict[str, tuple[str, ...]] = {}
     for mid in mids:
-        for above in (mid, *hierarchy.ancestors(mid)):
+        for above in (mid, *classes.ancestors(mid)):
             absent[above] = (*absent.get(above, ()), classes.name(mid))
     return absent
 

@@ -1,4 +1,4 @@
-"""One synthetic picture as the release has it: its JPG, its mask PNGs, its table rows."""
+"""One synthetic image as the release has it: its JPG, its mask PNGs, its table rows."""
 
 import base64
 import hashlib
@@ -46,7 +46,7 @@ PARENTS = {
 }
 TRAFFIC = ("Person", "Car", "Traffic sign", "Traffic light")  # what the project looks for
 
-# The release has masks only for boxes larger than 40x80 or 80x40 on pictures 1024 pixels long.
+# The release has masks only for boxes larger than 40x80 or 80x40 on images 1024 pixels long.
 MASK_SIDES = (40 / 1024, 80 / 1024)
 SPILL = 0.10  # share of its size by which each side of a spilled-over box is too far in
 JITTER = 0.02  # spread of an annotator's box around the true one, as a share of its size
@@ -64,12 +64,12 @@ TITLES = (
 AUTHORS = ("Ada Brook", "J. Rivera, Jr.", "Mei Tanaka", 'Olu "Lens" Adeyemi', "Piet de Wit")
 
 
-class Plan(NamedTuple):
-    """What one picture of the release is to be.
+class ImagePlan(NamedTuple):
+    """What to draw on one image of the release.
 
     Attributes:
         split: name of its split.
-        image_id: 16 hex digits.
+        open_images_id: 16 hex digits.
         seed: of all its random choices.
         size: (height, width) in pixels.
         wanted: what must be in its scene; see `scenes.draw_scene`.
@@ -77,7 +77,7 @@ class Plan(NamedTuple):
     """
 
     split: str
-    image_id: str
+    open_images_id: str
     seed: tuple[int, ...]
     size: tuple[int, int]
     wanted: tuple[str, ...]
@@ -86,10 +86,10 @@ class Plan(NamedTuple):
 
 @dataclass(frozen=True)
 class Annotated:
-    """One picture's share of the release. Rows hold text, in the columns of their table.
+    """One image's share of the release. Rows hold text, in the columns of their table.
 
     Attributes:
-        jpg: the picture's file, or None where the picture is listed but missing.
+        jpg: the image's file, or None where the image is listed but missing.
         masks: PNG file name -> bytes.
         mask_rows: rows of the mask table.
         box_rows: rows of the box table.
@@ -105,11 +105,11 @@ class Annotated:
     image_row: tuple[str, ...]
 
 
-def annotate(plan: Plan, scene: Scene, rng: np.random.Generator) -> Annotated:
+def annotate(plan: ImagePlan, scene: Scene, rng: np.random.Generator) -> Annotated:
     """Write down a scene as the release's annotators would.
 
     Args:
-        plan: what the picture is to be.
+        plan: what to draw.
         scene: the drawn scene.
         rng: makes every choice that is left.
     """
@@ -132,7 +132,7 @@ def annotate(plan: Plan, scene: Scene, rng: np.random.Generator) -> Annotated:
         name, row = _mask_row(plan, thing, corners[number], rng)
         masks[name] = _png(mask)
         mask_rows.append(row)
-    jpg = _jpg(scene.picture, plan, rng)
+    jpg = _jpg(scene.image, plan, rng)
     return Annotated(
         jpg=None if "missing" in plan.oddities else jpg,
         masks=masks,
@@ -151,7 +151,7 @@ def family(label: str) -> str:
 
 
 def has_mask(thing: Thing, height: int, width: int) -> bool:
-    """Tell whether a thing gets a mask in a picture of (height, width) pixels."""
+    """Return True if a thing gets a mask in an image of (height, width) pixels."""
     if thing.is_group or thing.is_depiction or thing.label not in SEGMENTED:
         return False
     x0, y0, x1, y1 = thing.box
@@ -176,7 +176,7 @@ def _squeeze(box: tuple[float, float, float, float]) -> tuple[float, float, floa
 
 
 def _mask_size(size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
-    """Most masks have another size than their JPG: they were drawn on another copy of the photo."""
+    """Most masks have another size than their JPG: they were drawn on another copy of the image."""
     factor = float(
         rng.choice([1.0, 0.8, 0.9, 1.25, 1.5, 2.0], p=[0.1, 0.15, 0.15, 0.25, 0.2, 0.15])
     )
@@ -185,16 +185,16 @@ def _mask_size(size: tuple[int, int], rng: np.random.Generator) -> tuple[int, in
 
 
 def _mask_row(
-    plan: Plan, thing: Thing, corners: tuple[str, ...], rng: np.random.Generator
+    plan: ImagePlan, thing: Thing, corners: tuple[str, ...], rng: np.random.Generator
 ) -> tuple[str, tuple[str, ...]]:
     mid = MIDS[thing.label]
     box_id = f"{int(rng.integers(1 << 32)):08x}"
-    name = f"{plan.image_id}_{mid.replace('/', '')}_{box_id}.png"
+    name = f"{plan.open_images_id}_{mid.replace('/', '')}_{box_id}.png"
     iou, clicks = "", ""
     if plan.split == "train":
         iou = f"{rng.uniform(0.62, 0.97):.5f}"
         clicks = _clicks(thing, rng)
-    return name, (name, plan.image_id, mid, box_id, *corners, iou, clicks)
+    return name, (name, plan.open_images_id, mid, box_id, *corners, iou, clicks)
 
 
 def _clicks(thing: Thing, rng: np.random.Generator) -> str:
@@ -205,14 +205,14 @@ def _clicks(thing: Thing, rng: np.random.Generator) -> str:
 
 
 def _box_row(
-    plan: Plan, thing: Thing, corners: tuple[str, ...], is_unknown: bool
+    plan: ImagePlan, thing: Thing, corners: tuple[str, ...], is_unknown: bool
 ) -> tuple[str, ...]:
     flags = (thing.visible < 0.97, thing.is_truncated, thing.is_group, thing.is_depiction, False)
     attributes = (str(UNKNOWN if is_unknown else int(flag)) for flag in flags)
-    return (plan.image_id, "xclick", MIDS[thing.label], "1", *corners, *attributes)
+    return (plan.open_images_id, "xclick", MIDS[thing.label], "1", *corners, *attributes)
 
 
-def _label_rows(plan: Plan, scene: Scene, rng: np.random.Generator) -> list[tuple[str, ...]]:
+def _label_rows(plan: ImagePlan, scene: Scene, rng: np.random.Generator) -> list[tuple[str, ...]]:
     """Labels that people verified: all that are annotated, and some of those surely not there."""
     present = {thing.label for thing in scene.things}
     families = {family(label) for label in present | scene.hidden}
@@ -220,26 +220,28 @@ def _label_rows(plan: Plan, scene: Scene, rng: np.random.Generator) -> list[tupl
     chosen = [absent[n] for n in rng.permutation(len(absent))[: int(rng.integers(1, 4))]]
     chosen += [label for label in TRAFFIC if label in absent and label not in chosen][:1]
     rows = [(label, "1") for label in present] + [(label, "0") for label in chosen]
-    return [(plan.image_id, "verification", MIDS[label], confidence) for label, confidence in rows]
+    return [
+        (plan.open_images_id, "verification", MIDS[label], confidence) for label, confidence in rows
+    ]
 
 
-def _image_row(plan: Plan, jpg: bytes, rng: np.random.Generator) -> tuple[str, ...]:
+def _image_row(plan: ImagePlan, jpg: bytes, rng: np.random.Generator) -> tuple[str, ...]:
     number = int(rng.integers(1000, 9999))
     author = AUTHORS[rng.integers(len(AUTHORS))]
     home = f"https://photos.example.org/people/{10_000 + number}/"
     rotation = str(float(rng.choice([90, 180, 270]))) if "rotated" in plan.oddities else "0.0"
     return (
-        plan.image_id,
+        plan.open_images_id,
         plan.split,
-        f"https://photos.example.org/{plan.image_id}_o.jpg",
-        f"{home}{plan.image_id}",
+        f"https://photos.example.org/{plan.open_images_id}_o.jpg",
+        f"{home}{plan.open_images_id}",
         "https://creativecommons.org/licenses/by/2.0/",
         home,
         author,
         TITLES[rng.integers(len(TITLES))].format(number=number),
         str(len(jpg)),
         base64.b64encode(hashlib.md5(jpg, usedforsecurity=False).digest()).decode(),
-        f"https://photos.example.org/{plan.image_id}_z.jpg",
+        f"https://photos.example.org/{plan.open_images_id}_z.jpg",
         rotation,
     )
 
@@ -251,8 +253,8 @@ def _png(mask: NDArray[np.bool_]) -> bytes:
     return file.getvalue()
 
 
-def _jpg(picture: NDArray[np.uint8], plan: Plan, rng: np.random.Generator) -> bytes:
-    image, exif = Image.fromarray(picture), Image.Exif()
+def _jpg(pixels: NDArray[np.uint8], plan: ImagePlan, rng: np.random.Generator) -> bytes:
+    image, exif = Image.fromarray(pixels), Image.Exif()
     if "grey" in plan.oddities:
         image = image.convert("L")
     if "turned" in plan.oddities:

@@ -30,7 +30,7 @@ from oiv5_d2.openimages.release import (
 )
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.processes import map_tasks
-from oiv5_d2.synthetic.annotations import MIDS, SEGMENTED, Annotated, Plan, annotate
+from oiv5_d2.synthetic.annotations import MIDS, SEGMENTED, Annotated, ImagePlan, annotate
 from oiv5_d2.synthetic.scenery.cast import BILLBOARD, CROWD
 from oiv5_d2.synthetic.scenes import SMALLEST, draw_scene
 
@@ -40,17 +40,17 @@ SIZE = (288, 384)  # height, width
 ENTITY = "/m/0bl9f"  # the root of the tree; it has no display name
 SEGMENTED_TXT = "v5/classes-segmentation.txt"
 ZIP_DATE = (2019, 5, 1, 0, 0, 0)  # not the clock's: same input, same bytes
-FEW = 24  # pictures: below it, starting processes takes longer than drawing
+FEW = 24  # images: below it, starting processes takes longer than drawing
 PLANS_A_TASK = 8
 
 
 class Oddity(NamedTuple):
-    """Where one kind of oddity is planted: in picture ``first`` of a split and every so many."""
+    """Where one kind of oddity is planted: in image ``first`` of a split and every so many."""
 
     first: int
     every: int
     splits: tuple[str, ...] = SPLITS
-    fewest: int = 1  # splits of fewer pictures go without
+    fewest: int = 1  # splits of fewer images go without
 
 
 ODDITIES: dict[str, Oddity] = {
@@ -62,7 +62,7 @@ ODDITIES: dict[str, Oddity] = {
     "missing": Oddity(3, 150, fewest=5),
     "turned": Oddity(4, 200, ("train",)),
 }
-# What the first pictures must show, so that even a tiny split has it; again every `CAST_EVERY`.
+# What the first images must show, so that even a tiny split has it; again every `CAST_EVERY`.
 CASTS: tuple[tuple[str, ...], ...] = (
     ("Bus", CROWD, "Stop sign", "Man"),
     (BILLBOARD, "Van", "Motorcycle", "Woman"),
@@ -87,11 +87,11 @@ def write_release(
 
     Args:
         root: the folder that gets ``openimages/`` and ``open-images-dataset/``.
-        num_images: split -> number of listed pictures; splits left out get empty tables.
-        size: (height, width) of the pictures in pixels.
-        seed: of everything; another seed, other pictures.
-        advance: called with the number of newly finished pictures.
-        workers: processes that draw; by default one a core, and one for a few pictures.
+        num_images: split -> number of listed images; splits left out get empty tables.
+        size: (height, width) of the images in pixels.
+        seed: of everything; another seed, other images.
+        advance: called with the number of newly finished images.
+        workers: processes that draw; by default one a core, and one for a few images.
         release: which one's files are written.
 
     Raises:
@@ -109,15 +109,15 @@ def write_release(
         _write_classes(temporary / ANNOTATIONS_DIR, release)
 
 
-def draw(plan: Plan) -> Annotated:
-    """Draw and annotate one picture; nothing but the plan decides what comes out."""
+def draw(plan: ImagePlan) -> Annotated:
+    """Draw and annotate one image; nothing but the plan decides what comes out."""
     rng = np.random.default_rng(plan.seed)
     scene = draw_scene(rng, *plan.size, plan.wanted)
     return annotate(plan, scene, rng)
 
 
-def _plan(num_images: Mapping[str, int], size: tuple[int, int], seed: int) -> list[Plan]:
-    """Check the settings and return the plans of all pictures, sorted by split and ImageID."""
+def _plan(num_images: Mapping[str, int], size: tuple[int, int], seed: int) -> list[ImagePlan]:
+    """Check the settings and return the plans of all images, sorted by split and ImageID."""
     _check(num_images, size, seed)
     plans = []
     for split_number, split in enumerate(SPLITS):
@@ -128,8 +128,8 @@ def _plan(num_images: Mapping[str, int], size: tuple[int, int], seed: int) -> li
             place = index % CAST_EVERY
             wanted = CASTS[place] if place < len(CASTS) else ()
             oddities = frozenset(_oddities_at(split, index, number))
-            plans.append(Plan(split, digest[:16], seeds, size, wanted, oddities))
-    return sorted(plans, key=lambda plan: (SPLITS.index(plan.split), plan.image_id))
+            plans.append(ImagePlan(split, digest[:16], seeds, size, wanted, oddities))
+    return sorted(plans, key=lambda plan: (SPLITS.index(plan.split), plan.open_images_id))
 
 
 def _check(num_images: Mapping[str, int], size: tuple[int, int], seed: int) -> None:
@@ -179,8 +179,8 @@ def _whole_folder(root: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _draw_all(plans: Sequence[Plan], workers: int | None) -> Iterator[Annotated]:
-    """Yield the pictures in the order of their plans, drawn by several processes."""
+def _draw_all(plans: Sequence[ImagePlan], workers: int | None) -> Iterator[Annotated]:
+    """Yield the images in the order of their plans, drawn by several processes."""
     if workers is None:
         workers = 1 if len(plans) < FEW else len(os.sched_getaffinity(0))
     if workers == 1:
@@ -191,7 +191,7 @@ def _draw_all(plans: Sequence[Plan], workers: int | None) -> Iterator[Annotated]
         yield from drawn
 
 
-def _draw_some(plans: Sequence[Plan]) -> list[Annotated]:
+def _draw_some(plans: Sequence[ImagePlan]) -> list[Annotated]:
     cv2.setNumThreads(1)  # there is a process for every core
     return [draw(plan) for plan in plans]
 
@@ -203,28 +203,28 @@ def _counted(drawn: Iterable[Annotated], advance: Callable[[int], object]) -> It
 
 
 def _write_split(
-    root: Path, release: Release, split: str, plans: Sequence[Plan], drawn: Iterator[Annotated]
+    root: Path, release: Release, split: str, plans: Sequence[ImagePlan], drawn: Iterator[Annotated]
 ) -> None:
     bucket = root / ANNOTATIONS_DIR
     (root / IMAGES_DIR / split).mkdir(parents=True)
-    pictures = []
+    images = []
     for plan in plans:
         annotated = next(drawn)
         if annotated.jpg is not None:
-            key = release.image_key(split, plan.image_id)
+            key = release.image_key(split, plan.open_images_id)
             (root / IMAGES_DIR / key).write_bytes(annotated.jpg)
-        pictures.append(annotated)
+        images.append(annotated)
     tables = {
-        release.mask_csv(split): (row for p in pictures for row in sorted(p.mask_rows)),
-        release.box_csv(split): (row for p in pictures for row in _sorted_by_label(p.box_rows)),
+        release.mask_csv(split): (row for p in images for row in sorted(p.mask_rows)),
+        release.box_csv(split): (row for p in images for row in _sorted_by_label(p.box_rows)),
         release.image_label_csv(split): (
-            row for p in pictures for row in _sorted_by_label(p.label_rows)
+            row for p in images for row in _sorted_by_label(p.label_rows)
         ),
-        release.image_csv(split): (p.image_row for p in pictures),
+        release.image_csv(split): (p.image_row for p in images),
     }
     for table, rows in tables.items():
         _write_table(bucket, table, rows)
-    masks = {name: png for p in pictures for name, png in p.masks.items()}
+    masks = {name: png for p in images for name, png in p.masks.items()}
     _write_zips(bucket, release, split, masks)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from oiv5_d2.synthetic.scenery.backdrop import LIGHTS, Light, mottle
 from oiv5_d2.synthetic.scenery.camera import Camera
-from oiv5_d2.synthetic.scenery.canvas import Canvas, Picture
+from oiv5_d2.synthetic.scenery.canvas import Canvas, Pixels
 from oiv5_d2.synthetic.scenery.cast import cast_actors
 from oiv5_d2.synthetic.scenery.stage import Actor
 from oiv5_d2.synthetic.scenery.street import paint_street
@@ -31,10 +31,10 @@ class Thing:
         label: display name of the class, the most specific one.
         owner: its number in the scene's map of owners.
         box: x0, y0, x1, y1 of its visible part as fractions of width and height (xyxy_rel).
-        visible: share of its pixels within the picture that nothing covers.
-        is_truncated: it goes on beyond an edge of the picture.
+        visible: share of its pixels within the image that nothing covers.
+        is_truncated: it goes on beyond an edge of the image.
         is_group: several objects under one box.
-        is_depiction: a picture of an object.
+        is_depiction: an image of an object, such as on a billboard.
     """
 
     label: str
@@ -48,17 +48,17 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A finished picture and what is in it.
+    """A finished image and what is in it.
 
     Attributes:
-        picture: (H, W, 3) RGB.
-        owners: (kH, kW) number of the thing seen at each point, finer than the picture.
+        image: (H, W, 3) RGB.
+        owners: (kH, kW) number of the thing seen at each point, finer than the image.
         things: the annotated objects, far ones first.
         hidden: labels of things so well hidden that they are not annotated.
     """
 
-    picture: Picture
-    owners: Picture
+    image: Pixels
+    owners: Pixels
     things: tuple[Thing, ...]
     hidden: frozenset[str]
 
@@ -76,16 +76,16 @@ def draw_scene(
 
     Args:
         rng: makes every choice; the same state gives the same scene.
-        height: pixels of the picture.
-        width: pixels of the picture.
+        height: pixels of the image.
+        width: pixels of the image.
         wanted: names from `scenery.cast.PLACERS` that must be in it if they find room.
 
     Raises:
-        ValueError: the picture is smaller than `SMALLEST`.
+        ValueError: the image is smaller than `SMALLEST`.
     """
     if height < SMALLEST[0] or width < SMALLEST[1]:
         raise ValueError(
-            f"a picture of {height}x{width} (height x width) is too small for a street scene: "
+            f"an image of {height}x{width} (height x width) is too small for a street scene: "
             f"ask for {SMALLEST[0]}x{SMALLEST[1]} or more"
         )
     finer = 2 if height >= 200 else 3
@@ -95,9 +95,9 @@ def draw_scene(
     street = paint_street(canvas, rng, light, camera)
     actors = cast_actors(rng, camera, light, street, wanted)
     things = _paint_actors(canvas, rng, light, actors)
-    picture = _develop(canvas.picture, rng, light, height, width)
+    image = _develop(canvas.image, rng, light, height, width)
     hidden = {actor.label for actor in actors} - {thing.label for thing in things}
-    return Scene(picture, canvas.owners, tuple(things), frozenset(hidden))
+    return Scene(image, canvas.owners, tuple(things), frozenset(hidden))
 
 
 def choose_camera(rng: np.random.Generator, height: int, width: int) -> Camera:
@@ -158,8 +158,8 @@ def _look_at(canvas: Canvas, actor: Actor, owner: int, num_pixels: int) -> Thing
 
 
 def _develop(
-    large: Picture, rng: np.random.Generator, light: Light, height: int, width: int
-) -> Picture:
+    large: Pixels, rng: np.random.Generator, light: Light, height: int, width: int
+) -> Pixels:
     """Average the canvas down and pass it through a small camera: light, lens, sensor."""
     small = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
     blur = float(rng.uniform(0.0, 0.8))

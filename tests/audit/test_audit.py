@@ -14,7 +14,7 @@ from oiv5_d2.conversion.masks import RelBox, decode, encode_box
 from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.selection import subset as subsets
 
-# pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to mend.
+# pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to fix.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 
 WHOLE = 0.0, 0.0, 1.0, 1.0

@@ -12,7 +12,7 @@ from oiv5_d2.acquisition.shards import read_mask_file
 from oiv5_d2.conversion import chunks, coco_file, convert, masks, verify
 from oiv5_d2.problems import Kind, Remedy
 
-# pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to mend.
+# pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to fix.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 
 
@@ -188,7 +188,9 @@ def test_a_conversion_that_was_stopped_goes_on_from_its_finished_chunks(desk, mo
     with pytest.raises(Stopped):
         convert.convert(subset, desk.data_dir, 1, stop_after_two)
     assert not path.exists()
-    written = {p: p.stat().st_mtime_ns for p in (desk.data_dir / ".stamps").rglob("*.jsonl")}
+    written = {
+        p: p.stat().st_mtime_ns for p in (desk.data_dir / ".stamps").rglob("chunks-*/*/*.json")
+    }
     assert len(written) == 2
 
     def touched(_):
@@ -198,7 +200,7 @@ def test_a_conversion_that_was_stopped_goes_on_from_its_finished_chunks(desk, mo
     convert.convert(subset, desk.data_dir, 1, touched)
     assert again == []
     assert path.read_bytes() == whole
-    assert not list((desk.data_dir / ".stamps").rglob("*.jsonl"))
+    assert not list((desk.data_dir / ".stamps").rglob("chunks-*/*/*.json"))
 
 
 def test_chunks_of_other_inputs_are_not_used(desk, monkeypatch):
@@ -208,7 +210,7 @@ def test_chunks_of_other_inputs_are_not_used(desk, monkeypatch):
     chunk_paths = []
 
     def keep(_):
-        chunk_paths.extend((desk.data_dir / ".stamps").rglob("*.jsonl"))
+        chunk_paths.extend((desk.data_dir / ".stamps").rglob("chunks-*/*/*.json"))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

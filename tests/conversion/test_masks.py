@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from oiv5_d2.conversion import masks
 
-# pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to mend.
+# pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to fix.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 
 SIDES = st.integers(1, 24)

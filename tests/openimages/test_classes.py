@@ -3,7 +3,7 @@ import json
 import pytest
 from raising import refused
 
-from oiv5_d2.openimages.classes import read_classes, read_hierarchy, roll_up
+from oiv5_d2.openimages.classes import read_classes, roll_up
 from oiv5_d2.openimages.release import ANNOTATIONS_DIR, V5
 from oiv5_d2.problems import Kind, Remedy
 
@@ -58,19 +58,19 @@ def csv_path(tmp_path):
 
 
 @pytest.fixture
-def classes(csv_path):
-    return read_classes(csv_path)
+def tree_path(tmp_path):
+    path = tmp_path / "tree.json"
+    path.write_text(json.dumps(TREE))
+    return path
 
 
 @pytest.fixture
-def hierarchy(tmp_path):
-    path = tmp_path / "tree.json"
-    path.write_text(json.dumps(TREE))
-    return read_hierarchy(path)
+def classes(csv_path, tree_path):
+    return read_classes(csv_path, tree_path)
 
 
-def rolled_up(wanted, classes, hierarchy, **options):
-    owners = roll_up(wanted, classes, hierarchy, **options)
+def rolled_up(wanted, classes, **options):
+    owners = roll_up(wanted, classes, **options)
     return {classes.name(mid): classes.name(owner) for mid, owner in owners.items()}
 
 
@@ -81,15 +81,15 @@ def test_a_class_is_known_by_its_name_and_by_its_mid(classes):
 
 
 @pytest.mark.parametrize("header", ["LabelName,DisplayName\n", "\ufeffLabelName,DisplayName\r\n"])
-def test_the_class_table_is_read_with_a_header_too(csv_path, classes, header):
+def test_the_class_table_is_read_with_a_header_too(csv_path, tree_path, classes, header):
     csv_path.write_text(header + csv_path.read_text(), encoding="utf-8")
-    assert read_classes(csv_path) == classes
+    assert read_classes(csv_path, tree_path) == classes
 
 
-def test_a_name_with_a_comma_is_one_name(tmp_path):
+def test_a_name_with_a_comma_is_one_name(tmp_path, tree_path):
     path = tmp_path / "classes.csv"
     path.write_text('/m/0,"Light, traffic"\n')
-    assert read_classes(path).name("/m/0") == "Light, traffic"
+    assert read_classes(path, tree_path).name("/m/0") == "Light, traffic"
 
 
 @pytest.mark.parametrize("wrong", ["trafic sign", "TRAFFIC SIGN", "Traffic signs"])
@@ -107,43 +107,43 @@ def test_an_unknown_class_near_to_none_is_refused(classes):
     ("text", "line"),
     [("/m/0,A\n/m/1\n", 2), ("/m/0,A\n/m/0,B\n", 2), ("0,A\n", 1), ("/m/0,\n", 1)],
 )
-def test_a_damaged_class_table_is_refused_with_the_line(tmp_path, text, line):
+def test_a_damaged_class_table_is_refused_with_the_line(tmp_path, tree_path, text, line):
     path = tmp_path / "classes.csv"
     path.write_text(text)
     with refused(Kind.DAMAGED, remedy=Remedy.FETCH_AGAIN, about=f"{path} line {line}: "):
-        read_classes(path)
+        read_classes(path, tree_path)
 
 
-def test_an_empty_class_table_is_refused(tmp_path):
+def test_an_empty_class_table_is_refused(tmp_path, tree_path):
     (tmp_path / "classes.csv").touch()
     with refused(Kind.DAMAGED, about="classes.csv"):
-        read_classes(tmp_path / "classes.csv")
+        read_classes(tmp_path / "classes.csv", tree_path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"Subcategory": [{}]}', '"x"'])
-def test_a_damaged_tree_is_refused(tmp_path, text):
+def test_a_damaged_tree_is_refused(tmp_path, csv_path, text):
     path = tmp_path / "tree.json"
     path.write_text(text)
     with refused(Kind.DAMAGED, remedy=Remedy.FETCH_AGAIN, about=path):
-        read_hierarchy(path)
+        read_classes(csv_path, path)
 
 
-def test_children_are_kinds_at_any_depth_and_never_parts(hierarchy):
-    assert hierarchy.children("/m/01g317") == {"/m/04yx4", "/m/03bt1vf", "/m/05r655"}
-    assert hierarchy.children("/m/0zvk5") == frozenset()
+def test_children_are_kinds_at_any_depth_and_never_parts(classes):
+    assert classes.children("/m/01g317") == {"/m/04yx4", "/m/03bt1vf", "/m/05r655"}
+    assert classes.children("/m/0zvk5") == frozenset()
 
 
-def test_a_class_below_a_part_is_still_a_kind_of_that_part(hierarchy):
-    assert hierarchy.children("/m/09j2d") == {"/m/0zvk5"}
+def test_a_class_below_a_part_is_still_a_kind_of_that_part(classes):
+    assert classes.children("/m/09j2d") == {"/m/0zvk5"}
 
 
-def test_ancestors_are_found_through_every_place_of_a_class(hierarchy):
-    assert hierarchy.ancestors("/m/0zvk5") == {"/m/09j2d", "/m/0gt2p", "/m/0bl9f"}
-    assert hierarchy.ancestors("/m/0bl9f") == frozenset()
+def test_ancestors_are_found_through_every_place_of_a_class(classes):
+    assert classes.ancestors("/m/0zvk5") == {"/m/09j2d", "/m/0gt2p", "/m/0bl9f"}
+    assert classes.ancestors("/m/0bl9f") == frozenset()
 
 
-def test_children_are_rolled_up_and_siblings_are_not(classes, hierarchy):
-    assert rolled_up(["Car", "Traffic sign"], classes, hierarchy) == {
+def test_children_are_rolled_up_and_siblings_are_not(classes):
+    assert rolled_up(["Car", "Traffic sign"], classes) == {
         "Car": "Car",
         "Van": "Car",
         "Traffic sign": "Traffic sign",
@@ -152,8 +152,8 @@ def test_children_are_rolled_up_and_siblings_are_not(classes, hierarchy):
 
 
 @pytest.mark.parametrize("wanted", [["Person", "Woman"], ["Woman", "Person"]])
-def test_an_object_goes_to_the_most_specific_wanted_class(classes, hierarchy, wanted):
-    assert rolled_up(wanted, classes, hierarchy) == {
+def test_an_object_goes_to_the_most_specific_wanted_class(classes, wanted):
+    assert rolled_up(wanted, classes) == {
         "Person": "Person",
         "Man": "Person",
         "Woman": "Woman",
@@ -161,34 +161,34 @@ def test_an_object_goes_to_the_most_specific_wanted_class(classes, hierarchy, wa
     }
 
 
-def test_a_child_of_two_unrelated_wanted_classes_goes_to_the_first(classes, hierarchy):
+def test_a_child_of_two_unrelated_wanted_classes_goes_to_the_first(classes):
     wanted = ["Sports equipment", "Clothing"]
-    assert rolled_up(wanted, classes, hierarchy)["Helmet"] == "Sports equipment"
-    assert rolled_up(wanted[::-1], classes, hierarchy)["Helmet"] == "Clothing"
+    assert rolled_up(wanted, classes)["Helmet"] == "Sports equipment"
+    assert rolled_up(wanted[::-1], classes)["Helmet"] == "Clothing"
 
 
-def test_without_roll_up_only_the_wanted_labels_count(classes, hierarchy):
-    assert rolled_up(["Person"], classes, hierarchy, children=False) == {"Person": "Person"}
+def test_without_roll_up_only_the_wanted_labels_count(classes):
+    assert rolled_up(["Person"], classes, children=False) == {"Person": "Person"}
 
 
 @pytest.mark.parametrize("wanted", [["Car", "/m/0k4j"], ["Car", "Car"]])
-def test_a_class_wanted_twice_is_refused(classes, hierarchy, wanted):
+def test_a_class_wanted_twice_is_refused(classes, wanted):
     with refused(Kind.SETTING, key="data.classes", about="Car"):
-        roll_up(wanted, classes, hierarchy)
+        roll_up(wanted, classes)
 
 
-def test_no_class_at_all_is_refused(classes, hierarchy):
+def test_no_class_at_all_is_refused(classes):
     with refused(Kind.SETTING, key="data.classes"):
-        roll_up([], classes, hierarchy)
+        roll_up([], classes)
 
 
 def test_the_real_tree_gives_the_known_families(street_mirror):
     annotations_dir = street_mirror / ANNOTATIONS_DIR
-    classes = read_classes(annotations_dir / V5.class_csv.path)
-    hierarchy = read_hierarchy(annotations_dir / V5.hierarchy.path)
+    paths = (annotations_dir / file.path for file in (V5.class_csv, V5.hierarchy))
+    classes = read_classes(*paths)
     wanted = ["Person", "Car", "Traffic sign", "Traffic light"]
     families = {}
-    for name, owner in rolled_up(wanted, classes, hierarchy).items():
+    for name, owner in rolled_up(wanted, classes).items():
         families.setdefault(owner, set()).add(name)
     assert families == {
         "Person": {"Person", "Man", "Woman", "Boy", "Girl"},

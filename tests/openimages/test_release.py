@@ -5,7 +5,7 @@ import pytest
 
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.readers import read_rows
-from oiv5_d2.openimages.release import HEX_DIGITS, SPLITS, V5, Template
+from oiv5_d2.openimages.release import HEX_DIGITS, SPLITS, V5, ReleaseFile
 from oiv5_d2.selection.choice import Choice
 from oiv5_d2.selection.select import select
 from oiv5_d2.synthetic import write_release
@@ -14,8 +14,8 @@ from oiv5_d2.synthetic import write_release
 V6 = replace(
     V5,
     name="V6",
-    train_boxes=Template("v6/oidv6-train-annotations-bbox.csv", release.V6_BOX_COLUMNS),
-    classes=Template("v6/oidv6-class-descriptions.csv", release.CLASS_COLUMNS),
+    train_boxes=ReleaseFile("v6/oidv6-train-annotations-bbox.csv", release.V6_BOX_COLUMNS),
+    classes=ReleaseFile("v6/oidv6-class-descriptions.csv", release.CLASS_COLUMNS),
 )
 
 

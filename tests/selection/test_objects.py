@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oiv5_d2.openimages.release import ATTRIBUTES
+from oiv5_d2.selection.choice import Choice
 from oiv5_d2.selection.objects import COORDINATES, ignore_reasons, join, match, sort
 
 PLACE = ["ImageID", "LabelName"]
@@ -113,7 +114,8 @@ def objects_with(**columns):
 
 
 def reason(exclude=(), floor=None, require=(), **columns):
-    return ignore_reasons(objects_with(**columns), exclude, floor, require)[0]
+    choice = Choice(("Car",), exclude=exclude, require=require, min_predicted_iou=floor)
+    return ignore_reasons(objects_with(**columns), choice)[0]
 
 
 def test_the_first_reason_holds():

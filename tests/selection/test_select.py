@@ -44,7 +44,7 @@ def test_children_are_rolled_up_and_keep_their_own_label(annotations):
     assert subset.instances["ClassName"].tolist() == ["Person", "Person", "Car"]
     assert subset.instances["LabelName"].tolist() == [MIDS["Man"], MIDS["Woman"], MIDS["Van"]]
     labels = subset.recipe["counts"]["classes"]["Person"]["labels"]
-    assert {name: row["to_learn"] for name, row in labels.items()} == {"Man": 1, "Woman": 1}
+    assert {name: row["targets"] for name, row in labels.items()} == {"Man": 1, "Woman": 1}
 
 
 def test_without_roll_up_children_are_not_taken(annotations):
@@ -131,18 +131,18 @@ def test_filters_keep_the_objects_as_ignored(annotations):
     assert ignore == ["", "filtered: IsOccluded", "low predicted IoU", ""]
 
 
-def test_what_lacks_a_required_attribute_is_kept_as_ignored(annotations):
-    has, lacks, unknown, both = boxes_at(1, 2, 3, 4)
+def test_what_is_without_a_required_attribute_is_kept_as_ignored(annotations):
+    has, without, unknown, both = boxes_at(1, 2, 3, 4)
     annotations.add_object(image_id(1), "Car", has, IsInside=1)
-    annotations.add_object(image_id(1), "Car", lacks)
+    annotations.add_object(image_id(1), "Car", without)
     annotations.add_object(image_id(1), "Car", unknown, IsInside=-1)
     annotations.add_object(image_id(1), "Car", both, IsInside=1, IsOccluded=1)
     annotations.add_mask(image_id(1), "Car", BOX)  # without a box nothing is known of it
-    annotations.add_object(image_id(2), "Car", lacks)
+    annotations.add_object(image_id(2), "Car", without)
     subset = select_train(annotations, require=("IsInside",), exclude=("IsOccluded",))
     ignore = subset.instances["Ignore"].tolist()
-    lacking = "filtered: not IsInside"
-    assert ignore == ["", lacking, lacking, "filtered: IsOccluded", lacking]
+    refused_for = "filtered: not IsInside"
+    assert ignore == ["", refused_for, refused_for, "filtered: IsOccluded", refused_for]
     assert subset.images["ImageID"].tolist() == [image_id(1)]
     assert subset.recipe["settings"]["require"] == ("IsInside",)
 
@@ -186,7 +186,7 @@ def test_two_objects_in_one_place_stay_two(annotations):
 # --- Images --------------------------------------------------------------------------------------
 
 
-def test_an_image_is_in_when_it_has_an_object_to_learn(annotations):
+def test_an_image_is_in_when_it_has_a_training_target(annotations):
     annotations.add_object(image_id(1), "Car")
     annotations.add_box(image_id(2), "Car")
     annotations.add_object(image_id(3), "Car", IsGroupOf=1)
@@ -222,7 +222,7 @@ def test_only_ids_with_a_prefix_are_taken(annotations):
         assert set(subset.images["ImageID"].str[0]) == {"0", "a"}
 
 
-def test_boxes_that_lack_a_required_attribute_choose_no_image(annotations):
+def test_boxes_without_a_required_attribute_choose_no_image(annotations):
     annotations.add_box(image_id(1), "Car", IsTruncated=1)
     annotations.add_box(image_id(2), "Car")
     annotations.add_box(image_id(3), "Car", IsTruncated=1, IsDepiction=1)
@@ -462,7 +462,7 @@ def test_the_order_of_the_rows_changes_nothing(tmp_path_factory, rows, choice, o
 
 @settings(max_examples=12)
 @given(st.lists(objects, max_size=40), choices)
-def test_every_wanted_object_is_there_once_and_every_image_has_one_to_learn(
+def test_every_wanted_object_is_there_once_and_every_image_has_a_target(
     tmp_path_factory, rows, choice
 ):
     parts = try_select(write_objects(tmp_path_factory.mktemp("all"), rows), **choice)
@@ -475,13 +475,13 @@ def test_every_wanted_object_is_there_once_and_every_image_has_one_to_learn(
     masks = subset.instances[subset.instances["MaskPath"] != ""]
     assert len(masks) == masks["MaskPath"].nunique()
     assert len(masks) == sum(kind != "box" for _, _, _, kind, _, _ in wanted)
-    learnt = subset.instances[subset.instances["Ignore"] == ""]
-    assert set(learnt["ImageID"]) == set(subset.images["ImageID"])
-    assert (learnt["MaskPath"] != "").all()
+    targets = subset.instances[subset.instances["Ignore"] == ""]
+    assert set(targets["ImageID"]) == set(subset.images["ImageID"])
+    assert (targets["MaskPath"] != "").all()
     for name in ("IsGroupOf", "IsDepiction", *choice["exclude"]):
-        assert (learnt[name] != 1).all()
+        assert (targets[name] != 1).all()
     for name in choice["require"]:
-        assert (learnt[name] == 1).all()
+        assert (targets[name] == 1).all()
 
 
 @settings(max_examples=12)
@@ -496,9 +496,9 @@ def test_a_limit_gives_each_class_what_there_is_and_takes_no_image_for_nothing(
     limited = try_select(annotations_dir, limit=Limit(limit, unit))["train"]
 
     def count(subset, leave_out=""):
-        learnt = subset.instances[subset.instances["Ignore"] == ""]
-        learnt = learnt[learnt["ImageID"] != leave_out]
-        grouped = learnt.groupby("ClassName")["ImageID"]
+        targets = subset.instances[subset.instances["Ignore"] == ""]
+        targets = targets[targets["ImageID"] != leave_out]
+        grouped = targets.groupby("ClassName")["ImageID"]
         return (grouped.nunique() if unit == "images" else grouped.size()).reindex(
             WANTED, fill_value=0
         )
@@ -562,7 +562,7 @@ def test_real_masks_are_all_accounted_for(street_mirror):
         counts = parts[split].recipe["counts"]
         assert counts["masks"] == counts["masks_with_box"] == num_masks
         assert counts["images"] <= num_images
-        objects = counts["to_learn"] + sum(counts["ignored_because"].values())
+        objects = counts["targets"] + sum(counts["ignored_because"].values())
         assert objects == counts["objects"] == len(parts[split].instances)
     boxed = select_from(annotations_dir, everything, only_masked=False)
     num_boxed = {part: len(subset.images) for part, subset in boxed.items()}
@@ -572,13 +572,13 @@ def test_real_masks_are_all_accounted_for(street_mirror):
 def test_real_siblings_stay_out_and_real_stop_signs_come_in(street_mirror):
     wanted = ["Person", "Traffic light", "Car", "Traffic sign"]
     parts = select_from(street_mirror / release.ANNOTATIONS_DIR, wanted)
-    learnt = pd.concat([subset.instances for subset in parts.values()])
-    labels = learnt.groupby("ClassName")["LabelName"].agg(set)
+    targets = pd.concat([subset.instances for subset in parts.values()])
+    labels = targets.groupby("ClassName")["LabelName"].agg(set)
     assert labels["Car"] == {"/m/0k4j"}
     assert labels["Traffic sign"] == {"/m/02pv19"}
-    total = sum(subset.recipe["counts"]["to_learn"] for subset in parts.values())
+    total = sum(subset.recipe["counts"]["targets"] for subset in parts.values())
     assert total == 252
-    # The six true Open Images photos show only taxis and pizzas.
+    # The six true Open Images images show only taxis and pizzas.
     ids = {image for subset in parts.values() for image in subset.images["ImageID"]}
     for prefix in ("000bd", "000c6", "000cc", "00b4b", "00dc0", "0a9e4"):
         assert not any(image.startswith(prefix) for image in ids)

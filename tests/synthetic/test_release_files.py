@@ -47,7 +47,7 @@ def all_rows(root: Path, table_of) -> Rows:
     return [row for split in SPLITS for row in rows_of(root, table_of(split))]
 
 
-def picture(root: Path, split: str, image_id: str) -> Path:
+def image(root: Path, split: str, image_id: str) -> Path:
     return root / IMAGES_DIR / V5.image_key(split, image_id)
 
 
@@ -243,7 +243,7 @@ def test_a_listed_picture_is_missing(root):
     missing = [
         row["ImageID"]
         for row in rows_of(root, V5.image_csv("train"))
-        if not picture(root, "train", row["ImageID"]).exists()
+        if not image(root, "train", row["ImageID"]).exists()
     ]
     assert len(missing) == 1
     assert missing[0] in {row["ImageID"] for row in rows_of(root, V5.mask_csv("train"))}

@@ -15,20 +15,20 @@ def scene_of(seed: int, *wanted: str) -> Scene:
 
 def test_the_same_generator_state_draws_the_same_scene():
     first, second = scene_of(3), scene_of(3)
-    np.testing.assert_array_equal(first.picture, second.picture)
+    np.testing.assert_array_equal(first.image, second.image)
     np.testing.assert_array_equal(first.owners, second.owners)
     assert first.things == second.things
 
 
 def test_another_seed_draws_another_scene():
-    assert not np.array_equal(scene_of(3).picture, scene_of(4).picture)
+    assert not np.array_equal(scene_of(3).image, scene_of(4).image)
 
 
 @pytest.mark.parametrize(("height", "width"), [SMALLEST, (72, 96), (96, 72), (210, 201)])
 def test_a_picture_has_the_size_asked_for(height, width):
     scene = draw_scene(np.random.default_rng(0), height, width)
-    assert scene.picture.shape == (height, width, 3)
-    assert scene.picture.dtype == np.uint8
+    assert scene.image.shape == (height, width, 3)
+    assert scene.image.dtype == np.uint8
     assert scene.mask(scene.things[0], 31, 47).shape == (31, 47)
 
 

@@ -48,7 +48,7 @@ def paint_sky(canvas: Canvas, rng: np.random.Generator, light: Light, camera: Ca
     cover = np.clip((blots + 1.6 * light.clouds - 0.7) * 0.9, 0, 0.85)[..., None]
     bright = np.array(mix(light.sky_low, (255, 255, 255), 0.6))
     small = (sky * (1 - cover) + bright * cover).astype(np.uint8)
-    canvas.picture[: full[1]] = cv2.resize(small, full, interpolation=cv2.INTER_CUBIC)
+    canvas.image[: full[1]] = cv2.resize(small, full, interpolation=cv2.INTER_CUBIC)
 
 
 def paint_skyline(canvas: Canvas, rng: np.random.Generator, light: Light, camera: Camera) -> None:

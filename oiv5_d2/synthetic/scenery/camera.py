@@ -1,4 +1,4 @@
-"""A level pinhole camera over a flat street. Metres: X right, Y up, Z into the picture."""
+"""A level pinhole camera over a flat street. Metres: X right, Y up, Z into the image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,5 +48,5 @@ class Camera:
 
     @property
     def nearest(self) -> float:
-        """The depth of the ground at the picture's lower edge."""
+        """The depth of the ground at the image's lower edge."""
         return self.eye * self.focal / (self.height - self.horizon)

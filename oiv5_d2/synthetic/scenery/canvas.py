@@ -1,7 +1,7 @@
 """The canvas, which remembers whose every pixel is, and the pen that draws on it.
 
 Everything is drawn as filled polygons, far things first. Each polygon writes its colour into the
-picture and its owner's number into a map of the same size, so that in the end the map holds the
+image and its owner's number into a map of the same size, so that in the end the map holds the
 *visible* part of every thing: a painter's algorithm that keeps its books.
 """
 
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Picture: TypeAlias = NDArray[np.uint8]
+Pixels: TypeAlias = NDArray[np.uint8]
 Colour: TypeAlias = tuple[float, float, float]  # red, green, blue, each 0-255
 Point: TypeAlias = tuple[float, float]
 
@@ -51,16 +51,16 @@ def rounded(x0: float, y0: float, x1: float, y1: float, radius: float) -> NDArra
 
 @dataclass
 class Canvas:
-    """A picture under way.
+    """An unfinished image.
 
     Attributes:
-        picture: (H, W, 3) RGB, several times larger than the picture that comes out of it.
+        image: (H, W, 3) RGB, several times larger than the image that comes out of it.
         owners: (H, W) the number of the thing seen at each pixel, 0 where nobody owns it.
         extents: owner -> [x0, y0, x1, y1] of all that was drawn for it, also beyond the edges.
     """
 
-    picture: Picture
-    owners: Picture
+    image: Pixels
+    owners: Pixels
     extents: dict[int, list[float]] = field(default_factory=dict)
 
     @classmethod
@@ -71,7 +71,7 @@ class Canvas:
     def fill(self, points: NDArray[np.float64], colour: Colour, owner: int = NOBODY) -> None:
         """Fill the polygon ``points`` ((N, 2) x, y in pixels) and enter its owner."""
         fixed = [np.round(points * (1 << _SHIFT)).astype(np.int32)]
-        cv2.fillPoly(self.picture, fixed, colour, cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(self.image, fixed, colour, cv2.LINE_AA, _SHIFT)
         cv2.fillPoly(self.owners, fixed, owner, cv2.LINE_8, _SHIFT)
         if owner != NOBODY:
             (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
@@ -82,7 +82,7 @@ class Canvas:
         """Fill many polygons (K, N, 2) that do not overlap, all of one colour and nobody's."""
         fixed = list(np.round(polygons * (1 << _SHIFT)).astype(np.int32))
         if fixed:
-            cv2.fillPoly(self.picture, fixed, colour, cv2.LINE_AA, _SHIFT)
+            cv2.fillPoly(self.image, fixed, colour, cv2.LINE_AA, _SHIFT)
             cv2.fillPoly(self.owners, fixed, NOBODY, cv2.LINE_8, _SHIFT)
 
     def window(self, x0: float, y0: float, x1: float, y1: float) -> tuple[slice, slice]:
@@ -97,7 +97,7 @@ class Canvas:
         """Lay a soft shadow of the polygon's shape; ``softness`` is its blur in pixels."""
         (x0, y0), (x1, y1) = points.min(axis=0) - 2 * softness, points.max(axis=0) + 2 * softness
         rows, columns = self.window(x0, y0, x1, y1)
-        patch = self.picture[rows, columns]
+        patch = self.image[rows, columns]
         if patch.size == 0:
             return
         stain = np.zeros(patch.shape[:2], np.uint8)
@@ -111,7 +111,7 @@ class Canvas:
     def glow(self, x: float, y: float, radius: float, colour: Colour, strength: float) -> None:
         """Add light that fades from (x, y) to nothing at ``radius``."""
         rows, columns = self.window(x - radius, y - radius, x + radius, y + radius)
-        patch = self.picture[rows, columns]
+        patch = self.image[rows, columns]
         if patch.size == 0:
             return
         dy = (np.arange(rows.start, rows.stop) - y)[:, None] / radius
@@ -131,7 +131,7 @@ class Canvas:
         if owner not in self.extents:
             return
         rows, columns = self.window(*self.extents[owner])
-        patch, mine = self.picture[rows, columns], self.owners[rows, columns] == owner
+        patch, mine = self.image[rows, columns], self.owners[rows, columns] == owner
         height, width = mine.shape
         if mine.size == 0:
             return

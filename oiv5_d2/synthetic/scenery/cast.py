@@ -1,4 +1,4 @@
-"""The cast: which things a street has, and how each takes its place on the stage."""
+"""The cast: which things a street has, and how each takes its place."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from oiv5_d2.synthetic.scenery import fronts, people, profiles, signals, vehicle
 from oiv5_d2.synthetic.scenery.backdrop import Light, paint_lamp_post, paint_tree
 from oiv5_d2.synthetic.scenery.camera import Camera
 from oiv5_d2.synthetic.scenery.canvas import NOBODY, Canvas, Colour, Pen, ellipse, tint
-from oiv5_d2.synthetic.scenery.stage import Actor, Stage
+from oiv5_d2.synthetic.scenery.stage import Actor, Scenery
 from oiv5_d2.synthetic.scenery.street import Street
 
 CROWD = "Crowd"  # a group of people under one box
@@ -33,10 +33,10 @@ def cast_actors(
         street: what kind of street it is.
         wanted: names from `PLACERS` that come first, while there is room.
     """
-    stage = Stage(rng, camera, light, street)
+    scenery = Scenery(rng, camera, light, street)
     for name in (*wanted, *_choose_cast(rng)):
-        PLACERS[name](stage, name)
-    return sorted(stage.actors, key=lambda actor: -actor.depth)
+        PLACERS[name](scenery, name)
+    return sorted(scenery.actors, key=lambda actor: -actor.depth)
 
 
 def _choose_cast(rng: np.random.Generator) -> list[str]:
@@ -68,136 +68,138 @@ def _one_of(rng: np.random.Generator, kinds: dict[str, float]) -> str:
 
 
 def _place_some(
-    kinds: dict[str, float], place: Callable[[Stage, str], None]
-) -> Callable[[Stage, str], None]:
-    return lambda stage, name: place(stage, _one_of(stage.rng, kinds))
+    kinds: dict[str, float], place: Callable[[Scenery, str], None]
+) -> Callable[[Scenery, str], None]:
+    return lambda scenery, name: place(scenery, _one_of(scenery.rng, kinds))
 
 
 def _cast_shadow(pen: Pen, half_width: float, depth: float, darkness: float) -> None:
     pen.shadow(ellipse(0.06 * half_width, 0.0, half_width, depth), darkness, 0.05)
 
 
-def _stand_person(stage: Stage, name: str, share: float, room: float) -> None:
+def _stand_person(scenery: Scenery, name: str, share: float, room: float) -> None:
     low, high = people.BUILDS[name].metres
-    tall = stage.between(low, high)
-    height = stage.camera.height * share
-    depth = tall * stage.camera.focal / height
-    foot = stage.camera.ground(depth)
-    x = stage.find_x(depth, height * 0.34, (foot - height, foot), room)
+    tall = scenery.between(low, high)
+    height = scenery.camera.height * share
+    depth = tall * scenery.camera.focal / height
+    foot = scenery.camera.ground(depth)
+    x = scenery.find_x(depth, height * 0.34, (foot - height, foot), room)
     if x is None:
         return
-    mirror = float(stage.rng.choice([-1.0, 1.0]))
-    darkness = stage.light.shadow
+    mirror = float(scenery.rng.choice([-1.0, 1.0]))
+    darkness = scenery.light.shadow
 
     def paint(canvas: Canvas, owner: int, rng: np.random.Generator) -> None:
         pen = Pen(canvas, x, foot, height, owner, mirror)
         _cast_shadow(pen, 0.17, 0.028, darkness)
         people.paint_person(pen, rng, name)
 
-    stage.actors.append(Actor(name, depth, paint))
+    scenery.actors.append(Actor(name, depth, paint))
 
 
-def _place_person(stage: Stage, name: str) -> None:
-    share = 0.30 + 0.45 * float(stage.rng.beta(1.3, 1.6))
+def _place_person(scenery: Scenery, name: str) -> None:
+    share = 0.30 + 0.45 * float(scenery.rng.beta(1.3, 1.6))
     if name in ("Boy", "Girl"):
         share *= 0.75
-    _stand_person(stage, name, max(0.26, share), 0.4)
+    _stand_person(scenery, name, max(0.26, share), 0.4)
 
 
-def _place_far_person(stage: Stage, name: str) -> None:
-    _stand_person(stage, _one_of(stage.rng, PERSON_KINDS), stage.between(0.05, 0.1), 0.5)
+def _place_far_person(scenery: Scenery, name: str) -> None:
+    _stand_person(scenery, _one_of(scenery.rng, PERSON_KINDS), scenery.between(0.05, 0.1), 0.5)
 
 
-def _drive(stage: Stage, name: str, share: float, is_profile: bool, room: float) -> None:
+def _drive(scenery: Scenery, name: str, share: float, is_profile: bool, room: float) -> None:
     length, wide, tall = vehicles.SIZES[name]
     across = length if is_profile else wide
-    width = share * stage.camera.width
-    depth = across * stage.camera.focal / width
-    scale = stage.camera.scale(depth)
-    foot = stage.camera.ground(depth)
-    x = stage.find_x(depth, width, (foot - tall * scale, foot), room, spill=0.15)
+    width = share * scenery.camera.width
+    depth = across * scenery.camera.focal / width
+    scale = scenery.camera.scale(depth)
+    foot = scenery.camera.ground(depth)
+    x = scenery.find_x(depth, width, (foot - tall * scale, foot), room, spill=0.15)
     if x is None:
         return
-    mirror = float(stage.rng.choice([-1.0, 1.0])) if is_profile else 1.0
+    mirror = float(scenery.rng.choice([-1.0, 1.0])) if is_profile else 1.0
     painter = profiles.paint_profile if is_profile else fronts.paint_end
-    darkness = stage.light.shadow
+    darkness = scenery.light.shadow
 
     def paint(canvas: Canvas, owner: int, rng: np.random.Generator) -> None:
         pen = Pen(canvas, x, foot, scale, owner, mirror)
         _cast_shadow(pen, across * 0.52, 0.18, min(0.7, darkness + 0.25))
         painter(pen, rng, name)
 
-    stage.actors.append(Actor(name, depth, paint))
+    scenery.actors.append(Actor(name, depth, paint))
 
 
-def _place_car(stage: Stage, name: str) -> None:
-    is_profile = stage.shows_profile(0.9)
+def _place_car(scenery: Scenery, name: str) -> None:
+    is_profile = scenery.shows_profile(0.9)
     if name == "Limousine" or is_profile:
-        _drive(stage, name, stage.between(0.28, 0.58), True, 0.4)
+        _drive(scenery, name, scenery.between(0.28, 0.58), True, 0.4)
     else:
-        _drive(stage, name, stage.between(0.19, 0.40), False, 0.4)
+        _drive(scenery, name, scenery.between(0.19, 0.40), False, 0.4)
 
 
-def _place_bus(stage: Stage, name: str) -> None:
-    if stage.shows_profile(0.6):
-        _drive(stage, name, stage.between(0.55, 0.8), True, 0.6)
+def _place_bus(scenery: Scenery, name: str) -> None:
+    if scenery.shows_profile(0.6):
+        _drive(scenery, name, scenery.between(0.55, 0.8), True, 0.6)
     else:
-        _drive(stage, name, stage.between(0.18, 0.34), False, 0.6)
+        _drive(scenery, name, scenery.between(0.18, 0.34), False, 0.6)
 
 
-def _place_two_wheeler(stage: Stage, name: str) -> None:
-    _drive(stage, name, stage.between(0.17, 0.36), True, 0.5)
+def _place_two_wheeler(scenery: Scenery, name: str) -> None:
+    _drive(scenery, name, scenery.between(0.17, 0.36), True, 0.5)
 
 
-def _place_far_car(stage: Stage, name: str) -> None:
-    _drive(stage, _one_of(stage.rng, CAR_KINDS), stage.between(0.03, 0.06), False, 0.5)
+def _place_far_car(scenery: Scenery, name: str) -> None:
+    _drive(scenery, _one_of(scenery.rng, CAR_KINDS), scenery.between(0.03, 0.06), False, 0.5)
 
 
-def _place_light(stage: Stage, name: str) -> None:
-    height = stage.camera.height * (0.18 + 0.24 * float(stage.rng.beta(1.2, 1.6)))
-    top = stage.camera.height * stage.between(-0.02, 0.2)
-    centre, depth = top + height / 2, 1.0 * stage.camera.focal / height
-    x = stage.find_x(depth, height * signals.ASPECT, (top, top + height), 0.12, 0.15)
+def _place_light(scenery: Scenery, name: str) -> None:
+    height = scenery.camera.height * (0.18 + 0.24 * float(scenery.rng.beta(1.2, 1.6)))
+    top = scenery.camera.height * scenery.between(-0.02, 0.2)
+    centre, depth = top + height / 2, 1.0 * scenery.camera.focal / height
+    x = scenery.find_x(depth, height * signals.ASPECT, (top, top + height), 0.12, 0.15)
     if x is None:
         return
-    drop = (stage.camera.ground(depth) - centre) / height
+    drop = (scenery.camera.ground(depth) - centre) / height
 
     def paint(canvas: Canvas, owner: int, rng: np.random.Generator) -> None:
         pen = Pen(canvas, x, centre, height, owner)
         signals.paint_light_support(pen, rng, drop, centre / height)
         signals.paint_traffic_light(pen, rng, name)
 
-    stage.actors.append(Actor(name, depth, paint))
+    scenery.actors.append(Actor(name, depth, paint))
 
 
-def _place_sign(stage: Stage, name: str) -> None:
-    height = stage.camera.height * (0.14 + 0.22 * float(stage.rng.beta(1.2, 1.6)))
-    top = stage.camera.height * stage.between(0.02, 0.38)
-    centre, depth = top + height / 2, 0.8 * stage.camera.focal / height
-    x = stage.find_x(depth, height, (top, top + height), 0.12, 0.15)
+def _place_sign(scenery: Scenery, name: str) -> None:
+    height = scenery.camera.height * (0.14 + 0.22 * float(scenery.rng.beta(1.2, 1.6)))
+    top = scenery.camera.height * scenery.between(0.02, 0.38)
+    centre, depth = top + height / 2, 0.8 * scenery.camera.focal / height
+    x = scenery.find_x(depth, height, (top, top + height), 0.12, 0.15)
     if x is None:
         return
-    drop = (stage.camera.ground(depth) - centre) / height
+    drop = (scenery.camera.ground(depth) - centre) / height
 
     def paint(canvas: Canvas, owner: int, rng: np.random.Generator) -> None:
         pen = Pen(canvas, x, centre, height, owner)
         signals.paint_sign_pole(pen, rng, drop)
         signals.paint_sign(pen, rng, name)
 
-    stage.actors.append(Actor(name, depth, paint))
+    scenery.actors.append(Actor(name, depth, paint))
 
 
-def _place_crowd(stage: Stage, name: str) -> None:
-    share = stage.between(0.1, 0.14)
-    depth = min(1.7 * stage.camera.focal / (stage.camera.height * share), stage.street.end - 1.0)
-    height = 1.7 * stage.camera.scale(depth)
-    foot = stage.camera.ground(depth)
-    num_people = int(stage.rng.integers(6, 11))
+def _place_crowd(scenery: Scenery, name: str) -> None:
+    share = scenery.between(0.1, 0.14)
+    depth = min(
+        1.7 * scenery.camera.focal / (scenery.camera.height * share), scenery.street.end - 1.0
+    )
+    height = 1.7 * scenery.camera.scale(depth)
+    foot = scenery.camera.ground(depth)
+    num_people = int(scenery.rng.integers(6, 11))
     width = height * 0.3 * num_people
-    x = stage.find_x(depth, width, (foot - height, foot), 0.3)
+    x = scenery.find_x(depth, width, (foot - height, foot), 0.3)
     if x is None:
         return
-    kinds = [_one_of(stage.rng, PERSON_KINDS) for _ in range(num_people)]
+    kinds = [_one_of(scenery.rng, PERSON_KINDS) for _ in range(num_people)]
 
     def paint(canvas: Canvas, owner: int, rng: np.random.Generator) -> None:
         for number, kind in enumerate(kinds):
@@ -205,18 +207,18 @@ def _place_crowd(stage: Stage, name: str) -> None:
             size = height * float(rng.uniform(0.88, 1.05))
             people.paint_person(Pen(canvas, at, foot, size, owner), rng, kind)
 
-    stage.actors.append(Actor("Person", depth, paint, is_group=True))
+    scenery.actors.append(Actor("Person", depth, paint, is_group=True))
 
 
-def _place_billboard(stage: Stage, name: str) -> None:
-    height = stage.camera.height * stage.between(0.2, 0.3)
-    top = stage.camera.height * stage.between(0.04, 0.16)
+def _place_billboard(scenery: Scenery, name: str) -> None:
+    height = scenery.camera.height * scenery.between(0.2, 0.3)
+    top = scenery.camera.height * scenery.between(0.04, 0.16)
     width, foot, depth = height * 1.3, top + height, 9.0
-    x = stage.find_x(depth, width, (top, foot), 0.3, 0.0)
+    x = scenery.find_x(depth, width, (top, foot), 0.3, 0.0)
     if x is None:
         return
-    drop = (stage.camera.ground(depth) - foot) / height
-    kind = _one_of(stage.rng, PERSON_KINDS)
+    drop = (scenery.camera.ground(depth) - foot) / height
+    kind = _one_of(scenery.rng, PERSON_KINDS)
     posters: tuple[Colour, ...] = (
         (240, 224, 120),
         (150, 200, 220),
@@ -235,30 +237,30 @@ def _place_billboard(stage: Stage, name: str) -> None:
         for line, y in enumerate((0.72, 0.54, 0.36)):
             pen.box(0.05, y, 0.52 - 0.1 * line, y + 0.1, tint(colour, 0.45))
 
-    stage.actors.append(Actor(kind, depth, paint, is_depiction=True))
+    scenery.actors.append(Actor(kind, depth, paint, is_depiction=True))
 
 
-def _place_tree(stage: Stage, name: str) -> None:
-    x, foot, depth = stage.on_verge()
-    scale = stage.camera.scale(depth)
+def _place_tree(scenery: Scenery, name: str) -> None:
+    x, foot, depth = scenery.on_verge()
+    scale = scenery.camera.scale(depth)
 
     def paint(canvas: Canvas, owner: int, rng: np.random.Generator) -> None:
         paint_tree(Pen(canvas, x, foot, scale, owner), rng, name)
 
-    stage.actors.append(Actor(name, depth, paint))
+    scenery.actors.append(Actor(name, depth, paint))
 
 
-def _place_lamp_post(stage: Stage, name: str) -> None:
-    x, foot, depth = stage.on_verge()
-    scale = stage.camera.scale(depth)
+def _place_lamp_post(scenery: Scenery, name: str) -> None:
+    x, foot, depth = scenery.on_verge()
+    scale = scenery.camera.scale(depth)
 
     def paint(canvas: Canvas, owner: int, rng: np.random.Generator) -> None:
         paint_lamp_post(Pen(canvas, x, foot, scale, NOBODY), rng, name)
 
-    stage.actors.append(Actor("", depth, paint))
+    scenery.actors.append(Actor("", depth, paint))
 
 
-PLACERS: dict[str, Callable[[Stage, str], None]] = {
+PLACERS: dict[str, Callable[[Scenery, str], None]] = {
     SOME_PERSON: _place_some(PERSON_KINDS, _place_person),
     SOME_CAR: _place_some(CAR_KINDS, _place_car),
     SOME_SIGN: _place_some(SIGN_KINDS, _place_sign),

@@ -57,7 +57,7 @@ def paint_light_support(pen: Pen, rng: np.random.Generator, depth: float, top: f
         pen: the light's own pen; nothing of this is the light's.
         rng: chooses among them.
         depth: how far below the light's centre the ground is, in its heights.
-        top: how far above the light's centre the picture ends, in its heights.
+        top: how far above the light's centre the image ends, in its heights.
     """
     pen = pen.on_behalf_of(NOBODY)
     colour = GREY_POLES[rng.integers(len(GREY_POLES))]

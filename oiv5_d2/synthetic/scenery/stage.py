@@ -1,4 +1,4 @@
-"""The stage: where in a street a thing finds room."""
+"""Where in a street a thing finds room."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class Rect(NamedTuple):
 
 
 @dataclass
-class Stage:
+class Scenery:
     """A scene that is being cast."""
 
     rng: np.random.Generator
@@ -88,7 +88,7 @@ class Stage:
             width: pixels it needs.
             rows: its upper and its lower row.
             room: the overlap with others that is accepted, as a share.
-            spill: the share of its width that may lie beyond the picture's edge.
+            spill: the share of its width that may lie beyond the image's edge.
         """
         low, high = width * (0.5 - spill), self.camera.width - width * (0.5 - spill)
         if self.street.half_width is not None:

@@ -1,4 +1,4 @@
-"""Two kinds of street: an avenue that runs into the picture, and a road that runs across it."""
+"""Two kinds of street: an avenue that runs into the image, and a road that runs across it."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -128,7 +128,7 @@ class _Ground:
 
     def __init__(self, canvas: Canvas, camera: Camera) -> None:
         self.canvas, self.camera = canvas, camera
-        self.near = 0.8 * camera.nearest  # a little in front of the picture's lower edge
+        self.near = 0.8 * camera.nearest  # a little in front of the image's lower edge
 
     def fill(self, x0: float, x1: float, z0: float, z1: float, colour: Colour) -> None:
         corners = [(x0, 0.0, z0), (x1, 0.0, z0), (x1, 0.0, z1), (x0, 0.0, z1)]
@@ -172,5 +172,5 @@ class _Ground:
         rows, width = self.camera.height - top, self.camera.width
         rough = 0.05 * mottle(rng, rows, width, 30) + 0.05 * mottle(rng, rows, width, 3)
         factor = np.clip(128.5 + 128 * rough, 0, 255).astype(np.uint8)
-        patch = self.canvas.picture[top:]
+        patch = self.canvas.image[top:]
         cv2.multiply(patch, cv2.merge([factor] * 3), patch, scale=1 / 128)
