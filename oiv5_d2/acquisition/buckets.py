@@ -1,11 +1,10 @@
 """Buckets: a folder, http(s)://, s3://, gs:// or az://, by the library obstore.
 
-What a bucket cannot give is a `Problem`, never an exception of the library.
+What a bucket cannot give is a `Problem`, never an exception of obstore's own.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
@@ -51,7 +50,7 @@ class Get(NamedTuple):
     start: int = 0
     stop: int | None = None
     etag: str = ""
-    """If given, the file has to be still this one."""
+    """If given, the file still has to be this one."""
 
 
 class Answer(NamedTuple):
@@ -65,7 +64,7 @@ class Answer(NamedTuple):
 class Bucket:
     """One bucket. Keys are paths in it, such as ``train/0123456789abcdef.jpg``.
 
-    An unsigned bucket follows redirects. Of a signed request the library drops the signature on the
+    An unsigned bucket follows redirects. Of a signed request obstore drops the signature on the
     way to another host, but not a session token. So an S3 bucket that signs is first asked
     unsigned, and refused if it redirects. A server that redirects only signed requests, or only
     some files, is not found out by this.
@@ -83,7 +82,7 @@ class Bucket:
     def __init__(self, location: str, transfer: Transfer) -> None:
         self.location = location.rstrip("/") or location
         self.folder = folder_of(location)
-        """Where the files lie on this machine; None for a remote bucket."""
+        """Where the files are on this machine; None for a remote bucket."""
         self._connections = transfer.connections
         self._num_unreachable = 0  # in a row
         self._store: Any = open_store(location, transfer)
@@ -102,14 +101,12 @@ class Bucket:
         return Head(meta["size"], meta["e_tag"] or "")
 
     def read(self, get: Get) -> bytes:
-        """Return a file's bytes, or a part of them.
+        """Return the requested bytes of a file.
 
         Raises:
             Problem: ABSENT, REFUSED, CHANGED or UNREACHABLE; UNSUPPORTED where the server has no
                 ranges.
         """
-        if get.start == get.stop:
-            return b""
         data = self._ask(get.key, lambda: bytes(self._get(get).bytes()))
         if get.stop is not None and len(data) != get.stop - get.start:
             detail = f"{len(data)} bytes instead of {get.stop - get.start}"
@@ -140,7 +137,14 @@ class Bucket:
 
     def head_many(self, keys: Iterable[str]) -> Iterator[tuple[str, Head | Problem]]:
         """Yield what the bucket says of each file, in the order in which answers come."""
-        yield from _in_threads(self._head, keys, self._connections)
+
+        def ask(key: str) -> tuple[str, Head | Problem]:
+            try:
+                return key, self.head(key)
+            except Problem as problem:
+                return key, problem
+
+        yield from _in_threads(ask, keys, self._connections)
 
     def stream(self, key: str, start: int = 0, etag: str = "") -> Iterator[bytes]:
         """Yield a file's bytes from `start` on, piece by piece.
@@ -171,7 +175,10 @@ class Bucket:
         try:
             return request()
         except (exceptions.BaseError, FileNotFoundError, ValueError) as error:
-            raise self._problem(key, error) from error
+            other = Kind.REFUSED if self.folder else Kind.UNREACHABLE
+            kind, remedy = _KIND_OF.get(type(error), (other, Remedy.RUN_AGAIN))
+            facts = "" if kind in (Kind.ABSENT, Kind.CHANGED) else facts_of(error)
+            raise Problem(kind, self.url(key), facts, remedy=remedy) from error
 
     def _answer(self, get: Get, check: Check | None) -> Answer:
         try:
@@ -190,18 +197,6 @@ class Bucket:
             problem = Problem(Kind.DAMAGED, self.url(get.key), str(error), remedy=Remedy.FIX_SOURCE)
         return Answer(get, b"", problem)
 
-    def _head(self, key: str) -> tuple[str, Head | Problem]:
-        try:
-            return key, self.head(key)
-        except Problem as problem:
-            return key, problem
-
-    def _problem(self, key: str, error: Exception) -> Problem:
-        other = Kind.REFUSED if self.folder else Kind.UNREACHABLE
-        kind, remedy = _KIND_OF.get(type(error), (other, Remedy.RUN_AGAIN))
-        facts = "" if kind in (Kind.ABSENT, Kind.CHANGED) else facts_of(error)
-        return Problem(kind, self.url(key), facts, remedy=remedy)
-
 
 class Source(NamedTuple):
     """A release's two buckets."""
@@ -218,20 +213,16 @@ def open_source(annotations: str, images: str, transfer: Transfer) -> Source:
 def _in_threads(function: Callable[[T], R], items: Iterable[T], num: int) -> Iterator[R]:
     """Yield a function's results as they come; at most twice `num` items are under way."""
     done: SimpleQueue[Future[R]] = SimpleQueue()
-    rest = iter(items)
+    num_waiting = 0
     pool = ThreadPoolExecutor(num)
-
-    def start(most: int) -> int:
-        new = list(islice(rest, most))
-        for item in new:
-            pool.submit(function, item).add_done_callback(done.put)
-        return len(new)
-
     try:
-        num_waiting = start(2 * num)
-        while num_waiting:
-            result = done.get().result()
-            num_waiting += start(1) - 1
-            yield result
+        for item in items:
+            if num_waiting == 2 * num:
+                yield done.get().result()
+                num_waiting -= 1
+            pool.submit(function, item).add_done_callback(done.put)
+            num_waiting += 1
+        for _ in range(num_waiting):
+            yield done.get().result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -29,11 +29,11 @@ def files(tiny_release):
     """All masks that the release lists, and their images; some are not there."""
     frames = []
     for split in release.SPLITS:
-        rows = pd.read_csv(tiny_release / release.ANNOTATIONS_DIR / release.mask_csv(split).path)
+        rows = pd.read_csv(tiny_release / release.ANNOTATIONS_DIR / release.V5.mask_csv(split).path)
         masks = rows.assign(Kind="mask", Split=split, Name=rows["MaskPath"])
-        masks["Key"] = [release.mask_zip(split, id[0]).path for id in rows["ImageID"]]
+        masks["Key"] = [release.V5.mask_zip(split, id[0]).path for id in rows["ImageID"]]
         images = masks.assign(Kind="image", Name=rows["ImageID"] + ".jpg")
-        images["Key"] = [release.image_key(split, id) for id in rows["ImageID"]]
+        images["Key"] = [release.V5.image_key(split, id) for id in rows["ImageID"]]
         frames += [masks, images]
     table = pd.concat(frames)[["Kind", "Split", "Name", "Key"]].drop_duplicates()
     return table.sort_values(["Kind", "Split", "Name"], ignore_index=True)
