@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from oiv5_d2.acquisition import downloads
 from oiv5_d2.acquisition.buckets import Bucket, Get, Head
-from oiv5_d2.acquisition.manifest import Outcome, Reason, State, moment, outcome_of
+from oiv5_d2.acquisition.manifest import Outcome, State, moment, outcome_of
 from oiv5_d2.acquisition.partial_zips import (
     Entry,
     PartialZip,
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 _COPY_PREFIX = ".arriving-"  # of a zip that is read by range
 _WHOLE_PREFIX = ".whole-"  # of one from a server that has no ranges
 _TRIES = 3
-_PASSING = {(State.FAILED, Reason.CHANGED), (State.FAILED, Reason.UNSUPPORTED)}
+_PASSING = {(State.FAILED, Kind.CHANGED), (State.FAILED, Kind.UNSUPPORTED)}
 
 
 class ZipNeed(NamedTuple):
@@ -73,8 +73,7 @@ def extract_masks(
         held = shard.held | work.arrived
         origin = bucket.url(key), moment(shard_path.stat().st_mtime)
         return [
-            absences.get(name)
-            or Outcome(name, State.PRESENT, Reason.NONE, *held[name][1:], *origin)
+            absences.get(name) or Outcome(name, State.PRESENT, None, *held[name][1:], *origin)
             for name in wanted
         ]
 
@@ -109,9 +108,9 @@ def needed_bytes(bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Pa
         return ZipNeed(len(lacking), num_bytes, len(spans), num_missing)
 
 
-def remove_unfinished(masks_dir: Path, wanted: Iterable[Path]) -> None:
-    """Remove unfinished downloads, except those for the shards at these paths."""
-    endings = tuple(f"-{path.name}" for path in wanted)
+def remove_unfinished(masks_dir: Path, wanted: Iterable[str]) -> None:
+    """Remove what was fetched for shards, except for those of these names."""
+    endings = tuple(f"-{name}" for name in wanted)
     for path in _copies(masks_dir):
         if not path.name.endswith(endings):
             path.unlink()
@@ -267,9 +266,9 @@ def _fetch(work: _Work) -> dict[str, Outcome]:
         except Problem as problem:
             absences = work.without(problem)
         states = {(outcome.state, outcome.reason) for outcome in absences.values()}
-        is_changed = (State.FAILED, Reason.CHANGED) in states
-        is_first_damage = num_before == 0 and (State.CORRUPT, Reason.DAMAGED) in states
-        passing = _PASSING if work.is_open else _PASSING | {(State.FAILED, Reason.UNREACHABLE)}
+        is_changed = (State.FAILED, Kind.CHANGED) in states
+        is_first_damage = num_before == 0 and (State.CORRUPT, Kind.DAMAGED) in states
+        passing = _PASSING if work.is_open else _PASSING | {(State.FAILED, Kind.UNREACHABLE)}
         if not is_first_damage and states.isdisjoint(passing):
             break
     return absences

@@ -21,7 +21,7 @@ from zip_files import header_of, in_header, zipped
 
 from oiv5_d2.acquisition import partial_zips
 from oiv5_d2.acquisition.buckets import Bucket, Head, Transfer
-from oiv5_d2.acquisition.manifest import Reason, State
+from oiv5_d2.acquisition.manifest import State
 from oiv5_d2.acquisition.mask_zips import (
     extract_masks,
     needed_bytes,
@@ -236,7 +236,7 @@ def test_what_these_tools_did_not_write_stays(far, shard_path):
 
 def test_masks_that_the_zip_does_not_have_are_missing(far, shard_path):
     outcomes = extract(far, [NAMES[0], "absent.png"], shard_path)
-    assert outcomes[1][1:3] == (MISSING, Reason.ABSENT)
+    assert outcomes[1][1:3] == (MISSING, Kind.ABSENT)
     assert list(read_all(shard_path)) == NAMES[:1]
 
 
@@ -350,15 +350,15 @@ HUGE_PNG = png((8, 8))[:16] + (60_000).to_bytes(4, "big") * 2 + png((8, 8))[24:]
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (flipped(NAMES[5]), Reason.DAMAGED),
-        (in_header(NAMES[5], 8, "<H", 1), Reason.UNSUPPORTED),
-        (in_header(NAMES[5], 10, "<H", 99), Reason.UNSUPPORTED),
-        (in_header(NAMES[5], 24, "<L", 50 << 20), Reason.DAMAGED),
-        (renamed_locally(NAMES[5]), Reason.DAMAGED),
-        (replaced(NAMES[5], b""), Reason.DAMAGED),
-        (replaced(NAMES[5], b"GIF89a" * 9), Reason.DAMAGED),
-        (replaced(NAMES[5], HUGE_PNG), Reason.DAMAGED),
-        (replaced(NAMES[5], png((99, 99), 90)[:-20]), Reason.DAMAGED),
+        (flipped(NAMES[5]), Kind.DAMAGED),
+        (in_header(NAMES[5], 8, "<H", 1), Kind.UNSUPPORTED),
+        (in_header(NAMES[5], 10, "<H", 99), Kind.UNSUPPORTED),
+        (in_header(NAMES[5], 24, "<L", 50 << 20), Kind.DAMAGED),
+        (renamed_locally(NAMES[5]), Kind.DAMAGED),
+        (replaced(NAMES[5], b""), Kind.DAMAGED),
+        (replaced(NAMES[5], b"GIF89a" * 9), Kind.DAMAGED),
+        (replaced(NAMES[5], HUGE_PNG), Kind.DAMAGED),
+        (replaced(NAMES[5], png((99, 99), 90)[:-20]), Kind.DAMAGED),
     ],
 )
 def test_a_corrupt_mask_is_told_and_leaves_nothing(near, far, shard_path, change, reason, place):
@@ -395,24 +395,24 @@ def test_two_entries_of_one_name_are_refused(far, shard_path):
     put(far.root, bytes(data))
     outcomes = extract(far, NAMES[4:6], shard_path)
     assert [outcome[1:3] for outcome in outcomes] == [
-        (CORRUPT, Reason.DAMAGED),
-        (MISSING, Reason.ABSENT),
+        (CORRUPT, Kind.DAMAGED),
+        (MISSING, Kind.ABSENT),
     ]
 
 
 def test_a_name_that_leads_out_of_the_folder_is_refused(far, shard_path):
     put(far.root, zipped({"../../evil.png": png((9, 9))}))
     [outcome] = extract(far, ["../../evil.png"], shard_path)
-    assert outcome[1:3] == (CORRUPT, Reason.UNSUPPORTED)
+    assert outcome[1:3] == (CORRUPT, Kind.UNSUPPORTED)
     assert read_all(shard_path) == {}
 
 
 @pytest.mark.parametrize(
     ("status", "state", "reason"),
     [
-        (403, FAILED, Reason.REFUSED),
-        (404, MISSING, Reason.ABSENT),
-        (500, FAILED, Reason.UNREACHABLE),
+        (403, FAILED, Kind.REFUSED),
+        (404, MISSING, Kind.ABSENT),
+        (500, FAILED, Kind.UNREACHABLE),
     ],
 )
 @pytest.mark.parametrize("is_at_the_end", [True, False])
@@ -429,7 +429,7 @@ def test_a_piece_that_cannot_be_fetched_is_told(
 def test_a_zip_that_is_not_there_is_missing(near, far, shard_path, place):
     (far.root / KEY).unlink()
     outcomes = extract(near if place == "folder" else far, NAMES[:2], shard_path)
-    assert {outcome[1:3] for outcome in outcomes} == {(MISSING, Reason.ABSENT)}
+    assert {outcome[1:3] for outcome in outcomes} == {(MISSING, Kind.ABSENT)}
 
 
 def test_what_failed_is_asked_for_again_and_nothing_else(far, shard_path, tmp_path):
@@ -465,7 +465,7 @@ def test_a_zip_that_changes_on_the_way_is_begun_again(far, shard_path):
 def test_a_zip_that_never_rests_fails(far, shard_path):
     far.server.faults = err_at(0, Fault(412))
     outcomes = extract(far, NAMES[::2], shard_path)
-    assert outcomes[0][1:3] == (FAILED, Reason.CHANGED)
+    assert outcomes[0][1:3] == (FAILED, Kind.CHANGED)
     assert states(outcomes[1:]) == [PRESENT] * 5
     assert read_all(shard_path) == {name: MASKS[name] for name in NAMES[2::2]}
 
@@ -671,7 +671,7 @@ def test_what_came_of_zips_that_nobody_wants_is_removed(far, shard_path):
     other.touch()
     before = set(files_beside(wanted))
     assert len(before) == 7
-    remove_unfinished(masks_dir, [wanted])
+    remove_unfinished(masks_dir, [wanted.name])
     kept = {name for name in before if name.endswith("-train-masks-0.zip") or name == other.name}
     assert set(files_beside(wanted)) == kept
     remove_unfinished(masks_dir, [])
