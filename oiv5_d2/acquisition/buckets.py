@@ -116,15 +116,16 @@ class Bucket:
     def read_many(self, gets: Iterable[Get], check: Check | None = None) -> Iterator[Answer]:
         """Yield an answer for each request, in the order in which they come.
 
-        What is UNREACHABLE or DAMAGED, after the retries of each request, is asked for again after
-        all others, up to twice; in a folder it is not. When a server has not answered any of many
+        What is UNREACHABLE, DAMAGED or UNSUPPORTED (by one server of several, perhaps), after the
+        retries of each request, is asked for again after all others, up to twice; in a folder it is
+        not. When a server has not answered any of many
         requests in a row, the rest are UNREACHABLE without being asked for.
 
         Args:
             gets: taken one by one, never listed.
             check: what it refuses is DAMAGED. It is called from several threads.
         """
-        self._num_unreachable, again = 0, (Kind.DAMAGED, Kind.UNREACHABLE)
+        self._num_unreachable, again = 0, (Kind.DAMAGED, Kind.UNREACHABLE, Kind.UNSUPPORTED)
         num_rounds = 1 if self.folder else _ROUNDS
         for num_left in reversed(range(num_rounds)):
             failed: list[Get] = []

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -28,7 +29,7 @@ from oiv5_d2.acquisition.mask_zips import (
     remove_unfinished,
 )
 from oiv5_d2.acquisition.partial_zips import open_zip
-from oiv5_d2.acquisition.shards import DAMAGE, Held
+from oiv5_d2.acquisition.shards import DAMAGE
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 NAMES = [f"0{number:015x}_m0k4j_{number:08x}.png" for number in range(12)]
@@ -159,7 +160,7 @@ def test_the_wanted_masks_are_cut_out(near, far, shard_path, data, wanted, place
     assert states(outcomes) == [PRESENT] * len(wanted)
     for outcome in outcomes:
         content = MASKS[outcome.name]
-        assert outcome[3:5] == Held.of(content)[1:] == (len(content), outcome.checksum)
+        assert outcome[3:5] == (len(content), blake3(content).hexdigest())
     assert read_all(shard_path) == {name: MASKS[name] for name in wanted}
     assert not files_beside(shard_path)
 
@@ -398,13 +399,6 @@ def test_two_entries_of_one_name_are_refused(far, shard_path):
         (CORRUPT, Kind.DAMAGED),
         (MISSING, Kind.ABSENT),
     ]
-
-
-def test_a_name_that_leads_out_of_the_folder_is_refused(far, shard_path):
-    put(far.root, zipped({"../../evil.png": png((9, 9))}))
-    [outcome] = extract(far, ["../../evil.png"], shard_path)
-    assert outcome[1:3] == (CORRUPT, Kind.UNSUPPORTED)
-    assert read_all(shard_path) == {}
 
 
 @pytest.mark.parametrize(
