@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from oiv5_d2.acquisition.buckets import Bucket, Source
+from oiv5_d2.acquisition.buckets import Bucket
 from oiv5_d2.acquisition.images import fetch_images, needed_images
 from oiv5_d2.acquisition.manifest import IMAGE, MANIFEST_CSV, MASK, Manifest, State, open_manifest
 from oiv5_d2.acquisition.mask_zips import extract_masks, remove_unfinished
@@ -34,7 +34,8 @@ _REMEDY_OF = {
 
 def fetch(
     files: pd.DataFrame,
-    source: Source,
+    annotations: Bucket,
+    images: Bucket,
     data_dir: Path,
     *,
     max_missing: float = 0.05,
@@ -50,7 +51,8 @@ def fetch(
 
     Args:
         files: as `selection.files.list_files` returns them, of all parts that share `data_dir`.
-        source: the release's buckets.
+        annotations: the bucket that has the masks' zips.
+        images: the bucket of images.
         data_dir: images go to ``images/{split}/{name}``, masks to ``masks/{name of their zip}``.
         max_missing: the share that may be missing, corrupt or failed, in [0, 1], of the images and
             of the masks of each split.
@@ -67,8 +69,8 @@ def fetch(
     is_image = files["Kind"] == IMAGE
     images_dir, masks_dir, path = data_dir / "images", data_dir / "masks", data_dir / MANIFEST_CSV
     with naming_full_disk(data_dir), open_manifest(data_dir) as manifest:
-        fetch_images(files[is_image], source.images, images_dir, manifest, full_decode, advance)
-        _fetch_masks(files[~is_image], source.annotations, masks_dir, manifest, advance)
+        fetch_images(files[is_image], images, images_dir, manifest, full_decode, advance)
+        _fetch_masks(files[~is_image], annotations, masks_dir, manifest, advance)
         os.sync()  # what the manifest calls present has to survive a power cut as well
         rows = manifest.export(files, path)
     _refuse_too_many(rows, max_missing, path)

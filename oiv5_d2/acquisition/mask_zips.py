@@ -7,9 +7,9 @@ run fetches nothing twice.
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -23,8 +23,7 @@ from oiv5_d2.problems import Kind, Problem
 
 logger = logging.getLogger(__name__)
 
-_COPY_PREFIX = ".arriving-"  # of a zip that is read by range
-_WHOLE_PREFIX = ".whole-"  # of one from a server that has no ranges
+_COPY_PREFIX = ".arriving-"
 _TRIES = 3
 
 
@@ -58,7 +57,7 @@ def extract_masks(
         Problem: FOREIGN, what is at `shard_path` was not made by these tools.
         OSError: the folder of `shard_path` cannot be written.
     """
-    with _Work(bucket, key, wanted, shard_path, advance) as work:
+    with closing(_Work(bucket, key, wanted, shard_path, advance)) as work:
         if work.is_to_do():
             work.fetch()
         present = [name for name in wanted if name not in work.lost]
@@ -67,11 +66,9 @@ def extract_masks(
         if all(outcome.state is not State.FAILED for outcome in work.lost.values()):
             work.remove_copies()
         advance(len(wanted) - work.num_told, 0, len(work.lost))
-        found, when = work.held | work.arrived, moment(shard_path.stat().st_mtime)
-        return [
-            work.lost.get(name) or found[name]._replace(source=work.url, fetched=when)
-            for name in wanted
-        ]
+        when, found = moment(shard_path.stat().st_mtime), work.held | work.arrived
+        found = {name: it._replace(fetched=when) for name, it in found.items()} | work.lost
+        return [found[name] for name in wanted]
 
 
 def needed_bytes(bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Path) -> ZipNeed:
@@ -81,19 +78,19 @@ def needed_bytes(bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Pa
         Problem: ABSENT, REFUSED, UNREACHABLE, CHANGED or DAMAGED, about the zip; FOREIGN as
             `extract_masks`.
     """
-    with _Work(bucket, key, wanted, shard_path, ignore) as work:
+    with closing(_Work(bucket, key, wanted, shard_path, ignore)) as work:
         if not work.is_to_do():
             return ZipNeed(0, 0, 0, 0)
         try:
-            work.open(may_download=False)
+            zip_ = work.open(may_download=False)
         except Problem as problem:
             if problem.kind is not Kind.UNSUPPORTED:
                 raise
-            return ZipNeed(len(wanted) - len(work.held), bucket.head(key).num_bytes, 1, 0)
+            return ZipNeed(len(set(wanted) - work.held.keys()), bucket.head(key).num_bytes, 1, 0)
         entries = work.to_fetch()
-        spans = work.zip.requests(entries).values() if work.is_fetched() else []
+        spans = zip_.requests(entries).values()
         num_bytes = sum(span[-1].stop - span[0].start for span in spans)
-        num_missing = len(set(wanted) - work.zip.entries.keys() - work.held.keys())
+        num_missing = len(set(wanted) - zip_.entries.keys() - work.held.keys())
         return ZipNeed(len(entries), num_bytes, len(spans), num_missing)
 
 
@@ -106,49 +103,44 @@ def remove_unfinished(masks_dir: Path, wanted: Iterable[str]) -> None:
 
 
 def _copies(masks_dir: Path) -> Iterator[Path]:
-    for prefix in (_COPY_PREFIX, _WHOLE_PREFIX, downloads.DOWNLOAD_PREFIX):
+    for prefix in (_COPY_PREFIX, downloads.DOWNLOAD_PREFIX):
         yield from masks_dir.glob(f"{prefix}*")
 
 
 class _Work:
-    """What is wanted of a zip, what is there of it, and what came; a context manager."""
+    """What is wanted of a zip, what is there of it, and what came."""
 
     def __init__(
         self, bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Path, advance: Advance
     ) -> None:
-        self.url = bucket.url(key)
         self._bucket, self._key, self._wanted, self._advance = bucket, key, wanted, advance
+        self._url = bucket.url(key)
         self._zip: PartialZip | None = None
         self._shard_path, self.shard = shard_path, open_shard(shard_path)
         self.held: dict[str, Outcome] = {}
         """Masks that the shard has, complete."""
+        self._content_of: dict[str, tuple[int, int]] = {}
+        """Their CRC-32 and length."""
         self.arrived: dict[str, Outcome] = {}
-        """Masks that are on disk in `zip`, checked."""
+        """Masks that are on disk in the zip, checked."""
         self.lost: dict[str, Outcome] = {}
         """Masks that cannot be used."""
         self.num_told = 0
         """Masks that were reported as finished."""
-        for name in set(self.shard.namelist()).intersection(wanted) if self.shard else ():
+        for info in self.shard.infolist() if self.shard else ():
             with suppress(*DAMAGE):
-                self.held[name] = _present(name, self.read(name))
+                self.held[info.filename] = self._present(info.filename, self.read(info.filename))
+                self._content_of[info.filename] = info.CRC, info.file_size
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
+    def close(self) -> None:
+        """Close the zip and the shard."""
+        self._close_zip()
         if self.shard:
             self.shard.close()
 
-    @property
-    def zip(self) -> PartialZip:
-        """The zip that is open."""
-        assert self._zip, "no zip is open"
-        return self._zip
-
     def is_to_do(self) -> bool:
         """Return True if a mask is not there, or the zip in a folder changed after the shard."""
-        if len(self.held) < len(self._wanted):
+        if not self.held.keys() >= set(self._wanted):
             return True
         if self._bucket.folder is None or self.shard is None:
             return False
@@ -156,34 +148,21 @@ class _Work:
         # Not the time of writing: a file that is moved into another's place keeps that.
         return path.exists() and path.stat().st_ctime_ns > self._shard_path.stat().st_mtime_ns
 
-    def is_fetched(self) -> bool:
-        """Return True if masks are read from the bucket, not from a zip downloaded whole."""
-        return not self.zip.is_whole or self._bucket.folder is not None
-
-    def read(self, name: str) -> bytes:
-        """Return a mask that is there."""
-        if name in self.arrived:
-            return self.zip.read(self.zip.entries[name])
-        assert self.shard, "there is nothing to read"
-        return self.shard.read(name)
-
-    def to_fetch(self) -> list[Entry]:
-        """Return the entries that are not there, or not with the content that the zip has now."""
-        return [
-            entry
-            for name, entry in self.zip.entries.items()
-            if name not in self.arrived and not self._is_held(entry)
-        ]
-
     def fetch(self) -> None:
         """Fetch what is wanted and not there, and note what cannot be used.
 
-        Everything again if the zip changes meanwhile, and once what came damaged.
+        If the zip changes meanwhile, all is fetched again; what came damaged, once.
         """
         for number in range(_TRIES):
-            self._try()
+            self.lost.clear()
+            try:
+                self._take(self.open())
+            except Problem as problem:
+                self._lose(set(self._wanted) - self.held.keys(), problem)
             reasons = {outcome.reason for outcome in self.lost.values()}
-            if Kind.CHANGED not in reasons and (number > 0 or Kind.DAMAGED not in reasons):
+            if Kind.CHANGED in reasons and number < _TRIES - 1:
+                self._close_zip()
+            elif number > 0 or Kind.DAMAGED not in reasons:
                 break
         stale = [self.lost.pop(name) for name in self.held if name in self.lost]
         if stale:
@@ -192,28 +171,37 @@ class _Work:
             )
             logger.warning(what, self._shard_path, len(stale), stale[0].detail)
 
-    def open(self, may_download: bool = True) -> None:
-        """Open the zip; a server without ranges has to send it whole first.
+    def open(self, may_download: bool = True) -> PartialZip:
+        """Return the zip; it is opened unless it is open, and copies of former ones are removed.
+
+        A server without ranges has to send all of it.
 
         Raises:
-            Problem: as `open_zip`; UNSUPPORTED, it may not be downloaded, but has to be.
+            Problem: as `open_zip`; UNSUPPORTED, all of it has to come, but may not.
         """
-        bucket, key, wanted = self._bucket, self._key, self._wanted
-        head = bucket.head(key)
-        if bucket.folder:
-            return self._enter(open_zip(bucket.folder / key, head, wanted))
-        whole = self._copy_path(_WHOLE_PREFIX, head)
-        if not whole.exists():
-            copy = self._copy_path(_COPY_PREFIX, head)
-            try:
-                return self._enter(open_zip(copy, head, wanted, bucket, key))
-            except Problem as problem:
-                if problem.kind is not Kind.UNSUPPORTED or not may_download:
-                    raise
-            downloads.download(
-                bucket, key, whole, lambda _, num_bytes=0, *__: self._tell(num_bytes)
-            )
-        return self._enter(open_zip(whole, head, wanted))
+        if self._zip is None:
+            self._zip = self._open(self._bucket.head(self._key), may_download)
+            self.remove_copies(self._zip.path)
+            if not self._bucket.folder and not self._zip.num_fetched:  # an earlier run began it
+                self._check(self._zip, self.to_fetch())
+            self._tell(self._zip.num_fetched)
+        return self._zip
+
+    def to_fetch(self) -> list[Entry]:
+        """Return the entries that are not there, or not with the content that the zip has now."""
+        return [
+            entry
+            for name, entry in self.open().entries.items()
+            if name not in self.arrived
+            and self._content_of.get(name) != (entry.info.CRC, entry.info.file_size)
+        ]
+
+    def read(self, name: str) -> bytes:
+        """Return a mask that is there."""
+        if name in self.arrived:
+            return self.open().read(self.open().entries[name])
+        assert self.shard, "there is nothing to read"
+        return self.shard.read(name)
 
     def remove_copies(self, kept: Path | None = None) -> None:
         """Remove all copies of the zip but one."""
@@ -221,93 +209,75 @@ class _Work:
             if path.name.endswith(f"-{self._shard_path.name}") and path != kept:
                 path.unlink()
 
-    def _is_held(self, entry: Entry) -> bool:
-        if entry.name not in self.held or self.shard is None:
-            return False
-        info = self.shard.getinfo(entry.name)
-        return (info.CRC, info.file_size) == (entry.info.CRC, entry.info.file_size)
-
-    def _copy_path(self, prefix: str, head: Head) -> Path:
-        """Return the path of a copy of this version of the zip."""
-        about = "\n".join([self.url, head.etag, str(head.num_bytes)])
+    def _open(self, head: Head, may_download: bool) -> PartialZip:
+        bucket, key, wanted = self._bucket, self._key, self._wanted
+        if bucket.folder:
+            return open_zip(bucket.folder / key, head, wanted)
+        about = "\n".join([self._url, head.etag, str(head.num_bytes)])
         fingerprint = hashlib.sha256(about.encode()).hexdigest()[:12]
-        return self._shard_path.with_name(f"{prefix}{fingerprint}-{self._shard_path.name}")
+        path = self._shard_path.with_name(f"{_COPY_PREFIX}{fingerprint}-{self._shard_path.name}")
+        try:
+            return open_zip(path, head, wanted, bucket, key)
+        except Problem as problem:
+            if problem.kind is not Kind.UNSUPPORTED or not may_download:
+                raise
+        downloads.download(bucket, key, path, lambda _, num_bytes=0, *__: self._tell(num_bytes))
+        return open_zip(path, head, wanted)
 
-    def _enter(self, zip_: PartialZip) -> None:
-        """Go on with a zip; copies of former ones are removed."""
-        self._zip = zip_
-        self.remove_copies(zip_.path)
-        if not zip_.is_whole and not zip_.num_fetched:  # an earlier run began it
-            self._check(self.to_fetch())
-        self._tell(zip_.num_fetched)
-
-    def _close(self) -> None:
+    def _close_zip(self) -> None:
         """Close the zip and drop its masks: those of two zips are not mixed."""
         if self._zip:
             self._zip.close()
         self._zip = None
         self.arrived.clear()
 
-    def _try(self) -> None:
-        if any(outcome.reason is Kind.CHANGED for outcome in self.lost.values()):
-            self._close()
-        self.lost.clear()
-        try:
-            if self._zip is None:
-                self.open()
-        except Problem as problem:
-            names = set(self._wanted) - self.held.keys()
-            self.lost = {name: outcome_of(name, problem, self.url) for name in names}
-        else:
-            self._take()
-
-    def _take(self) -> None:
-        """Fetch what is wanted and not there from the zip that is open."""
-        for name in set(self._wanted) - self.zip.entries.keys() - self.held.keys():
-            missing = Outcome(name, State.MISSING, Kind.ABSENT, source=self.url)
-            self.lost[name] = missing._replace(detail="the zip has no such entry")
-        for name, facts in self.zip.refused.items():
+    def _take(self, zip_: PartialZip) -> None:
+        """Fetch what is wanted and not there."""
+        absent = Problem(Kind.ABSENT, self._url, "the zip has no such entry")
+        self._lose(set(self._wanted) - zip_.entries.keys() - self.held.keys(), absent)
+        for name, facts in zip_.refused.items():
             self.lost[name] = self._corrupt(name, Kind.DAMAGED, facts)
         entries = self.to_fetch()
-        if self.zip.is_whole:
+        if zip_.is_whole:
             for entry in entries:
-                self.lost |= self._check([entry])
-                self._tell(entry.stop - entry.start if self.is_fetched() else 0)
+                self.lost |= self._check(zip_, [entry])
+                self._tell(entry.stop - entry.start)
             return
-        requests = self.zip.requests(entries)
+        requests = zip_.requests(entries)
         for get, data, problem in self._bucket.read_many(requests):
-            names = [entry.name for entry in requests[get]]
             if problem:
-                self.lost |= {name: outcome_of(name, problem, self.url) for name in names}
+                self._lose((entry.name for entry in requests[get]), problem)
             else:
-                self.zip.fill(get.start, data)
-                self.lost |= self._check(requests[get])
+                zip_.fill(get.start, data)
+                self.lost |= self._check(zip_, requests[get])
                 self._tell(len(data))
 
-    def _check(self, entries: Iterable[Entry]) -> dict[str, Outcome]:
+    def _check(self, zip_: PartialZip, entries: Iterable[Entry]) -> dict[str, Outcome]:
         """Take note of the masks that arrived; return the damaged ones."""
         bad: dict[str, Outcome] = {}
         for entry in entries:
             try:
-                content = self.zip.read(entry)
+                content = zip_.read(entry)
                 check_png(content)
             except DAMAGE as error:
-                kind = Kind.UNSUPPORTED if isinstance(error, RuntimeError) else Kind.DAMAGED
-                bad[entry.name] = self._corrupt(entry.name, kind, line_of(error))
+                reason = Kind.UNSUPPORTED if isinstance(error, RuntimeError) else Kind.DAMAGED
+                bad[entry.name] = self._corrupt(entry.name, reason, line_of(error))
             else:
-                self.arrived[entry.name] = _present(entry.name, content)
+                self.arrived[entry.name] = self._present(entry.name, content)
         return bad
 
+    def _lose(self, names: Iterable[str], problem: Problem) -> None:
+        self.lost |= {name: outcome_of(name, problem, self._url) for name in names}
+
     def _corrupt(self, name: str, reason: Kind, detail: str) -> Outcome:
-        return Outcome(name, State.CORRUPT, reason, source=self.url, detail=detail)
+        return Outcome(name, State.CORRUPT, reason, source=self._url, detail=detail)
+
+    def _present(self, name: str, content: bytes) -> Outcome:
+        checksum = blake3(content).hexdigest()
+        return Outcome(name, State.PRESENT, None, len(content), checksum, self._url)
 
     def _tell(self, num_bytes: int) -> None:
         """Report finished masks, each once, even if a changed zip is started over."""
         num_new = max(len(self.arrived) - self.num_told, 0)
         self.num_told += num_new
         self._advance(num_new, num_bytes, 0)
-
-
-def _present(name: str, content: bytes) -> Outcome:
-    checksum = blake3(content).hexdigest()
-    return Outcome(name, State.PRESENT, None, len(content), checksum)

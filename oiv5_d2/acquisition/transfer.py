@@ -84,7 +84,17 @@ def _refused_setting(subject: str, detail: str, key: str) -> Problem:
 
 
 def open_store(location: str, transfer: Transfer) -> Any:
-    """Return obstore's store at a location; see `buckets.Bucket`."""
+    """Return obstore's store at a location.
+
+    An unsigned bucket follows redirects. Of a signed request obstore drops the signature on the
+    way to another host, but not a session token. So an S3 bucket that signs is first asked
+    unsigned, and refused if it redirects. A server that redirects only signed requests, or only
+    some files, is not found by this.
+
+    Raises:
+        Problem: ABSENT, there is no such folder; SETTING, the address or a setting is not valid, or
+            there is no key to sign with; REFUSED or UNREACHABLE, see above.
+    """
     folder = folder_of(location)
     if folder is not None:
         if not folder.is_dir():
@@ -137,7 +147,7 @@ def _durations(value: Any) -> Any:
 
 
 def _refuse_redirects(location: str, transfer: Transfer) -> None:
-    """Ask an S3 bucket, unsigned, whether it redirects; see `Bucket`."""
+    """Ask an S3 bucket, unsigned, whether it redirects; see `open_store`."""
     endpoint = _s3_options(transfer)["endpoint"].rstrip("/")
     url = f"{endpoint}/{location.partition('://')[2].rstrip('/')}"
     client = transfer.client_options

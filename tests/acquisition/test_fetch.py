@@ -15,7 +15,7 @@ from blake3 import blake3
 from raising import refused
 from servers import PASSING, Fault, serve, sometimes
 
-from oiv5_d2.acquisition.buckets import Transfer, open_source
+from oiv5_d2.acquisition.buckets import Bucket, Transfer
 from oiv5_d2.acquisition.fetch import check_room, fetch
 from oiv5_d2.acquisition.jpeg import check_jpeg
 from oiv5_d2.acquisition.manifest import MANIFEST_SQLITE, State, read_manifest
@@ -52,10 +52,11 @@ def data_dir(tmp_path):
 
 def run(files, root, data_dir, **options):
     """Fetch from a folder or an address; return the manifest."""
-    buckets = [f"{root}/{name}" for name in (release.ANNOTATIONS_DIR, release.IMAGES_DIR)]
     retries = {"max_retries": 4, "backoff": {"init_backoff": "5ms", "max_backoff": "20ms"}}
-    source = open_source(*buckets, Transfer(retry_config=retries))
-    fetch(files, source, data_dir, **{"max_missing": 1.0, **options})
+    transfer = Transfer(retry_config=retries)
+    names = release.ANNOTATIONS_DIR, release.IMAGES_DIR
+    annotations, images = (Bucket(f"{root}/{name}", transfer) for name in names)
+    fetch(files, annotations, images, data_dir, **{"max_missing": 1.0, **options})
     return read_manifest(data_dir / "manifest.csv")
 
 
@@ -277,17 +278,13 @@ def test_each_reason_has_its_remedy(files, our_release, data_dir, fault, reason,
 
 
 def test_what_will_not_fit_is_not_begun(files, our_release, data_dir, monkeypatch):
-    source = open_source(
-        str(our_release / release.ANNOTATIONS_DIR),
-        str(our_release / release.IMAGES_DIR),
-        Transfer(),
-    )
+    images = Bucket(str(our_release / release.IMAGES_DIR), Transfer())
     monkeypatch.setattr("oiv5_d2.acquisition.fetch.free_bytes", lambda path: 5_000)
     with refused(Kind.DISK_FULL, remedy=Remedy.FREE_DISK, about=data_dir):
-        check_room(files, source.images, data_dir)
+        check_room(files, images, data_dir)
     run(files, our_release, data_dir)
     there = files[[(data_dir / "images" / key).exists() for key in files["Key"]]]
-    check_room(there, source.images, data_dir)  # nothing is to come
+    check_room(there, images, data_dir)  # nothing is to come
 
 
 def test_a_full_disk_is_a_problem_and_other_errors_are_left_as_they_are(tmp_path):
@@ -304,14 +301,14 @@ CHILD = """
 import sys
 from pathlib import Path
 import pandas as pd
-from oiv5_d2.acquisition.buckets import Transfer, open_source
+from oiv5_d2.acquisition.buckets import Bucket, Transfer
 from oiv5_d2.acquisition.fetch import fetch
 url, files, data_dir = sys.argv[1:]
 retries = {"max_retries": 8, "backoff": {"init_backoff": "5ms", "max_backoff": "20ms"}}
 transfer = Transfer(connections=4, retry_config=retries)
-source = open_source(f"{url}/openimages", f"{url}/open-images-dataset", transfer)
+buckets = [Bucket(f"{url}/{name}", transfer) for name in ("openimages", "open-images-dataset")]
 print("ready", flush=True)
-fetch(pd.read_pickle(files), source, Path(data_dir), max_missing=1.0)
+fetch(pd.read_pickle(files), *buckets, Path(data_dir), max_missing=1.0)
 """
 
 
