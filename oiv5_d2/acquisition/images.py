@@ -66,15 +66,11 @@ def fetch_images(
 class ImageNeed(NamedTuple):
     """What is still to be fetched."""
 
-    num_images: int
-    """Images of which there is no file."""
-    num_bytes: int
-    """Of all of them, estimated by those that were asked for."""
+    num_images: int  # of which there is no file
+    num_bytes: int  # of all of them, estimated by those that were asked for
     num_asked: int
-    num_absent: int
-    """Of those that were asked for."""
-    problem: Problem | None
-    """Why one could not be asked for, if any."""
+    num_absent: int  # of those that were asked for
+    problem: Problem | None  # why one could not be asked for, if any
 
 
 def needed_images(
@@ -156,14 +152,13 @@ class _Folder:
         is, which a power cut leaves: what it wrote was whole.
         """
         known = self._known.get(name)
-        if known is None or not known.source or self._is_source:
-            return False
-        if (self._path / name).is_symlink():
+        if not known or not known.source or self._is_source or (self._path / name).is_symlink():
             return False
         if known.reason is Kind.UNFINISHED:
             return status.st_size == 0 and not self._is_linked
-        is_present = known.state is State.PRESENT
-        return is_present and (not self._is_linked or _is_untouched(status, known))
+        if self._is_linked:
+            return _is_untouched(status, known)
+        return known.state is State.PRESENT
 
     def _outcome(self, name: str, full_decode: bool) -> Outcome | None:
         """Return the outcome of a file that is there; None if it has to be asked for."""
@@ -181,9 +176,10 @@ class _Folder:
             if is_ours:
                 return None
             facts = getattr(error, "strerror", None) or str(error)
-            foreign = Outcome(name, State.CORRUPT, Kind.FOREIGN, detail=facts)
-            url = self._bucket.url(self._keys[name])
-            return foreign._replace(reason=Kind.DAMAGED, source=url) if self._is_source else foreign
+            reason, source = Kind.FOREIGN, ""
+            if self._is_source:
+                reason, source = Kind.DAMAGED, self._bucket.url(self._keys[name])
+            return Outcome(name, State.CORRUPT, reason, source=source, detail=facts)
         found = _present(name, data, "", status)
         if known is None:
             return found

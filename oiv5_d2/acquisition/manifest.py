@@ -45,21 +45,17 @@ class State(StrEnum):
 class Outcome(NamedTuple):
     """What became of one wanted file, and why."""
 
-    name: str
-    """The file's own name, without its folder or zip."""
+    name: str  # without its folder or zip
     state: State
     reason: Kind | None = None
     """Why it is not there: a problem's kind. FOREIGN: what is there is damaged and stays, because
     these tools did not write it. UNFINISHED: a run that was stopped had asked for it."""
     num_bytes: int = 0
-    checksum: str = ""
-    """BLAKE3 as 64 hex digits; "" for a file that is not there."""
+    checksum: str = ""  # BLAKE3 as 64 hex digits; "" for a file that is not there
     source: str = ""
     """Where it came from or was looked for; "" for one that was there before these tools ran."""
-    fetched: str = ""
-    """When it was written, as `moment` has it; "" for a file that is not there."""
-    detail: str = ""
-    """The facts in a few words, such as "the file is empty"."""
+    fetched: str = ""  # when it was written, as `moment` has it; "" for a file that is not there
+    detail: str = ""  # the facts in a few words, such as "the file is empty"
 
 
 def outcome_of(name: str, problem: Problem, source: str) -> Outcome:
@@ -97,17 +93,13 @@ def open_manifest(data_dir: Path) -> Iterator["Manifest"]:
         connection.execute(_SCHEMA)
         yield Manifest(connection)
     except sqlite3.Error as error:
-        raise _problem(path, error) from error
+        kind, remedy = {
+            sqlite3.SQLITE_BUSY: (Kind.BUSY, Remedy.WAIT),
+            sqlite3.SQLITE_FULL: (Kind.DISK_FULL, Remedy.FREE_DISK),
+        }.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, (Kind.DAMAGED, Remedy.MOVE_AWAY))
+        raise Problem(kind, path, str(error), remedy=remedy) from error
     finally:
         connection.close()
-
-
-def _problem(path: Path, error: sqlite3.Error) -> Problem:
-    kind, remedy = {
-        sqlite3.SQLITE_BUSY: (Kind.BUSY, Remedy.WAIT),
-        sqlite3.SQLITE_FULL: (Kind.DISK_FULL, Remedy.FREE_DISK),
-    }.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, (Kind.DAMAGED, Remedy.MOVE_AWAY))
-    return Problem(kind, path, str(error), remedy=remedy)
 
 
 class Manifest:
