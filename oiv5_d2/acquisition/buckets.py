@@ -174,20 +174,22 @@ class Bucket:
             raise Problem(kind, self.url(key), facts, remedy=remedy) from error
 
     def _answer(self, get: Get, check: Callable[[bytes], object]) -> Answer:
+        url = self.url(get.key)
+        if self._num_unreachable > 2 * self._connections:
+            return Answer(get, b"", Problem(Kind.UNREACHABLE, url, "gave no answer before"))
         try:
-            if self._num_unreachable > 2 * self._connections:
-                raise Problem(Kind.UNREACHABLE, self.url(get.key), "gave no answer before")
             data = self.read(get)
-            self._num_unreachable = 0
-            check(data)
-            return Answer(get, data)
         except Problem as problem:
             is_answer = problem.kind is not Kind.UNREACHABLE
             self._num_unreachable = 0 if is_answer else self._num_unreachable + 1
             return Answer(get, b"", problem)
+        self._num_unreachable = 0
+        try:
+            check(data)
         except ValueError as error:
-            problem = Problem(Kind.DAMAGED, self.url(get.key), str(error), remedy=Remedy.FIX_SOURCE)
-            return Answer(get, b"", problem)
+            damage = Problem(Kind.DAMAGED, url, str(error), remedy=Remedy.FIX_SOURCE)
+            return Answer(get, b"", damage)
+        return Answer(get, data)
 
 
 def _in_threads(function: Callable[[T], R], items: Iterable[T], num: int) -> Iterator[R]:

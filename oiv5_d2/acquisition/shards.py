@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from oiv5_d2.acquisition.jpeg import as_value_errors
 from oiv5_d2.files import whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
 
@@ -41,12 +42,11 @@ def read_mask_file(masks_dir: Path, split: str, open_images_id: str, mask_path: 
         ValueError: the zip is damaged there.
     """
     path = shard_path(masks_dir, split, open_images_id)
+    mtime_ns = path.stat().st_mtime_ns
     try:
-        return _open(path, path.stat().st_mtime_ns).read(mask_path)
+        return _open(path, mtime_ns).read(mask_path)
     except KeyError:
         raise FileNotFoundError(f"{path} holds no {mask_path}") from None
-    except FileNotFoundError:
-        raise
     except DAMAGE as error:
         raise ValueError(f"{path}, {mask_path}: {error}") from error
 
@@ -99,14 +99,10 @@ def check_png(data: bytes) -> None:
     Raises:
         ValueError: they are not; the message has the facts only.
     """
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            image.verify()
-    except UnidentifiedImageError as error:  # its words are about an object in memory
-        detail = "not a PNG, or its header is damaged" if data else "the file is empty"
-        raise ValueError(detail) from error
-    except Exception as error:  # a reader of broken files raises anything
-        raise ValueError(f"a damaged PNG: {line_of(error)}") from error
+    if not data:
+        raise ValueError("the file is empty")
+    with as_value_errors("PNG"), Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        image.verify()
 
 
 def line_of(error: Exception) -> str:
