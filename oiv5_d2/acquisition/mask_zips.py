@@ -31,11 +31,9 @@ class ZipNeed(NamedTuple):
     """What it takes to fetch the masks that a shard does not have yet."""
 
     num_masks: int
-    num_bytes: int
-    """To be fetched; those of an entry are about as many as the mask's own."""
+    num_bytes: int  # to be fetched; those of an entry are about as many as the mask's own
     num_requests: int
-    num_missing: int
-    """Wanted masks that the zip does not have, or that are damaged in it."""
+    num_missing: int  # wanted masks that the zip does not have, or that are damaged in it
 
 
 def extract_masks(
@@ -117,16 +115,11 @@ class _Work:
         self._url = bucket.url(key)
         self._zip: PartialZip | None = None
         self._shard_path, self.shard = shard_path, open_shard(shard_path)
-        self.held: dict[str, Outcome] = {}
-        """Masks that the shard has, complete."""
-        self._content_of: dict[str, tuple[int, int]] = {}
-        """Their CRC-32 and length."""
-        self.arrived: dict[str, Outcome] = {}
-        """Masks that are on disk in the zip, checked."""
-        self.lost: dict[str, Outcome] = {}
-        """Masks that cannot be used."""
-        self.num_told = 0
-        """Masks that were reported as finished."""
+        self.held: dict[str, Outcome] = {}  # masks that the shard has, complete
+        self._content_of: dict[str, tuple[int, int]] = {}  # their CRC-32 and length
+        self.arrived: dict[str, Outcome] = {}  # masks that are on disk in the zip, checked
+        self.lost: dict[str, Outcome] = {}  # masks that cannot be used
+        self.num_told = 0  # masks that were reported as finished
         for info in self.shard.infolist() if self.shard else ():
             with suppress(*DAMAGE):
                 self.held[info.filename] = self._present(info.filename, self.read(info.filename))
@@ -166,9 +159,7 @@ class _Work:
                 break
         stale = [self.lost.pop(name) for name in self.held if name in self.lost]
         if stale:
-            what = (
-                "%s: %d masks changed at the source but cannot be used; keeping the old ones (%s)"
-            )
+            what = "%s: %d masks changed at the source, unusable; keeping the old ones (%s)"
             logger.warning(what, self._shard_path, len(stale), stale[0].detail)
 
     def open(self, may_download: bool = True) -> PartialZip:
@@ -184,6 +175,7 @@ class _Work:
             self.remove_copies(self._zip.path)
             if not self._bucket.folder and not self._zip.num_fetched:  # an earlier run began it
                 self._check(self._zip, self.to_fetch())
+                self.lost.clear()
             self._tell(self._zip.num_fetched)
         return self._zip
 
@@ -236,11 +228,11 @@ class _Work:
         absent = Problem(Kind.ABSENT, self._url, "the zip has no such entry")
         self._lose(set(self._wanted) - zip_.entries.keys() - self.held.keys(), absent)
         for name, facts in zip_.refused.items():
-            self.lost[name] = self._corrupt(name, Kind.DAMAGED, facts)
+            self._lose([name], Problem(Kind.DAMAGED, self._url, facts))
         entries = self.to_fetch()
         if zip_.is_whole:
             for entry in entries:
-                self.lost |= self._check(zip_, [entry])
+                self._check(zip_, [entry])
                 self._tell(entry.stop - entry.start)
             return
         requests = zip_.requests(entries)
@@ -249,28 +241,22 @@ class _Work:
                 self._lose((entry.name for entry in requests[get]), problem)
             else:
                 zip_.fill(get.start, data)
-                self.lost |= self._check(zip_, requests[get])
+                self._check(zip_, requests[get])
                 self._tell(len(data))
 
-    def _check(self, zip_: PartialZip, entries: Iterable[Entry]) -> dict[str, Outcome]:
-        """Take note of the masks that arrived; return the damaged ones."""
-        bad: dict[str, Outcome] = {}
+    def _check(self, zip_: PartialZip, entries: Iterable[Entry]) -> None:
+        """Note which masks arrived, and which are damaged."""
         for entry in entries:
             try:
                 content = zip_.read(entry)
                 check_png(content)
             except DAMAGE as error:
-                reason = Kind.UNSUPPORTED if isinstance(error, RuntimeError) else Kind.DAMAGED
-                bad[entry.name] = self._corrupt(entry.name, reason, line_of(error))
+                self._lose([entry.name], Problem(Kind.DAMAGED, self._url, line_of(error)))
             else:
                 self.arrived[entry.name] = self._present(entry.name, content)
-        return bad
 
     def _lose(self, names: Iterable[str], problem: Problem) -> None:
         self.lost |= {name: outcome_of(name, problem, self._url) for name in names}
-
-    def _corrupt(self, name: str, reason: Kind, detail: str) -> Outcome:
-        return Outcome(name, State.CORRUPT, reason, source=self._url, detail=detail)
 
     def _present(self, name: str, content: bytes) -> Outcome:
         checksum = blake3(content).hexdigest()

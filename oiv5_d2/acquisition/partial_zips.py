@@ -37,10 +37,8 @@ class Entry(NamedTuple):
     """A file in a zip."""
 
     name: str
-    start: int
-    """Where it begins in the zip, with its local header."""
-    stop: int
-    """After its last byte in the zip."""
+    start: int  # of its local header in the zip
+    stop: int  # after its last byte
     info: zipfile.ZipInfo
 
 
@@ -51,27 +49,18 @@ class PartialZip:
     path: Path
     key: str
     head: Head
-    is_whole: bool
-    """All of it is on disk."""
-    file: io.FileIO
-    """Without a buffer, which would not know what is filled in."""
+    is_whole: bool  # all of it is on disk
+    num_fetched: int  # bytes that were fetched to open it
+    file: io.FileIO  # without a buffer, which would not know what is filled in
     archive: zipfile.ZipFile
-    entries: Mapping[str, Entry]
-    """Those wanted, by name."""
-    refused: Mapping[str, str]
-    """The wanted entries that are not to be read, and why: they are damaged."""
-
-    @property
-    def num_fetched(self) -> int:
-        """Return how many bytes were fetched to open it."""
-        return self.file.num_fetched if isinstance(self.file, _Filling) else 0
+    entries: Mapping[str, Entry]  # those wanted
+    refused: Mapping[str, str]  # the wanted ones that are damaged and not to be read, and why
 
     def read(self, entry: Entry) -> bytes:
         """Return an entry's content.
 
         Raises:
-            one of `DAMAGE`: it is damaged, or was not fetched yet; RuntimeError, it is encrypted or
-                packed in a way that `zipfile` does not know.
+            one of `DAMAGE`: it is damaged or encrypted, or was not fetched yet.
         """
         with self.archive.open(entry.info) as file:
             # Not all that is there: a few bytes may unpack to more than fits in memory.
@@ -81,10 +70,7 @@ class PartialZip:
         return content
 
     def requests(self, entries: Collection[Entry]) -> dict[Get, list[Entry]]:
-        """Return what to ask for, and the entries in each answer.
-
-        It is large pieces of all the zip if it would be too many requests otherwise.
-        """
+        """Return what to ask for, and the entries in each answer; all the zip if it would be many."""
         spans = coalesce(entries)
         cost = sum(span[-1].stop - span[0].start + _REQUEST_BYTES for span in spans)
         if len(spans) > _FEW_REQUESTS and cost >= self.head.num_bytes:
@@ -113,11 +99,9 @@ def open_zip(
 ) -> PartialZip:
     """Open a zip, or a copy of one in a bucket; its directory is fetched if it is not there yet.
 
-    That costs about a hundred bytes and exactly the directory.
-
     Args:
-        path: where the zip or its copy is, or will be.
-        head: what is said of the zip.
+        path: where the zip is or, if it is in a bucket, its copy is or will be.
+        head: what the bucket says of it.
         wanted: names of entries.
         bucket: has the zip; None if all of it is at `path`.
         key: the zip in the bucket.
@@ -136,8 +120,9 @@ def open_zip(
         kind = Kind.DAMAGED if is_damage else Kind.REFUSED
         where = bucket.url(key) if bucket else path
         raise Problem(kind, where, line_of(error), remedy=Remedy.FIX_SOURCE) from error
-    entries, refused = _locate(archive, set(wanted))
-    return PartialZip(path, key, head, bucket is None, file, archive, entries, refused)
+    num_fetched = file.num_fetched if isinstance(file, _Filling) else 0
+    places = _locate(archive, set(wanted))
+    return PartialZip(path, key, head, bucket is None, num_fetched, file, archive, *places)
 
 
 def _open_copy(
@@ -173,25 +158,22 @@ class _Filling(io.FileIO):
         self.truncate(head.num_bytes)
         self._bucket, self._key, self._head = bucket, key, head
         self.num_fetched = 0
-        self.start = head.num_bytes
-        """All bytes from here on were fetched."""
+        self.start = head.num_bytes  # all bytes from here on were fetched
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return the next bytes."""
-        if self.tell() < self.start:
-            self._fetch(min(self.tell(), max(0, self._head.num_bytes - _END_BYTES)))
-        return super().read(-1 if size is None else size) or b""
-
-    def _fetch(self, start: int) -> None:
-        stop, self.start = self.start, start
-        if stop - start > _MOST_DIRECTORY_BYTES:
-            raise zipfile.BadZipFile(f"a directory of {stop - start} bytes")
-        get = Get(self._key, start, stop, self._head.etag)
-        for answer in self._bucket.read_many([get]):  # not `read`: it asks again
+        stop = self.start
+        if self.tell() < stop:
+            self.start = min(self.tell(), max(0, self._head.num_bytes - _END_BYTES))
+            if stop - self.start > _MOST_DIRECTORY_BYTES:
+                raise zipfile.BadZipFile(f"a directory of {stop - self.start} bytes")
+            get = Get(self._key, self.start, stop, self._head.etag)
+            [answer] = self._bucket.read_many([get])  # not `read`: it asks again
             if answer.problem:
                 raise answer.problem
-            _fill(self, start, answer.data)
+            _fill(self, self.start, answer.data)
             self.num_fetched += len(answer.data)
+        return super().read(-1 if size is None else size) or b""
 
 
 def _locate(archive: zipfile.ZipFile, wanted: set[str]) -> tuple[dict[str, Entry], dict[str, str]]:
@@ -219,15 +201,12 @@ def _locate(archive: zipfile.ZipFile, wanted: set[str]) -> tuple[dict[str, Entry
 def coalesce(
     entries: Iterable[Entry], max_waste: float = 0.05, max_bytes: int = _SPAN_BYTES
 ) -> list[list[Entry]]:
-    """Join entries that are near each other, across the smallest gaps first.
+    """Return entries by place; those near each other, across the smallest gaps first, in one list.
 
     Args:
         entries: none overlaps another.
-        max_waste: the bytes between the entries may be so many, as a share of the entries' own.
+        max_waste: the bytes between joined entries may be so many, as a share of all entries' own.
         max_bytes: of several entries that are joined.
-
-    Returns:
-        the entries by place, those that are joined in one list.
     """
     ordered = sorted(entries, key=lambda entry: entry.start)
     gaps = [after.start - before.stop for before, after in pairwise(ordered)]

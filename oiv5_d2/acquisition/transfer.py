@@ -20,7 +20,7 @@ from obstore.store import HTTPStore, LocalStore, S3Store, from_url
 
 from oiv5_d2.problems import Kind, Problem, Remedy
 
-_ADDRESS = re.compile(r"(https?|s3|gs|az)://([\w.-]+|\[[\da-f:]+\])(:\d+)?(/[!-~]*)?", re.ASCII)
+_ADDRESS = re.compile(r"(https?|s3|gs|az)://([\w.-]+|\[[\da-f:]+\])(:\d+)?(/[^\s?#]*)?", re.ASCII)
 # A proxy that no address needs: otherwise obstore takes the environment's.
 _NO_PROXY = {"proxy_url": "http://127.0.0.1", "proxy_excludes": "*,0.0.0.0/0,::/0"}
 _CREDENTIALS = (
@@ -33,8 +33,7 @@ _CREDENTIALS = (
 class Transfer:
     """How remote buckets are asked; all but `connections` are obstore's own keyword arguments."""
 
-    connections: int = 32
-    """Requests under way at a time."""
+    connections: int = 32  # requests under way at a time
     client_options: dict[str, Any] = field(default_factory=dict)
     """Of `obstore.store.ClientConfig`: timeout, connect_timeout, proxy_url, ..."""
     retry_config: dict[str, Any] = field(default_factory=dict)
@@ -63,20 +62,17 @@ def check_address(address: str) -> None:
     Raises:
         Problem: SETTING. It has the address's scheme and host only: the rest may be secret.
     """
+    if address.isascii() and _ADDRESS.fullmatch(address):
+        return
     scheme, _, rest = address.partition("://")
     authority, *path = re.split("[/?#]", rest, maxsplit=1)
     _, at, host = authority.rpartition("@")
     if "@" in "".join(path) and not at:
         host = "..."  # it may be the beginning of a password that has a '/' or '?'
-    faults = {
-        "it holds a user's name or password": at,
-        "it has a query or a fragment": "?" in address or "#" in address,
-        "not an address": not _ADDRESS.fullmatch(address),
-    }
-    for fault, has_it in faults.items():
-        if has_it:
-            keys = "data.source data.images data.annotations"
-            raise _refused_setting(f"{scheme}://{host}", fault, keys)
+    fault = "it has a query or a fragment" if re.search("[?#]", address) else "not an address"
+    fault = "it holds a user's name or password" if at else fault
+    keys = "data.source data.images data.annotations"
+    raise _refused_setting(f"{scheme}://{host}", fault, keys)
 
 
 def _refused_setting(subject: str, detail: str, key: str) -> Problem:
