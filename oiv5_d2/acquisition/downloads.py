@@ -23,11 +23,10 @@ def download(
 
     Until then its bytes go to a temporary file beside it, whose name is tied to the location, the
     key and the ETag. The next run, after a kill as well, goes on where this one stopped; it starts
-    over if the file has changed since, or if the server has no ETags by which to know. Length and
-    MD5 are checked at the end.
+    over if the file has changed since, or if the server has no ETags by which to know.
 
     Args:
-        bucket: where the file is.
+        bucket: has the file.
         key: the file.
         path: where it goes; the folder is made. What is there is replaced, so the caller has to
             know that these tools wrote it.

@@ -44,10 +44,10 @@ def fetch(
 ) -> None:
     """Fetch files, and write ``manifest.csv``.
 
-    What is already there and whole is not asked for again, whichever mirror it came from, unless it
-    changed here, or in the folder that it came from. Nothing damaged is kept: an image has to have
-    a readable header and an end, a mask has to agree with its zip's and its own checksums. No file
-    that somebody else put there is replaced or removed.
+    What is already there and whole is not asked for again, unless it changed here, or in the folder
+    that it came from. Nothing damaged is kept: an image has to have a readable header and an end, a
+    mask has to agree with its zip's and its own checksums. No file that somebody else put there is
+    replaced or removed.
 
     Args:
         files: as `selection.files.list_files` returns them, of all parts that share `data_dir`.
@@ -57,13 +57,13 @@ def fetch(
         max_missing: the share that may be missing, corrupt or failed, in [0, 1], of the images and
             of the masks of each split.
         full_decode: read every image that is there again, and decode all to the last pixel.
-        advance: called with the numbers of newly finished files, of `files` in all, of bytes
-            that came, and of files that could not be fetched.
+        advance: called with finished files, of `files` in all, bytes that came, and files that
+            could not be fetched.
 
     Raises:
         Problem: TOO_MANY, more than `max_missing` of the files could not be fetched, or not one
-            image of a split; what was fetched stays, and the manifest has what is not there.
-            FOREIGN, another file or folder is in the way; DISK_FULL.
+            image of a split; what was fetched stays. FOREIGN, another file or folder is in the way;
+            DISK_FULL.
         OSError: `data_dir` cannot be written.
     """
     is_image = files["Kind"] == IMAGE
@@ -86,9 +86,10 @@ def check_room(files: pd.DataFrame, images: Bucket, data_dir: Path) -> None:
     """
     is_image = files["Kind"] == IMAGE
     need = needed_images(files[is_image], images, data_dir / "images", most=20)
-    masks = files[~is_image]
-    is_there = {key: (data_dir / "masks" / Path(key).name).exists() for key in set(masks["Key"])}
-    num_masks = sum(not is_there[key] for key in masks["Key"])
+    masks_dir, num_of = data_dir / "masks", files.loc[~is_image, "Key"].value_counts()
+    num_masks = sum(
+        n for key, n in num_of.items() if not (masks_dir / Path(str(key)).name).exists()
+    )
     num_bytes = need.num_bytes + num_masks * _MASK_BYTES
     num_bytes += bytes_beside(need.num_images, num_masks, 0)
     if num_bytes > (free := free_bytes(data_dir)):

@@ -28,7 +28,7 @@ def fetch_images(
     full_decode: bool,
     advance: Advance,
 ) -> None:
-    """Fetch images to ``images_dir/{split}/{name}``; what is there and whole is not asked for.
+    """Fetch images to ``images_dir/{split}/{name}``; see `fetch.fetch`.
 
     If that folder is the bucket's own, by a link, its files are checked and taken as they are.
 
@@ -38,12 +38,10 @@ def fetch_images(
         images_dir: where they go.
         manifest: gets each image's outcome, and has those of earlier runs.
         full_decode: read every image that is there again, and decode all of them.
-        advance: called with the numbers of finished images, of bytes that came, and of images that
-            could not be fetched.
+        advance: called with finished images, bytes that came, and images that failed.
 
     Raises:
-        Problem: FOREIGN, the place of a split's folder is taken by something else.
-        OSError: the folder cannot be written.
+        Problem: FOREIGN, something else is where a split's folder has to be.
     """
     for split in sorted(set(files["Split"])):
         rows = files[files["Split"] == split]
@@ -54,13 +52,13 @@ def fetch_images(
             if outcome := folder.look(name, full_decode):
                 outcomes[name] = outcome
                 advance(1, 0, outcome.state is not State.PRESENT)
-        missing = [name for name in keys if name not in outcomes]
         # Before any is written: after a kill it is known that these tools did.
-        for name in missing:
-            url = bucket.url(keys[name])
-            outcomes[name] = Outcome(name, State.FAILED, Kind.UNFINISHED, source=url)
+        asked = {key: name for name, key in keys.items() if name not in outcomes}
+        for key, name in asked.items():
+            unfinished = Outcome(name, State.FAILED, Kind.UNFINISHED, source=bucket.url(key))
+            outcomes[name] = unfinished
         manifest.record(IMAGE, split, outcomes.values())
-        manifest.record(IMAGE, split, folder.fetch(missing, full_decode, advance))
+        manifest.record(IMAGE, split, folder.fetch(asked, full_decode, advance))
 
 
 class ImageNeed(NamedTuple):
@@ -76,7 +74,7 @@ class ImageNeed(NamedTuple):
 def needed_images(
     files: pd.DataFrame, bucket: Bucket, images_dir: Path, most: int = 100
 ) -> ImageNeed:
-    """Return what is still to be fetched; up to `most` images are asked for their size, evenly."""
+    """Return what is still to be fetched; at most so many images are asked for their size."""
     keys = []
     for split in sorted(set(files["Split"])):
         rows = files[files["Split"] == split]
@@ -114,23 +112,20 @@ class _Folder:
                     (path / name).unlink()
 
     def look(self, name: str, full_decode: bool) -> Outcome | None:
-        """Return an image's outcome, or None if it has to be asked for.
-
-        In that case what is there under its name was written by these tools, and is removed.
-        """
-        if name in self._names:
-            outcome = self._outcome(name, full_decode)
-            if outcome is None:
-                (self._path / name).unlink()
-            return outcome
-        if self._is_source:
+        """Return an image's outcome; None if it has to be asked for, and then it is removed."""
+        if name not in self._names:
             url = self._bucket.url(self._keys[name])
-            return Outcome(name, State.MISSING, Kind.ABSENT, source=url)
-        return None
+            missing = Outcome(name, State.MISSING, Kind.ABSENT, source=url)
+            return missing if self._is_source else None
+        outcome = self._outcome(name, full_decode)
+        if outcome is None:
+            (self._path / name).unlink()
+        return outcome
 
-    def fetch(self, names: list[str], full_decode: bool, advance: Advance) -> Iterator[Outcome]:
-        """Fetch and write images; yield the outcome of each."""
-        name_of = {self._keys[name]: name for name in names}
+    def fetch(
+        self, name_of: dict[str, str], full_decode: bool, advance: Advance
+    ) -> Iterator[Outcome]:
+        """Fetch and write images, given by their keys; yield the outcome of each."""
         check = partial(check_jpeg, full_decode=full_decode)
         for get, data, problem in self._bucket.read_many(map(Get, name_of), check):
             name, url = name_of[get.key], self._bucket.url(get.key)
@@ -146,10 +141,10 @@ class _Folder:
     def _is_ours(self, name: str, status: os.stat_result) -> bool:
         """Return True if these tools wrote a file, so that it may be replaced or removed.
 
-        They did if the manifest says so, and the folder is not the bucket's own. In a folder that
-        is reached through a link, where others may put files too, the file has to be unchanged
-        since as well. A link to a file is never ours. Of a run that was stopped only an empty file
-        is, which a power cut leaves: what it wrote was whole.
+        They did if the manifest has it, and the folder is not the bucket's own. In a folder that is
+        reached through a link, where others may put files too, it has to be unchanged since as
+        well. A link to a file is never ours. Of a run that was stopped only an empty file is, which
+        a power cut leaves: what it wrote was whole.
         """
         known = self._known.get(name)
         if not known or not known.source or self._is_source or (self._path / name).is_symlink():
@@ -189,16 +184,11 @@ class _Folder:
         return found._replace(source=known.source) if is_ours or is_unrecorded else found
 
     def _has_changed(self, name: str, status: os.stat_result) -> bool:
-        """Return True if a folder bucket's file is another one than its copy.
-
-        A server is not asked: a release's files keep their content.
-        """
-        if self._bucket.folder is None:
+        """Return True if a folder's file is another one than its copy; a server is not asked."""
+        path = self._bucket.folder and self._bucket.folder / self._keys[name]
+        if not path or not path.exists():
             return False
-        try:
-            origin = (self._bucket.folder / self._keys[name]).stat()
-        except OSError:
-            return False
+        origin = path.stat()
         # Not by the time of writing: a file that is moved to another's place keeps that.
         return origin.st_ctime_ns > status.st_mtime_ns or origin.st_size != status.st_size
 

@@ -31,8 +31,7 @@ def check_jpeg(data: bytes, full_decode: bool = False) -> None:
     """Check that bytes are a whole JPEG: by header and end marker, or by decoding every pixel.
 
     A file without JPEG's end marker is cut short or has something appended, so it is decoded to
-    know. Decoding finds what breaks JPEG's code, but not a changed bit that gives another image.
-    Safe to call from several threads.
+    know. Safe to call from several threads.
 
     Raises:
         ValueError: it is not a whole JPEG; the message has the bare facts.

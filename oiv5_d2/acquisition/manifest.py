@@ -71,10 +71,7 @@ def moment(seconds: float) -> str:
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
-    """Read ``manifest.csv``: all columns str but Bytes: int64.
-
-    Path is the file's own name; the others are as `Outcome` has them.
-    """
+    """Read ``manifest.csv``: all columns str but Bytes: int64; Path is an `Outcome`'s name."""
     types = dict.fromkeys(MANIFEST_COLUMNS, "str") | {"Bytes": "int64"}
     return pd.read_csv(path, dtype=types, keep_default_na=False)
 
@@ -128,14 +125,14 @@ class Manifest:
         }
 
     def export(self, files: pd.DataFrame, path: Path) -> pd.DataFrame:
-        """Write the rows of some files as CSV, sorted by kind, split and name; return them.
+        """Write some files' rows as CSV, sorted by kind, split and name; return them.
 
         The rows of others stay in the manifest, as their files do: when they are wanted again, it
         is known that these tools have written them.
 
         Args:
             files: with the columns Kind, Split and Name, distinct.
-            path: the CSV's path.
+            path: the CSV.
         """
         rows = pd.read_sql_query(
             "SELECT kind, split, name, state, reason, detail, num_bytes, checksum, source, fetched"

@@ -70,7 +70,7 @@ class PartialZip:
         return content
 
     def requests(self, entries: Collection[Entry]) -> dict[Get, list[Entry]]:
-        """Return what to ask for, and the entries in each answer; all the zip if it would be many."""
+        """Return what to ask for, with the entries in each answer: all if it would be too much."""
         spans = coalesce(entries)
         cost = sum(span[-1].stop - span[0].start + _REQUEST_BYTES for span in spans)
         if len(spans) > _FEW_REQUESTS and cost >= self.head.num_bytes:

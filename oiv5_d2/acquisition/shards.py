@@ -77,13 +77,7 @@ def open_shard(path: Path) -> zipfile.ZipFile | None:
 
 
 def write_shard(path: Path, names: Iterable[str], read: Callable[[str], bytes]) -> None:
-    """Write a zip of masks; it appears when it is whole.
-
-    Args:
-        path: the zip.
-        names: the masks, sorted.
-        read: returns a mask's bytes.
-    """
+    """Write a zip of masks, given by their sorted names; it appears when it is whole."""
     with whole_file(path) as temporary_path, zipfile.ZipFile(temporary_path, "w") as shard:
         shard.comment = _OURS
         for name in names:

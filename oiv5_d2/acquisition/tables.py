@@ -37,7 +37,7 @@ def fetch_tables(
     resumed. When the server does not answer, tables that are here are used, with a warning.
 
     Args:
-        bucket: the bucket of annotations.
+        bucket: has the release's annotations.
         files: the tables.
         tables_dir: keeps what is downloaded.
         advance: called with bytes, of `bytes_to_download` in all.
