@@ -1,11 +1,10 @@
 """Buckets: a folder, http(s)://, s3://, gs:// or az://, by the library obstore.
 
-What a bucket cannot give is a `Problem`, never an exception of the library.
+What a bucket cannot give is a `Problem`, never an exception of obstore's own.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,10 +20,9 @@ from oiv5_d2.problems import Kind, Problem, Remedy
 T = TypeVar("T")
 R = TypeVar("R")
 
-Check = Callable[[bytes], object]
-"""Raises ValueError with what is wrong with the bytes."""
-
 _ROUNDS = 3  # over all requests of `read_many`: what failed is asked for again at the end
+# A file is damaged on its way; one server of several has no ranges.
+_TEMPORARY = (Kind.DAMAGED, Kind.UNREACHABLE, Kind.UNSUPPORTED)
 _PIECE_BYTES = 256 << 10
 _KIND_OF = {
     FileNotFoundError: (Kind.ABSENT, Remedy.CHECK_ADDRESS),
@@ -40,8 +38,7 @@ class Head(NamedTuple):
     """What a bucket says of a file."""
 
     num_bytes: int
-    etag: str
-    """"" where the bucket has none."""
+    etag: str  # "" where the bucket has none
 
 
 class Get(NamedTuple):
@@ -50,8 +47,7 @@ class Get(NamedTuple):
     key: str
     start: int = 0
     stop: int | None = None
-    etag: str = ""
-    """If given, the file has to be still this one."""
+    etag: str = ""  # if given, the file still has to be this one
 
 
 class Answer(NamedTuple):
@@ -65,24 +61,18 @@ class Answer(NamedTuple):
 class Bucket:
     """One bucket. Keys are paths in it, such as ``train/0123456789abcdef.jpg``.
 
-    An unsigned bucket follows redirects. Of a signed request the library drops the signature on the
-    way to another host, but not a session token. So an S3 bucket that signs is first asked
-    unsigned, and refused if it redirects. A server that redirects only signed requests, or only
-    some files, is not found out by this.
-
     Args:
         location: a folder, ``file:///folder``, ``http(s)://host/path``, ``s3://bucket/prefix``,
             ``gs://...`` or ``az://...``.
         transfer: the settings of remote buckets.
 
     Raises:
-        Problem: ABSENT, there is no such folder; SETTING, the address or a setting of `transfer`
-            is not valid, or there is no key to sign with; REFUSED or UNREACHABLE, see above.
+        Problem: as `open_store`.
     """
 
     def __init__(self, location: str, transfer: Transfer) -> None:
         self.folder = folder_of(location)
-        """Where the files lie on this machine; None for a remote bucket."""
+        """Where the files are on this machine; None for a remote bucket."""
         self.location = str(self.folder or location.rstrip("/"))
         self._connections = transfer.connections
         self._num_unreachable = 0  # in a row
@@ -102,37 +92,37 @@ class Bucket:
         return Head(meta["size"], meta["e_tag"] or "")
 
     def read(self, get: Get) -> bytes:
-        """Return a file's bytes, or a part of them.
+        """Return the requested bytes of a file.
 
         Raises:
             Problem: ABSENT, REFUSED, CHANGED or UNREACHABLE; UNSUPPORTED where the server has no
                 ranges.
         """
-        if get.start == get.stop:
-            return b""
         data = self._ask(get.key, lambda: bytes(self._get(get).bytes()))
         if get.stop is not None and len(data) != get.stop - get.start:
             detail = f"{len(data)} bytes instead of {get.stop - get.start}"
             raise Problem(Kind.UNREACHABLE, self.url(get.key), detail, remedy=Remedy.RUN_AGAIN)
         return data
 
-    def read_many(self, gets: Iterable[Get], check: Check | None = None) -> Iterator[Answer]:
+    def read_many(
+        self, gets: Iterable[Get], check: Callable[[bytes], object] = lambda data: None
+    ) -> Iterator[Answer]:
         """Yield an answer for each request, in the order in which they come.
 
-        What is UNREACHABLE or DAMAGED, after the retries of each request, is asked for again after
-        all others, up to twice; in a folder it is not. When a server has not answered any of many
-        requests in a row, the rest are UNREACHABLE without being asked for.
+        What fails in a way that may be temporary, after the retries of each request, is asked for
+        again after all others, up to twice; in a folder it is not. When a server has not answered
+        any of many requests in a row, the rest are UNREACHABLE without being asked for.
 
         Args:
             gets: taken one by one, never listed.
-            check: what it refuses is DAMAGED. It is called from several threads.
+            check: raises ValueError with what is wrong with the bytes: they are DAMAGED. It is
+                called from several threads.
         """
-        self._num_unreachable, again = 0, (Kind.DAMAGED, Kind.UNREACHABLE)
-        num_rounds = 1 if self.folder else _ROUNDS
-        for num_left in reversed(range(num_rounds)):
+        self._num_unreachable = 0
+        for num_left in reversed(range(1 if self.folder else _ROUNDS)):
             failed: list[Get] = []
             for answer in _in_threads(lambda g: self._answer(g, check), gets, self._connections):
-                if num_left and answer.problem and answer.problem.kind in again:
+                if num_left and answer.problem and answer.problem.kind in _TEMPORARY:
                     failed.append(answer.get)
                 else:
                     yield answer
@@ -140,17 +130,24 @@ class Bucket:
 
     def head_many(self, keys: Iterable[str]) -> Iterator[tuple[str, Head | Problem]]:
         """Yield what the bucket says of each file, in the order in which answers come."""
-        yield from _in_threads(self._head, keys, self._connections)
 
-    def stream(self, key: str, start: int = 0, etag: str = "") -> Iterator[bytes]:
-        """Yield a file's bytes from `start` on, piece by piece.
+        def ask(key: str) -> tuple[str, Head | Problem]:
+            try:
+                return key, self.head(key)
+            except Problem as problem:
+                return key, problem
+
+        yield from _in_threads(ask, keys, self._connections)
+
+    def stream(self, get: Get) -> Iterator[bytes]:
+        """Yield the requested bytes of a file piece by piece.
 
         Raises:
             Problem: as `read`.
         """
-        pieces = self._ask(key, lambda: self._get(Get(key, start, None, etag)))
-        pieces = iter(pieces.stream(min_chunk_size=_PIECE_BYTES))
-        while piece := self._ask(key, lambda: bytes(next(pieces, b""))):
+        result = self._ask(get.key, lambda: self._get(get))
+        pieces = iter(result.stream(min_chunk_size=_PIECE_BYTES))
+        while piece := self._ask(get.key, lambda: bytes(next(pieces, b""))):
             yield piece
 
     def _get(self, get: Get) -> Any:
@@ -171,67 +168,43 @@ class Bucket:
         try:
             return request()
         except (exceptions.BaseError, FileNotFoundError, ValueError) as error:
-            raise self._problem(key, error) from error
+            other = Kind.REFUSED if self.folder else Kind.UNREACHABLE
+            kind, remedy = _KIND_OF.get(type(error), (other, Remedy.RUN_AGAIN))
+            facts = "" if kind in (Kind.ABSENT, Kind.CHANGED) else facts_of(error)
+            raise Problem(kind, self.url(key), facts, remedy=remedy) from error
 
-    def _answer(self, get: Get, check: Check | None) -> Answer:
+    def _answer(self, get: Get, check: Callable[[bytes], object]) -> Answer:
+        url = self.url(get.key)
+        if self._num_unreachable > 2 * self._connections:
+            return Answer(get, b"", Problem(Kind.UNREACHABLE, url, "gave no answer before"))
         try:
-            if self._num_unreachable > 2 * self._connections:
-                raise Problem(Kind.UNREACHABLE, self.url(get.key), "gave no answer before")
             data = self.read(get)
-            self._num_unreachable = 0
-            if check:
-                check(data)
-            return Answer(get, data)
-        except Problem as caught:
-            problem = caught
+        except Problem as problem:
             is_answer = problem.kind is not Kind.UNREACHABLE
             self._num_unreachable = 0 if is_answer else self._num_unreachable + 1
-        except ValueError as error:
-            problem = Problem(Kind.DAMAGED, self.url(get.key), str(error), remedy=Remedy.FIX_SOURCE)
-        return Answer(get, b"", problem)
-
-    def _head(self, key: str) -> tuple[str, Head | Problem]:
+            return Answer(get, b"", problem)
+        self._num_unreachable = 0
         try:
-            return key, self.head(key)
-        except Problem as problem:
-            return key, problem
-
-    def _problem(self, key: str, error: Exception) -> Problem:
-        other = Kind.REFUSED if self.folder else Kind.UNREACHABLE
-        kind, remedy = _KIND_OF.get(type(error), (other, Remedy.RUN_AGAIN))
-        facts = "" if kind in (Kind.ABSENT, Kind.CHANGED) else facts_of(error)
-        return Problem(kind, self.url(key), facts, remedy=remedy)
-
-
-class Source(NamedTuple):
-    """A release's two buckets."""
-
-    annotations: Bucket
-    images: Bucket
-
-
-def open_source(annotations: str, images: str, transfer: Transfer) -> Source:
-    """Open a release's two buckets; see `Bucket`."""
-    return Source(Bucket(annotations, transfer), Bucket(images, transfer))
+            check(data)
+        except ValueError as error:
+            damage = Problem(Kind.DAMAGED, url, str(error), remedy=Remedy.FIX_SOURCE)
+            return Answer(get, b"", damage)
+        return Answer(get, data)
 
 
 def _in_threads(function: Callable[[T], R], items: Iterable[T], num: int) -> Iterator[R]:
     """Yield a function's results as they come; at most twice `num` items are under way."""
     done: SimpleQueue[Future[R]] = SimpleQueue()
-    rest = iter(items)
+    num_waiting = 0
     pool = ThreadPoolExecutor(num)
-
-    def start(most: int) -> int:
-        new = list(islice(rest, most))
-        for item in new:
-            pool.submit(function, item).add_done_callback(done.put)
-        return len(new)
-
     try:
-        num_waiting = start(2 * num)
-        while num_waiting:
-            result = done.get().result()
-            num_waiting += start(1) - 1
-            yield result
+        for item in items:
+            if num_waiting == 2 * num:
+                yield done.get().result()
+                num_waiting -= 1
+            pool.submit(function, item).add_done_callback(done.put)
+            num_waiting += 1
+        for _ in range(num_waiting):
+            yield done.get().result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -3,15 +3,16 @@
 import glob
 import hashlib
 import os
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from oiv5_d2.acquisition.buckets import Bucket, Head
+from oiv5_d2.acquisition.buckets import Bucket, Get, Head
 from oiv5_d2.jobs import Advance
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 DOWNLOAD_PREFIX = ".download-"
 # How often in a row no byte may come, by what is wrong; a file with a wrong MD5 is whole.
+_MD5 = partial(hashlib.md5, usedforsecurity=False)
 _TRIES = {Kind.CHANGED: 5, Kind.DAMAGED: 2, Kind.UNREACHABLE: 5, Kind.UNSUPPORTED: 5}
 
 
@@ -22,14 +23,13 @@ def download(
 
     Until then its bytes go to a temporary file beside it, whose name is tied to the location, the
     key and the ETag. The next run, after a kill as well, goes on where this one stopped; it starts
-    over if the file has changed since, or if the server has no ETags by which to know. Length and
-    MD5 are checked at the end.
+    over if the file has changed since, or if the server has no ETags by which to know.
 
     Args:
-        bucket: where the file is.
+        bucket: has the file.
         key: the file.
-        path: its place; the folder is made. What lies there is replaced, so the caller has to know
-            that these tools wrote it.
+        path: where it goes; the folder is made. What is there is replaced, so the caller has to
+            know that these tools wrote it.
         advance: called with bytes, which are the units: those of earlier runs as `num_done` only,
             those that come as `num_done` and `num_bytes`.
         md5: what its MD5 has to be, as 32 hex digits; None if it is not known.
@@ -59,18 +59,12 @@ def download(
             return
 
 
-def remove_unfinished(path: Path) -> None:
-    """Remove what came of a file that is no longer wanted whole."""
-    for temporary in _temporaries(path):
-        temporary.unlink()
-
-
 def _temporary(bucket: Bucket, key: str, path: Path, head: Head) -> Path:
     """Return the temporary file's name; what came of another file than this one is removed."""
     about = "\n".join([bucket.location, key, head.etag])
     fingerprint = hashlib.sha256(about.encode()).hexdigest()[:12]
     temporary = path.with_name(f"{DOWNLOAD_PREFIX}{fingerprint}-{path.name}")
-    for other in _temporaries(path):
+    for other in path.parent.glob(f"{DOWNLOAD_PREFIX}*-{glob.escape(path.name)}"):
         if other != temporary or not head.etag:
             other.unlink()
     return temporary
@@ -85,7 +79,7 @@ def _append(
         start = file.seek(0, os.SEEK_END)
         if start >= head.num_bytes:
             return
-        for piece in bucket.stream(key, start, head.etag):
+        for piece in bucket.stream(Get(key, start, None, head.etag)):
             file.write(piece)
             file.flush()  # out of this process, so that a kill loses none
             advance(len(piece), len(piece))
@@ -96,7 +90,7 @@ def _check(temporary: Path, url: str, head: Head, md5: str | None) -> None:
     with temporary.open("rb") as file:
         num_bytes = os.fstat(file.fileno()).st_size
         # Read again rather than hashed on its way: most files have no MD5 to be compared with.
-        found = hashlib.file_digest(file, _md5).hexdigest() if md5 else None
+        found = hashlib.file_digest(file, _MD5).hexdigest() if md5 else None
         os.fsync(file.fileno())
     if num_bytes != head.num_bytes:  # what came stays: servers may tell a wrong length once
         detail = f"{num_bytes} bytes instead of {head.num_bytes}"
@@ -105,14 +99,6 @@ def _check(temporary: Path, url: str, head: Head, md5: str | None) -> None:
         temporary.unlink()
         detail = f"MD5 {found} instead of {md5}"
         raise Problem(Kind.DAMAGED, url, detail, remedy=Remedy.FIX_SOURCE)
-
-
-def _md5() -> "hashlib._Hash":
-    return hashlib.md5(usedforsecurity=False)
-
-
-def _temporaries(path: Path) -> Iterator[Path]:
-    return path.parent.glob(f"{DOWNLOAD_PREFIX}*-{glob.escape(path.name)}")
 
 
 def _num_bytes(path: Path) -> int:

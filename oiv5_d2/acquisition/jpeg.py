@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import simplejpeg
 from PIL import ExifTags, Image
@@ -31,8 +31,7 @@ def check_jpeg(data: bytes, full_decode: bool = False) -> None:
     """Check that bytes are a whole JPEG: by header and end marker, or by decoding every pixel.
 
     A file without JPEG's end marker is cut short or has something appended, so it is decoded to
-    know. Decoding finds what breaks JPEG's code, but not a changed bit that gives another image.
-    Safe to call from several threads.
+    know. Safe to call from several threads.
 
     Raises:
         ValueError: it is not a whole JPEG; the message has the bare facts.
@@ -41,7 +40,7 @@ def check_jpeg(data: bytes, full_decode: bool = False) -> None:
         raise ValueError("the file is empty")
     if not data.startswith(_START):
         raise ValueError("not a JPEG")
-    with _as_value_errors():
+    with as_value_errors("JPEG"):
         height, width = _size(data)
         if height * width <= LARGEST_IMAGE and (full_decode or not data.endswith(_END)):
             # Strict: what libjpeg only warns of, and Pillow shows as grey, is damage too.
@@ -57,7 +56,7 @@ def read_header(path: Path) -> Header:
         FileNotFoundError: there is no such file.
         ValueError: it is not an image, or is cut short; the message has the bare facts.
     """
-    with path.open("rb") as file, _as_value_errors(), _without_warnings():
+    with _opened(path) as file:
         image = Image.open(file)
         header = Header(image.height, image.width, _orientation(image))
         file.seek(max(file.seek(0, io.SEEK_END) - len(_END), 0))
@@ -73,7 +72,7 @@ def decode(path: Path) -> None:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be decoded; the message has the bare facts.
     """
-    with path.open("rb") as file, _as_value_errors(), _without_warnings():
+    with _opened(path) as file:
         Image.open(file).convert("RGB")
 
 
@@ -95,17 +94,20 @@ def _orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else UPRIGHT
 
 
-def _without_warnings() -> "warnings.catch_warnings[None]":
-    """Ignore odd EXIF, as Detectron2 does. Not for several threads."""
-    return warnings.catch_warnings(action="ignore")
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open an image's file; odd EXIF is ignored, as by Detectron2. Not for several threads."""
+    with path.open("rb") as file, as_value_errors("JPEG"):
+        with warnings.catch_warnings(action="ignore"):
+            yield file
 
 
 @contextmanager
-def _as_value_errors() -> Iterator[None]:
+def as_value_errors(what: str) -> Iterator[None]:
     """Turn whatever a parser of broken files raises into a ValueError of one line."""
     try:
         yield
     except Exception as error:
         facts = str(error).splitlines() or [type(error).__name__]
         # Pillow names an object in memory, or the file.
-        raise ValueError(f"a damaged JPEG: {facts[0].partition(' <')[0]}") from error
+        raise ValueError(f"a damaged {what}: {facts[0].partition(' <')[0]}") from error

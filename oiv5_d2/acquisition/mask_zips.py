@@ -6,41 +6,34 @@ run fetches nothing twice.
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from blake3 import blake3
+
 from oiv5_d2.acquisition import downloads
-from oiv5_d2.acquisition.buckets import Bucket, Get, Head
-from oiv5_d2.acquisition.manifest import Outcome, Reason, State, moment, outcome_of
-from oiv5_d2.acquisition.partial_zips import (
-    Entry,
-    PartialZip,
-    Span,
-    open_zip,
-)
-from oiv5_d2.acquisition.shards import DAMAGE, Held, Shard, check_png, line_of, write_shard
-from oiv5_d2.jobs import Advance
+from oiv5_d2.acquisition.buckets import Bucket, Head
+from oiv5_d2.acquisition.manifest import Outcome, State, moment, outcome_of
+from oiv5_d2.acquisition.partial_zips import Entry, PartialZip, open_zip
+from oiv5_d2.acquisition.shards import DAMAGE, check_png, line_of, open_shard, write_shard
+from oiv5_d2.jobs import Advance, ignore
 from oiv5_d2.problems import Kind, Problem
 
 logger = logging.getLogger(__name__)
 
-_COPY_PREFIX = ".arriving-"  # of a zip that is read by range
-_WHOLE_PREFIX = ".whole-"  # of one from a server that has no ranges
+_COPY_PREFIX = ".arriving-"
 _TRIES = 3
-_PASSING = {(State.FAILED, Reason.CHANGED), (State.FAILED, Reason.UNSUPPORTED)}
 
 
 class ZipNeed(NamedTuple):
     """What it takes to fetch the masks that a shard does not have yet."""
 
     num_masks: int
-    num_bytes: int
-    """To be fetched; those of an entry are about as many as the mask's own."""
+    num_bytes: int  # to be fetched; those of an entry are about as many as the mask's own
     num_requests: int
-    num_missing: int
-    """Wanted masks that the zip does not have, or that are refused."""
+    num_missing: int  # wanted masks that the zip does not have, or that are damaged in it
 
 
 def extract_masks(
@@ -59,24 +52,21 @@ def extract_masks(
         each wanted mask's outcome, in order.
 
     Raises:
-        Problem: FOREIGN, what lies at `shard_path` was not made by these tools.
+        Problem: FOREIGN, what is at `shard_path` was not made by these tools.
         OSError: the folder of `shard_path` cannot be written.
     """
-    with Shard(shard_path, wanted) as shard, _Work(bucket, key, wanted, shard, advance) as work:
-        absences = _without_held(work, _fetch(work)) if work.is_to_do() else {}
-        present = [name for name in wanted if name not in absences]
-        if shard.names != present or work.arrived:
+    with closing(_Work(bucket, key, wanted, shard_path, advance)) as work:
+        if work.is_to_do():
+            work.fetch()
+        present = [name for name in wanted if name not in work.lost]
+        if work.arrived or work.shard is None or work.shard.namelist() != present:
             write_shard(shard_path, present, work.read)
-        if not any(outcome.state is State.FAILED for outcome in absences.values()):
-            work.forget_copies()
-        work.tell(wanted, 0, len(absences))
-        held = shard.held | work.arrived
-        origin = bucket.url(key), moment(shard_path.stat().st_mtime)
-        return [
-            absences.get(name)
-            or Outcome(name, State.PRESENT, Reason.NONE, *held[name][1:], *origin)
-            for name in wanted
-        ]
+        if all(outcome.state is not State.FAILED for outcome in work.lost.values()):
+            work.remove_copies()
+        advance(len(wanted) - work.num_told, 0, len(work.lost))
+        when, found = moment(shard_path.stat().st_mtime), work.held | work.arrived
+        found = {name: it._replace(fetched=when) for name, it in found.items()} | work.lost
+        return [found[name] for name in wanted]
 
 
 def needed_bytes(bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Path) -> ZipNeed:
@@ -86,256 +76,194 @@ def needed_bytes(bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Pa
         Problem: ABSENT, REFUSED, UNREACHABLE, CHANGED or DAMAGED, about the zip; FOREIGN as
             `extract_masks`.
     """
-
-    def ignore(num_done: int, num_bytes: int = 0, num_failed: int = 0, /) -> None:
-        pass
-
-    with Shard(shard_path, wanted) as shard, _Work(bucket, key, wanted, shard, ignore) as work:
+    with closing(_Work(bucket, key, wanted, shard_path, ignore)) as work:
         if not work.is_to_do():
             return ZipNeed(0, 0, 0, 0)
-        head = bucket.head(key)
         try:
-            _open(work, head, may_download=False)
+            zip_ = work.open(may_download=False)
         except Problem as problem:
             if problem.kind is not Kind.UNSUPPORTED:
                 raise
-            return ZipNeed(len(set(wanted) - shard.held.keys()), head.num_bytes, 1, 0)
-        lacking = work.lacking()
-        spans = work.zip.spans(lacking)
-        num_missing = len(set(wanted) - work.zip.entries.keys() - shard.held.keys())
-        if not work.is_fetched():
-            return ZipNeed(len(lacking), 0, 0, num_missing)
-        num_bytes = sum(span.stop - span.start for span in spans)
-        return ZipNeed(len(lacking), num_bytes, len(spans), num_missing)
+            return ZipNeed(len(set(wanted) - work.held.keys()), bucket.head(key).num_bytes, 1, 0)
+        entries = work.to_fetch()
+        spans = zip_.requests(entries).values()
+        num_bytes = sum(span[-1].stop - span[0].start for span in spans)
+        num_missing = len(set(wanted) - zip_.entries.keys() - work.held.keys())
+        return ZipNeed(len(entries), num_bytes, len(spans), num_missing)
 
 
-def remove_unfinished(masks_dir: Path, wanted: Iterable[Path]) -> None:
-    """Remove unfinished downloads, except those for the shards at these paths."""
-    endings = tuple(f"-{path.name}" for path in wanted)
+def remove_unfinished(masks_dir: Path, wanted: Iterable[str]) -> None:
+    """Remove what was fetched for shards, except for those of these names."""
+    endings = tuple(f"-{name}" for name in wanted)
     for path in _copies(masks_dir):
         if not path.name.endswith(endings):
             path.unlink()
 
 
-@dataclass
+def _copies(masks_dir: Path) -> Iterator[Path]:
+    for prefix in (_COPY_PREFIX, downloads.DOWNLOAD_PREFIX):
+        yield from masks_dir.glob(f"{prefix}*")
+
+
 class _Work:
-    """What `extract_masks` was asked for, and what has arrived; a context manager."""
+    """What is wanted of a zip, what is there of it, and what came."""
 
-    bucket: Bucket
-    key: str
-    wanted: Sequence[str]
-    shard: Shard
-    advance: Advance
-    arrived: dict[str, Held] = field(default_factory=dict)
-    """Masks that are on disk in `zip`, checked."""
-    told: set[str] = field(default_factory=set)
-    _zip: PartialZip | None = None
+    def __init__(
+        self, bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Path, advance: Advance
+    ) -> None:
+        self._bucket, self._key, self._wanted, self._advance = bucket, key, wanted, advance
+        self._url = bucket.url(key)
+        self._zip: PartialZip | None = None
+        self._shard_path, self.shard = shard_path, open_shard(shard_path)
+        self.held: dict[str, Outcome] = {}  # masks that the shard has, complete
+        self._content_of: dict[str, tuple[int, int]] = {}  # their CRC-32 and length
+        self.arrived: dict[str, Outcome] = {}  # masks that are on disk in the zip, checked
+        self.lost: dict[str, Outcome] = {}  # masks that cannot be used
+        self.num_told = 0  # masks that were reported as finished
+        for info in self.shard.infolist() if self.shard else ():
+            with suppress(*DAMAGE):
+                self.held[info.filename] = self._present(info.filename, self.read(info.filename))
+                self._content_of[info.filename] = info.CRC, info.file_size
 
-    def __enter__(self) -> "_Work":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.leave_zip()
-
-    @property
-    def zip(self) -> PartialZip:
-        """The zip that is open."""
-        assert self._zip, "no zip is open"
-        return self._zip
+    def close(self) -> None:
+        """Close the zip and the shard."""
+        self._close_zip()
+        if self.shard:
+            self.shard.close()
 
     def is_to_do(self) -> bool:
         """Return True if a mask is not there, or the zip in a folder changed after the shard."""
-        if not self.shard.held.keys() >= set(self.wanted):
+        if not self.held.keys() >= set(self._wanted):
             return True
-        if self.bucket.folder is None or self.shard.names is None:
+        if self._bucket.folder is None or self.shard is None:
             return False
-        path = self.bucket.folder / self.key
+        path = self._bucket.folder / self._key
         # Not the time of writing: a file that is moved into another's place keeps that.
-        return path.exists() and path.stat().st_ctime_ns > self.shard.path.stat().st_mtime_ns
+        return path.exists() and path.stat().st_ctime_ns > self._shard_path.stat().st_mtime_ns
 
-    def is_fetched(self) -> bool:
-        """Return True if masks are read from the bucket, not from a zip downloaded whole."""
-        return not self.zip.is_whole or self.bucket.folder is not None
+    def fetch(self) -> None:
+        """Fetch what is wanted and not there, and note what cannot be used.
 
-    @property
-    def is_open(self) -> bool:
-        """Return True if a zip is open."""
-        return self._zip is not None
+        If the zip changes meanwhile, all is fetched again; what came damaged, once.
+        """
+        for number in range(_TRIES):
+            self.lost.clear()
+            try:
+                self._take(self.open())
+            except Problem as problem:
+                self._lose(set(self._wanted) - self.held.keys(), problem)
+            reasons = {outcome.reason for outcome in self.lost.values()}
+            if Kind.CHANGED in reasons and number < _TRIES - 1:
+                self._close_zip()
+            elif number > 0 or Kind.DAMAGED not in reasons:
+                break
+        stale = [self.lost.pop(name) for name in self.held if name in self.lost]
+        if stale:
+            what = "%s: %d masks changed at the source, unusable; keeping the old ones (%s)"
+            logger.warning(what, self._shard_path, len(stale), stale[0].detail)
 
-    def enter_zip(self, zip_: PartialZip) -> None:
-        """Go on with a zip; copies of former ones are removed."""
-        self._zip = zip_
-        self.forget_copies(zip_.path)
-        if not zip_.is_whole and not zip_.num_fetched:  # an earlier run began it
-            self.check(self.lacking())
-        self.tell(self.arrived, zip_.num_fetched)
+    def open(self, may_download: bool = True) -> PartialZip:
+        """Return the zip; it is opened unless it is open, and copies of former ones are removed.
 
-    def leave_zip(self) -> None:
+        A server without ranges has to send all of it.
+
+        Raises:
+            Problem: as `open_zip`; UNSUPPORTED, all of it has to come, but may not.
+        """
+        if self._zip is None:
+            self._zip = self._open(self._bucket.head(self._key), may_download)
+            self.remove_copies(self._zip.path)
+            if not self._bucket.folder and not self._zip.num_fetched:  # an earlier run began it
+                self._check(self._zip, self.to_fetch())
+                self.lost.clear()
+            self._tell(self._zip.num_fetched)
+        return self._zip
+
+    def to_fetch(self) -> list[Entry]:
+        """Return the entries that are not there, or not with the content that the zip has now."""
+        return [
+            entry
+            for name, entry in self.open().entries.items()
+            if name not in self.arrived
+            and self._content_of.get(name) != (entry.info.CRC, entry.info.file_size)
+        ]
+
+    def read(self, name: str) -> bytes:
+        """Return a mask that is there."""
+        if name in self.arrived:
+            return self.open().read(self.open().entries[name])
+        assert self.shard, "there is nothing to read"
+        return self.shard.read(name)
+
+    def remove_copies(self, kept: Path | None = None) -> None:
+        """Remove all copies of the zip but one."""
+        for path in _copies(self._shard_path.parent):
+            if path.name.endswith(f"-{self._shard_path.name}") and path != kept:
+                path.unlink()
+
+    def _open(self, head: Head, may_download: bool) -> PartialZip:
+        bucket, key, wanted = self._bucket, self._key, self._wanted
+        if bucket.folder:
+            return open_zip(bucket.folder / key, head, wanted)
+        about = "\n".join([self._url, head.etag, str(head.num_bytes)])
+        fingerprint = hashlib.sha256(about.encode()).hexdigest()[:12]
+        path = self._shard_path.with_name(f"{_COPY_PREFIX}{fingerprint}-{self._shard_path.name}")
+        try:
+            return open_zip(path, head, wanted, bucket, key)
+        except Problem as problem:
+            if problem.kind is not Kind.UNSUPPORTED or not may_download:
+                raise
+        downloads.download(bucket, key, path, lambda _, num_bytes=0, *__: self._tell(num_bytes))
+        return open_zip(path, head, wanted)
+
+    def _close_zip(self) -> None:
         """Close the zip and drop its masks: those of two zips are not mixed."""
         if self._zip:
             self._zip.close()
         self._zip = None
         self.arrived.clear()
 
-    def lacking(self) -> list[Entry]:
-        """Return the entries that are not there, or not with the content that the zip has now."""
-        held = {name: it[:2] for name, it in (self.shard.held | self.arrived).items()}
-        entries = self.zip.entries.items()
-        return [it for name, it in entries if held.get(name) != (it.info.CRC, it.info.file_size)]
+    def _take(self, zip_: PartialZip) -> None:
+        """Fetch what is wanted and not there."""
+        absent = Problem(Kind.ABSENT, self._url, "the zip has no such entry")
+        self._lose(set(self._wanted) - zip_.entries.keys() - self.held.keys(), absent)
+        for name, facts in zip_.refused.items():
+            self._lose([name], Problem(Kind.DAMAGED, self._url, facts))
+        entries = self.to_fetch()
+        if zip_.is_whole:
+            for entry in entries:
+                self._check(zip_, [entry])
+                self._tell(entry.stop - entry.start)
+            return
+        requests = zip_.requests(entries)
+        for get, data, problem in self._bucket.read_many(requests):
+            if problem:
+                self._lose((entry.name for entry in requests[get]), problem)
+            else:
+                zip_.fill(get.start, data)
+                self._check(zip_, requests[get])
+                self._tell(len(data))
 
-    def check(self, entries: Iterable[Entry]) -> dict[str, Outcome]:
-        """Take note of the masks that arrived; return the damaged ones."""
-        absences: dict[str, Outcome] = {}
+    def _check(self, zip_: PartialZip, entries: Iterable[Entry]) -> None:
+        """Note which masks arrived, and which are damaged."""
         for entry in entries:
             try:
-                content = self.zip.read(entry)
+                content = zip_.read(entry)
                 check_png(content)
             except DAMAGE as error:
-                problem = Problem(Kind.DAMAGED, entry.name, line_of(error))
-                absences |= self.absent([entry.name], problem)
+                self._lose([entry.name], Problem(Kind.DAMAGED, self._url, line_of(error)))
             else:
-                self.arrived[entry.name] = Held.of(content)
-        return absences
+                self.arrived[entry.name] = self._present(entry.name, content)
 
-    def read(self, name: str) -> bytes:
-        """Return a mask that is there."""
-        return (
-            self.zip.read(self.zip.entries[name]) if name in self.arrived else self.shard.read(name)
-        )
+    def _lose(self, names: Iterable[str], problem: Problem) -> None:
+        self.lost |= {name: outcome_of(name, problem, self._url) for name in names}
 
-    def absent(self, names: Iterable[str], problem: Problem) -> dict[str, Outcome]:
-        """Return the outcomes of masks that cannot be used because of a problem."""
-        source = self.bucket.url(self.key)
-        return {name: outcome_of(name, problem, source) for name in names}
+    def _present(self, name: str, content: bytes) -> Outcome:
+        checksum = blake3(content).hexdigest()
+        return Outcome(name, State.PRESENT, None, len(content), checksum, self._url)
 
-    def without(self, problem: Problem) -> dict[str, Outcome]:
-        """Return the outcomes of all masks that are not there: the zip has a problem."""
-        names = set(self.wanted) - self.shard.held.keys() - self.arrived.keys()
-        return self.absent(names, problem)
-
-    def tell(self, names: Iterable[str], num_bytes: int, num_failed: int = 0) -> None:
+    def _tell(self, num_bytes: int) -> None:
         """Report finished masks, each once, even if a changed zip is started over."""
-        new = set(names) - self.told
-        self.told.update(new)
-        self.advance(len(new), num_bytes, num_failed)
-
-    def tell_bytes(self, num_done: int, num_bytes: int = 0, num_failed: int = 0, /) -> None:
-        """Report bytes of a zip that is downloaded whole."""
-        self.tell((), num_bytes)
-
-    def path_of(self, prefix: str, head: Head) -> Path:
-        """Return the path of a copy of this version of the zip."""
-        about = "\n".join([self.bucket.url(self.key), head.etag, str(head.num_bytes)])
-        fingerprint = hashlib.sha256(about.encode()).hexdigest()[:12]
-        return self.shard.path.with_name(f"{prefix}{fingerprint}-{self.shard.path.name}")
-
-    def forget_copies(self, kept: Path | None = None) -> None:
-        """Remove all copies of the zip but one."""
-        for path in _copies(self.shard.path.parent):
-            if path.name.endswith(f"-{self.shard.path.name}") and path != kept:
-                path.unlink()
-
-
-def _without_held(work: _Work, absences: Mapping[str, Outcome]) -> dict[str, Outcome]:
-    """Leave out the masks that the shard has, though the zip's newer ones cannot be used."""
-    stale = [outcome for name, outcome in absences.items() if name in work.shard.held]
-    if stale:
-        what = "%s: %d masks changed at the source but cannot be used; keeping the old ones (%s)"
-        logger.warning(what, work.shard.path, len(stale), stale[0].detail)
-    return {name: it for name, it in absences.items() if name not in work.shard.held}
-
-
-def _copies(masks_dir: Path) -> Iterator[Path]:
-    for prefix in (_COPY_PREFIX, _WHOLE_PREFIX, downloads.DOWNLOAD_PREFIX):
-        yield from masks_dir.glob(f"{prefix}*")
-
-
-def _fetch(work: _Work) -> dict[str, Outcome]:
-    """Fetch what is wanted and not there; return what cannot be used."""
-    is_changed = False
-    for num_before in range(_TRIES):
-        if is_changed:
-            work.leave_zip()
-        try:
-            head = None if work.is_open else work.bucket.head(work.key)
-        except Problem as problem:  # a server that is down is not asked again
-            return work.without(problem)
-        try:
-            if head:
-                _open(work, head)
-            absences = _take(work)
-        except Problem as problem:
-            absences = work.without(problem)
-        states = {(outcome.state, outcome.reason) for outcome in absences.values()}
-        is_changed = (State.FAILED, Reason.CHANGED) in states
-        is_first_damage = num_before == 0 and (State.CORRUPT, Reason.DAMAGED) in states
-        passing = _PASSING if work.is_open else _PASSING | {(State.FAILED, Reason.UNREACHABLE)}
-        if not is_first_damage and states.isdisjoint(passing):
-            break
-    return absences
-
-
-def _open(work: _Work, head: Head, may_download: bool = True) -> None:
-    """Open the zip; a server without ranges has to send it whole first."""
-    if work.bucket.folder is not None:
-        return work.enter_zip(open_zip(work.bucket.folder / work.key, head, work.wanted))
-    whole = work.path_of(_WHOLE_PREFIX, head)
-    if not whole.exists():
-        unsupported = _open_copy(work, head)
-        if not unsupported:
-            return None
-        if not may_download:
-            raise unsupported
-        downloads.download(work.bucket, work.key, whole, work.tell_bytes)
-    try:
-        return work.enter_zip(open_zip(whole, head, work.wanted))
-    except Problem:
-        whole.unlink()
-        raise
-
-
-def _open_copy(work: _Work, head: Head) -> Problem | None:
-    """Open a copy that ranges fill; return the problem of a server that has none."""
-    path, problem = work.path_of(_COPY_PREFIX, head), None
-    for _ in range(2):  # it may be an error that passes
-        try:
-            work.enter_zip(open_zip(path, head, work.wanted, work.bucket, work.key))
-            return None
-        except Problem as caught:
-            if caught.kind is not Kind.UNSUPPORTED:
-                raise
-            problem = caught
-    return problem
-
-
-def _take(work: _Work) -> dict[str, Outcome]:
-    """Fetch what is wanted and not there; return what cannot be used."""
-    absences: dict[str, Outcome] = {}
-    for name in set(work.wanted) - work.zip.entries.keys() - work.shard.held.keys():
-        problem = work.zip.refused.get(name)
-        state = State.CORRUPT if problem else State.MISSING
-        problem = problem or Problem(Kind.ABSENT, name, "the zip has no such entry")
-        absences[name] = work.absent([name], problem)[name]._replace(state=state)
-    for span, problem in _bring(work, work.zip.spans(work.lacking())):
-        names = [entry.name for entry in span.entries]
-        if problem:
-            absences |= work.absent(names, problem)
-        else:
-            bad = work.check(span.entries)
-            absences |= bad
-            num_bytes = span.stop - span.start if work.is_fetched() else 0
-            work.tell([name for name in names if name not in bad], num_bytes)
-    return absences
-
-
-def _bring(work: _Work, spans: Sequence[Span]) -> Iterator[tuple[Span, Problem | None]]:
-    """Yield each span once its bytes are on disk, or with why they are not."""
-    if work.zip.is_whole:
-        yield from ((span, None) for span in spans)
-        return
-    span_at = {span.start: span for span in spans}
-    gets = (Get(work.key, span.start, span.stop, work.zip.head.etag) for span in spans)
-    for answer in work.bucket.read_many(gets):
-        if not answer.problem:
-            work.zip.fill(answer.get.start, answer.data)
-        yield span_at[answer.get.start], answer.problem
+        num_new = max(len(self.arrived) - self.num_told, 0)
+        self.num_told += num_new
+        self._advance(num_new, num_bytes, 0)

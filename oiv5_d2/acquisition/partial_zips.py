@@ -9,14 +9,12 @@ import errno
 import io
 import math
 import os
-import re
 import zipfile
-from bisect import bisect_right
-from collections import Counter
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
@@ -24,12 +22,8 @@ from oiv5_d2.acquisition.buckets import Bucket, Get, Head
 from oiv5_d2.acquisition.shards import DAMAGE, line_of
 from oiv5_d2.problems import Kind, Problem, Remedy
 
-# A 1-bit mask of the most pixels has 12.5 MB, and a PNG hardly shrinks in a zip.
-_MOST_BYTES = 16 << 20
-_MOST_RATIO = 100
+_MOST_BYTES = 16 << 20  # a 1-bit mask of 100 million pixels; the release's are below two million
 _MOST_DIRECTORY_BYTES = 64 << 20  # the release's largest has 170,000 entries in about 15 MB
-_DIRECTORY_PIECE_BYTES = 8 << 20
-
 _SPAN_BYTES = 2 << 20  # a bucket holds up to 64 answers in memory
 _END_BYTES = 98  # a zip's end record, and ZIP64's with its locator
 _LOCAL_HEADER_BYTES = 30
@@ -38,27 +32,14 @@ _MOST_BESIDE = 0xFFFF + 24  # an entry's local extra field, and a descriptor of 
 # many requests are over in seconds, whatever they cost.
 _REQUEST_BYTES, _FEW_REQUESTS = 8 << 10, 1000
 
-_ENCRYPTED, _PATCH = 0x2041, 0x20  # flags
-_NOT_PLAIN = re.compile(r"[/\\\0]|^\.{0,2}\Z")
-
 
 class Entry(NamedTuple):
     """A file in a zip."""
 
     name: str
-    start: int
-    """Where it begins in the zip, with its local header."""
-    stop: int
-    """After its last byte in the zip."""
+    start: int  # of its local header in the zip
+    stop: int  # after its last byte
     info: zipfile.ZipInfo
-
-
-class Span(NamedTuple):
-    """A piece of a zip to ask for, and the entries in it."""
-
-    start: int
-    stop: int
-    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -66,22 +47,20 @@ class PartialZip:
     """A zip whose directory is on disk, and some of its entries."""
 
     path: Path
-    is_whole: bool
-    """All of it is on disk."""
+    key: str
     head: Head
-    file: io.FileIO
-    """Without a buffer, which would not know what is filled in."""
+    is_whole: bool  # all of it is on disk
+    num_fetched: int  # bytes that were fetched to open it
+    file: io.FileIO  # without a buffer, which would not know what is filled in
     archive: zipfile.ZipFile
-    entries: Mapping[str, Entry]
-    """Those wanted, by name."""
-    refused: Mapping[str, Problem]
-    """The wanted entries that are not to be read, and why."""
+    entries: Mapping[str, Entry]  # those wanted
+    refused: Mapping[str, str]  # the wanted ones that are damaged and not to be read, and why
 
     def read(self, entry: Entry) -> bytes:
         """Return an entry's content.
 
         Raises:
-            one of `DAMAGE`: it is damaged, or was not fetched yet.
+            one of `DAMAGE`: it is damaged or encrypted, or was not fetched yet.
         """
         with self.archive.open(entry.info) as file:
             # Not all that is there: a few bytes may unpack to more than fits in memory.
@@ -90,27 +69,23 @@ class PartialZip:
             raise ValueError(f"{len(content)} bytes instead of {entry.info.file_size}")
         return content
 
-    @property
-    def num_fetched(self) -> int:
-        """Return how many bytes were fetched to open it."""
-        return self.file.num_fetched if isinstance(self.file, _Filling) else 0
+    def requests(self, entries: Collection[Entry]) -> dict[Get, list[Entry]]:
+        """Return what to ask for, with the entries in each answer: all if it would be too much."""
+        spans = coalesce(entries)
+        cost = sum(span[-1].stop - span[0].start + _REQUEST_BYTES for span in spans)
+        if len(spans) > _FEW_REQUESTS and cost >= self.head.num_bytes:
+            spans = coalesce(entries, math.inf)
+        etag = self.head.etag
+        return {Get(self.key, span[0].start, span[-1].stop, etag): span for span in spans}
+
+    def fill(self, start: int, data: bytes) -> None:
+        """Write bytes of the zip to their place in the copy."""
+        _fill(self.file, start, data)
 
     def close(self) -> None:
         """Close the file."""
         self.archive.close()
         self.file.close()
-
-    def spans(self, entries: Collection[Entry]) -> list[Span]:
-        """Return what to ask for; large pieces of all the zip if it would be too many requests."""
-        spans = coalesce(entries)
-        cost = sum(span.stop - span.start + _REQUEST_BYTES for span in spans)
-        if len(spans) > _FEW_REQUESTS and cost >= self.head.num_bytes:
-            return coalesce(entries, math.inf, math.inf)
-        return spans
-
-    def fill(self, start: int, data: bytes) -> None:
-        """Write bytes of the zip to their place in the copy."""
-        _fill(self.file, start, data)
 
 
 def _fill(file: io.FileIO, start: int, data: bytes) -> None:
@@ -124,11 +99,9 @@ def open_zip(
 ) -> PartialZip:
     """Open a zip, or a copy of one in a bucket; its directory is fetched if it is not there yet.
 
-    That costs about a hundred bytes and exactly the directory.
-
     Args:
-        path: where the zip or its copy is, or will be.
-        head: what is said of the zip.
+        path: where the zip is or, if it is in a bucket, its copy is or will be.
+        head: what the bucket says of it.
         wanted: names of entries.
         bucket: has the zip; None if all of it is at `path`.
         key: the zip in the bucket.
@@ -138,21 +111,18 @@ def open_zip(
         OSError: the copy cannot be written.
     """
     try:
-        if not bucket:
-            file = io.FileIO(path)
-            archive = _parse(file)
-        else:
-            file, archive = _open_copy(path, head, bucket, key)
+        file, archive = _open_copy(path, head, bucket, key) if bucket else _parse(io.FileIO(path))
     except DAMAGE as error:
-        kind, where = Kind.DAMAGED, bucket.url(key) if bucket else path
-        # What `zipfile` does with a damaged zip: seek to impossible places.
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EFBIG):
-            if bucket:
-                raise
-            kind = Kind.REFUSED
+        # `zipfile` seeks to impossible places in a damaged zip.
+        is_damage = getattr(error, "errno", None) in (None, errno.EINVAL, errno.EFBIG)
+        if bucket and not is_damage:
+            raise
+        kind = Kind.DAMAGED if is_damage else Kind.REFUSED
+        where = bucket.url(key) if bucket else path
         raise Problem(kind, where, line_of(error), remedy=Remedy.FIX_SOURCE) from error
-    entries, refused = _locate(archive, set(wanted))
-    return PartialZip(path, bucket is None, head, file, archive, entries, refused)
+    num_fetched = file.num_fetched if isinstance(file, _Filling) else 0
+    places = _locate(archive, set(wanted))
+    return PartialZip(path, key, head, bucket is None, num_fetched, file, archive, *places)
 
 
 def _open_copy(
@@ -160,21 +130,20 @@ def _open_copy(
 ) -> tuple[io.FileIO, zipfile.ZipFile]:
     """Open a copy; one without a complete directory is made anew."""
     with suppress(*DAMAGE):
-        file = io.FileIO(path, "r+")
-        return file, _parse(file)
+        return _parse(io.FileIO(path, "r+"))
     file = _Filling(path, bucket, key, head)
     try:
-        archive = _parse(file)
+        parsed = _parse(file)
     except BaseException:
         path.unlink()
         raise
     file.start = 0  # entries are fetched by the caller, see `PartialZip.fill`
-    return file, archive
+    return parsed
 
 
-def _parse(file: io.FileIO) -> zipfile.ZipFile:
+def _parse(file: io.FileIO) -> tuple[io.FileIO, zipfile.ZipFile]:
     try:
-        return zipfile.ZipFile(cast(BinaryIO, file))
+        return file, zipfile.ZipFile(cast(BinaryIO, file))
     except BaseException:
         file.close()
         raise
@@ -189,99 +158,65 @@ class _Filling(io.FileIO):
         self.truncate(head.num_bytes)
         self._bucket, self._key, self._head = bucket, key, head
         self.num_fetched = 0
-        self.start = head.num_bytes
-        """All bytes from here on were fetched."""
+        self.start = head.num_bytes  # all bytes from here on were fetched
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return the next bytes."""
-        if self.tell() < self.start:
-            self._fetch(min(self.tell(), max(0, self._head.num_bytes - _END_BYTES)))
+        stop = self.start
+        if self.tell() < stop:
+            self.start = min(self.tell(), max(0, self._head.num_bytes - _END_BYTES))
+            if stop - self.start > _MOST_DIRECTORY_BYTES:
+                raise zipfile.BadZipFile(f"a directory of {stop - self.start} bytes")
+            get = Get(self._key, self.start, stop, self._head.etag)
+            [answer] = self._bucket.read_many([get])  # not `read`: it asks again
+            if answer.problem:
+                raise answer.problem
+            _fill(self, self.start, answer.data)
+            self.num_fetched += len(answer.data)
         return super().read(-1 if size is None else size) or b""
 
-    def _fetch(self, start: int) -> None:
-        stop, self.start = self.start, start
-        if stop - start > _MOST_DIRECTORY_BYTES:
-            raise zipfile.BadZipFile(f"a directory of {stop - start} bytes")
-        for at in range(start, stop, _DIRECTORY_PIECE_BYTES):
-            get = Get(self._key, at, min(at + _DIRECTORY_PIECE_BYTES, stop), self._head.etag)
-            data = self._bucket.read(get)
-            _fill(self, at, data)
-            self.num_fetched += len(data)
 
-
-def _locate(
-    archive: zipfile.ZipFile, wanted: set[str]
-) -> tuple[dict[str, Entry], dict[str, Problem]]:
+def _locate(archive: zipfile.ZipFile, wanted: set[str]) -> tuple[dict[str, Entry], dict[str, str]]:
     """Return the wanted entries with their places, and those that are not to be read."""
     infos = archive.infolist()
-    starts = sorted([*(info.header_offset for info in infos), archive.start_dir])
-    num_at, num_of = Counter(starts), Counter(info.filename for info in infos)
+    starts = sorted(info.header_offset for info in infos)
+    stops = [min(start, archive.start_dir) for start in [*starts[1:], archive.start_dir]]
     entries: dict[str, Entry] = {}
-    refused: dict[str, Problem] = {}
+    refused: dict[str, str] = {}
     for info in infos:
-        name, start = info.filename, info.header_offset
+        name, start, num_packed = info.filename, info.header_offset, info.compress_size
         if name not in wanted:
             continue
-        after = starts[min(bisect_right(starts, start), len(starts) - 1)]
-        least_stop = start + _LOCAL_HEADER_BYTES + info.compress_size
-        entry = Entry(name, start, min(after, least_stop + _MOST_BESIDE), info)
-        if num_of[name] > 1:
-            refused[name] = Problem(Kind.DAMAGED, name, "several entries of this name")
-        elif problem := _problem(info):
-            refused[name] = problem
-        elif num_at[start] > 1 or not 0 <= start < least_stop <= after:
-            refused[name] = Problem(Kind.DAMAGED, name, "it overlaps another entry")
+        after = stops[bisect_left(starts, start)]
+        least_stop = start + _LOCAL_HEADER_BYTES + num_packed
+        if max(num_packed, info.file_size) > _MOST_BYTES:
+            refused[name] = f"{num_packed} bytes that unpack to {info.file_size}"
+        elif not 0 <= start < least_stop <= after:
+            refused[name] = "it overlaps another entry"
         else:
-            entries[name] = entry
+            entries[name] = Entry(name, start, min(after, least_stop + _MOST_BESIDE), info)
     return entries, refused
 
 
-def _problem(info: zipfile.ZipInfo) -> Problem | None:
-    """Return why an entry is not to be read; None if it is."""
-    name, num_packed, num_bytes = info.filename, info.compress_size, info.file_size
-    if _NOT_PLAIN.search(info.orig_filename):
-        return Problem(Kind.UNSUPPORTED, name, "not a plain file name")
-    if info.flag_bits & _ENCRYPTED:
-        return Problem(Kind.UNSUPPORTED, name, "encrypted")
-    is_known = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    if not is_known or info.flag_bits & _PATCH:
-        return Problem(Kind.UNSUPPORTED, name, f"compression method {info.compress_type}")
-    most = min(_MOST_BYTES, _MOST_RATIO * (num_packed + 1000))
-    if num_bytes > most or num_packed > _MOST_BYTES:
-        return Problem(Kind.DAMAGED, name, f"{num_packed} bytes that unpack to {num_bytes}")
-    return None
-
-
 def coalesce(
-    entries: Iterable[Entry],
-    max_waste: float = 0.05,
-    max_gap: float = 64 << 10,
-    max_bytes: int = _SPAN_BYTES,
-) -> list[Span]:
-    """Join entries that lie near each other, across the smallest gaps first.
+    entries: Iterable[Entry], max_waste: float = 0.05, max_bytes: int = _SPAN_BYTES
+) -> list[list[Entry]]:
+    """Return entries by place; those near each other, across the smallest gaps first, in one list.
 
     Args:
         entries: none overlaps another.
-        max_waste: the bytes between the entries may be so many, as a share of the entries' own.
-        max_gap: the largest gap in bytes to join across.
-        max_bytes: of a span of several entries.
-
-    Returns:
-        spans that do not touch each other's entries, each entry in one, by place.
+        max_waste: the bytes between joined entries may be so many, as a share of all entries' own.
+        max_bytes: of several entries that are joined.
     """
     ordered = sorted(entries, key=lambda entry: entry.start)
     gaps = [after.start - before.stop for before, after in pairwise(ordered)]
     budget = max_waste * sum(entry.stop - entry.start for entry in ordered)
-    is_joined = [False] * len(gaps)
-    for number in sorted(range(len(gaps)), key=gaps.__getitem__):
-        budget -= gaps[number]
-        if budget < 0 or gaps[number] > max_gap:
-            break
-        is_joined[number] = True
-    spans: list[list[Entry]] = []
-    for entry, joins in zip(ordered, [False, *is_joined], strict=False):
-        if joins and entry.stop - spans[-1][0].start <= max_bytes:
+    wastes = zip(sorted(gaps), accumulate(sorted(gaps)), strict=True)
+    too_large = next((gap for gap, waste in wastes if waste > budget), math.inf)
+    spans = [[entry] for entry in ordered[:1]]
+    for gap, entry in zip(gaps, ordered[1:], strict=True):
+        if gap < too_large and entry.stop - spans[-1][0].start <= max_bytes:
             spans[-1].append(entry)
         else:
             spans.append([entry])
-    return [Span(some[0].start, some[-1].stop, tuple(some)) for some in spans]
+    return spans

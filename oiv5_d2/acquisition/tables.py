@@ -6,7 +6,7 @@ what it is. The server is asked each time whether it still has the same file.
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,12 +25,11 @@ class Note(NamedTuple):
 
     url: str
     etag: str
-    num_bytes: int
-    """-1 until the download is complete."""
+    num_bytes: int  # -1 until the download is complete
 
 
 def fetch_tables(
-    bucket: Bucket, files: Iterable[ReleaseFile], tables_dir: Path, advance: Advance
+    bucket: Bucket, files: Sequence[ReleaseFile], tables_dir: Path, advance: Advance
 ) -> Path:
     """Return the folder that holds the given tables under their paths in the bucket.
 
@@ -38,7 +37,7 @@ def fetch_tables(
     resumed. When the server does not answer, tables that are here are used, with a warning.
 
     Args:
-        bucket: the bucket of annotations.
+        bucket: has the release's annotations.
         files: the tables.
         tables_dir: keeps what is downloaded.
         advance: called with bytes, of `bytes_to_download` in all.
@@ -47,30 +46,33 @@ def fetch_tables(
         Problem: ABSENT; or a table that is not here is REFUSED, UNREACHABLE or DAMAGED (its MD5 is
             not the release's); or a file in `tables_dir` is FOREIGN, and would be replaced.
     """
-    files = list(files)
     if bucket.folder:
-        _check_present(bucket.folder, files)
+        for path in (bucket.folder / file.path for file in files):
+            if not path.is_file():
+                detail = "this table of the release is missing"
+                raise Problem(Kind.ABSENT, path, detail, remedy=Remedy.CHECK_ADDRESS)
         return bucket.folder
     for file, head in _outdated(bucket, files, tables_dir):
-        path = tables_dir / file.path
-        _claim(path, bucket.url(file.path))
-        # As long as the release's file: it is that, and not a part of it on a mirror.
+        path, url = tables_dir / file.path, bucket.url(file.path)
+        if not _note_path(path).exists():
+            if path.exists() or path.is_symlink():
+                detail = f"{url} would replace it"
+                raise Problem(Kind.FOREIGN, path, detail, remedy=Remedy.MOVE_AWAY)
+            _write_note(path, Note(url, "", -1))  # what will be there is ours
+        # As long as the release's file: it is that, and not a subset of it on a mirror.
         md5 = file.md5 if head.num_bytes == file.num_bytes else None
         download(bucket, file.path, path, advance, md5)
-        _write_note(path, Note(bucket.url(file.path), head.etag, path.stat().st_size))
+        _write_note(path, Note(url, head.etag, path.stat().st_size))
     return tables_dir
 
 
-def bytes_to_download(bucket: Bucket, files: Iterable[ReleaseFile], tables_dir: Path) -> int:
-    """Return how many bytes `fetch_tables` still has to download, with what a killed run has.
+def bytes_to_download(bucket: Bucket, files: Sequence[ReleaseFile], tables_dir: Path) -> int:
+    """Return how many bytes `fetch_tables` has to download of a server, with what a killed run has.
 
     Raises:
         Problem: ABSENT; or REFUSED or UNREACHABLE for a table that is not here.
     """
-    if bucket.folder:
-        _check_present(bucket.folder, files)
-        return 0
-    return sum(head.num_bytes for _, head in _outdated(bucket, list(files), tables_dir))
+    return sum(head.num_bytes for _, head in _outdated(bucket, files, tables_dir))
 
 
 def remove_damaged(path: Path) -> None:
@@ -83,15 +85,8 @@ def remove_damaged(path: Path) -> None:
         _note_path(path).unlink()
 
 
-def _check_present(folder: Path, files: Iterable[ReleaseFile]) -> None:
-    for file in files:
-        if not (folder / file.path).is_file():
-            detail = "this table of the release is missing"
-            raise Problem(Kind.ABSENT, folder / file.path, detail, remedy=Remedy.CHECK_ADDRESS)
-
-
 def _outdated(
-    bucket: Bucket, files: list[ReleaseFile], tables_dir: Path
+    bucket: Bucket, files: Sequence[ReleaseFile], tables_dir: Path
 ) -> list[tuple[ReleaseFile, Head]]:
     """Return the tables that have to be downloaded, with what the server says of them."""
     outdated, unchecked = [], []
@@ -100,38 +95,18 @@ def _outdated(
         answer = answers[file.path]
         note = _read_note(tables_dir / file.path, bucket.url(file.path))
         if isinstance(answer, Head):
-            if note is None or not _is_same(note, answer):
+            # A length alone may be wrong, so it counts only where there is no ETag.
+            has_length = note and (answer.etag or note.num_bytes == answer.num_bytes)
+            if not note or note.etag != answer.etag or not has_length:
                 outdated.append((file, answer))
         elif note is None or answer.kind is Kind.ABSENT:
             raise answer
         else:
             unchecked.append(answer)
     if unchecked:
-        logger.warning(
-            "%s. %d tables could not be checked for changes; using the downloaded ones",
-            unchecked[0],
-            len(unchecked),
-        )
+        what = "%s. %d tables could not be checked for changes; using the downloaded ones"
+        logger.warning(what, unchecked[0], len(unchecked))
     return outdated
-
-
-def _is_same(note: Note, head: Head) -> bool:
-    """Return True if a table is still the one that was downloaded."""
-    # A length alone may be wrong, so it counts only where there is no ETag.
-    return note.etag == head.etag and bool(head.etag or note.num_bytes == head.num_bytes)
-
-
-def _claim(path: Path, url: str) -> None:
-    """Note that what will be at `path` is ours.
-
-    Raises:
-        Problem: FOREIGN, there is a file that was not downloaded.
-    """
-    if _note_path(path).exists():
-        return
-    if path.exists() or path.is_symlink():
-        raise Problem(Kind.FOREIGN, path, f"{url} would replace it", remedy=Remedy.MOVE_AWAY)
-    _write_note(path, Note(url, "", -1))
 
 
 def _note_path(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""How remote buckets are asked, and the library's stores for them.
+"""How remote buckets are asked, and obstore's stores for them.
 
 They are asked unsigned, and neither proxies, endpoints nor credentials are taken from the
 environment, unless `Transfer` says so.
@@ -9,7 +9,6 @@ import re
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from obstore.store import HTTPStore, LocalStore, S3Store, from_url
 
 from oiv5_d2.problems import Kind, Problem, Remedy
 
-_SCHEMES = ("http", "https", "s3", "gs", "az")
-# A proxy that no address needs: otherwise the library takes the environment's.
+_ADDRESS = re.compile(r"(https?|s3|gs|az)://([\w.-]+|\[[\da-f:]+\])(:\d+)?(/[^\s?#]*)?", re.ASCII)
+# A proxy that no address needs: otherwise obstore takes the environment's.
 _NO_PROXY = {"proxy_url": "http://127.0.0.1", "proxy_excludes": "*,0.0.0.0/0,::/0"}
 _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -34,8 +33,7 @@ _CREDENTIALS = (
 class Transfer:
     """How remote buckets are asked; all but `connections` are obstore's own keyword arguments."""
 
-    connections: int = 32
-    """Requests under way at a time."""
+    connections: int = 32  # requests under way at a time
     client_options: dict[str, Any] = field(default_factory=dict)
     """Of `obstore.store.ClientConfig`: timeout, connect_timeout, proxy_url, ..."""
     retry_config: dict[str, Any] = field(default_factory=dict)
@@ -64,24 +62,17 @@ def check_address(address: str) -> None:
     Raises:
         Problem: SETTING. It has the address's scheme and host only: the rest may be secret.
     """
+    if address.isascii() and _ADDRESS.fullmatch(address):
+        return
     scheme, _, rest = address.partition("://")
     authority, *path = re.split("[/?#]", rest, maxsplit=1)
     _, at, host = authority.rpartition("@")
     if "@" in "".join(path) and not at:
         host = "..."  # it may be the beginning of a password that has a '/' or '?'
-    try:
-        is_valid = scheme in _SCHEMES and urlsplit(address).hostname and urlsplit(address).port != 0
-    except ValueError:
-        is_valid = False
-    faults = {
-        "it holds a user's name or password": bool(at),
-        "it has a query or a fragment": "?" in address or "#" in address,
-        "not an address": not is_valid or not address.isascii() or " " in address,
-    }
-    for fault, has_it in faults.items():
-        if has_it:
-            keys = "data.source data.images data.annotations"
-            raise _refused_setting(f"{scheme}://{host}", fault, keys)
+    fault = "it has a query or a fragment" if re.search("[?#]", address) else "not an address"
+    fault = "it holds a user's name or password" if at else fault
+    keys = "data.source data.images data.annotations"
+    raise _refused_setting(f"{scheme}://{host}", fault, keys)
 
 
 def _refused_setting(subject: str, detail: str, key: str) -> Problem:
@@ -89,7 +80,17 @@ def _refused_setting(subject: str, detail: str, key: str) -> Problem:
 
 
 def open_store(location: str, transfer: Transfer) -> Any:
-    """Return the library's store at a location; see `buckets.Bucket`."""
+    """Return obstore's store at a location.
+
+    An unsigned bucket follows redirects. Of a signed request obstore drops the signature on the
+    way to another host, but not a session token. So an S3 bucket that signs is first asked
+    unsigned, and refused if it redirects. A server that redirects only signed requests, or only
+    some files, is not found by this.
+
+    Raises:
+        Problem: ABSENT, there is no such folder; SETTING, the address or a setting is not valid, or
+            there is no key to sign with; REFUSED or UNREACHABLE, see above.
+    """
     folder = folder_of(location)
     if folder is not None:
         if not folder.is_dir():
@@ -114,42 +115,40 @@ def _open_remote(location: str, transfer: Transfer) -> Any:
     if "proxy_url" not in client:
         client |= _NO_PROXY
     options = {"client_options": client, "retry_config": _durations(transfer.retry_config)}
-    if location.startswith("http"):
-        return HTTPStore(location, **options)  # type: ignore[arg-type]
-    options |= _cloud_options(location, transfer)
-    if location.startswith("s3"):  # `from_url` does not take the endpoint
-        name, _, prefix = location.partition("://")[2].strip("/").partition("/")
-        return S3Store(name, prefix=prefix or None, **options)  # type: ignore[arg-type]
-    return from_url(location, **options)  # type: ignore[call-overload]
+    scheme, _, rest = location.partition("://")
+    if scheme in ("http", "https"):
+        return HTTPStore(location, **options)
+    if scheme == "s3":  # `from_url` does not take the endpoint
+        name, _, prefix = rest.strip("/").partition("/")
+        options |= _s3_options(transfer)
+        return S3Store(name, prefix=prefix or None, **options)
+    options |= {"skip_signature": True, **transfer.store}
+    options.pop("region", None)  # only S3 has regions
+    return from_url(location, **options)
 
 
-def _cloud_options(location: str, transfer: Transfer) -> dict[str, Any]:
-    """Return a cloud store's options, with those that the environment would give otherwise."""
+def _s3_options(transfer: Transfer) -> dict[str, Any]:
+    """Return the options of an S3 store, with all that the environment would give otherwise."""
     options = {"skip_signature": True, "region": "us-east-1", **transfer.store}
-    if not location.startswith("s3"):
-        del options["region"]
-        return options
     endpoint = options.get("endpoint", f"https://s3.{options['region']}.amazonaws.com")
     options |= {"endpoint": endpoint, "aws_endpoint_url_s3": endpoint}  # the environment has both
     return {"virtual_hosted_style_request": False, **options}
 
 
-def _durations(config: dict[str, Any]) -> dict[str, Any]:
+def _durations(value: Any) -> Any:
     """Turn texts such as "10s" or "200ms" into durations, wherever they stand."""
-    read: dict[type, Callable[[Any], Any]] = {
-        dict: _durations,
-        str: lambda text: pd.Timedelta(text).to_pytimedelta(),
-    }
-    return {key: read.get(type(value), lambda same: same)(value) for key, value in config.items()}
+    if isinstance(value, dict):
+        return {key: _durations(each) for key, each in value.items()}
+    return pd.Timedelta(value).to_pytimedelta() if isinstance(value, str) else value
 
 
 def _refuse_redirects(location: str, transfer: Transfer) -> None:
-    """Ask an S3 bucket, unsigned, whether it redirects; see `Bucket`."""
-    endpoint = _cloud_options(location, transfer)["endpoint"].rstrip("/")
+    """Ask an S3 bucket, unsigned, whether it redirects; see `open_store`."""
+    endpoint = _s3_options(transfer)["endpoint"].rstrip("/")
     url = f"{endpoint}/{location.partition('://')[2].rstrip('/')}"
     client = transfer.client_options
     context = ssl.create_default_context(cadata=client.get("root_certificate"))
-    proxies = {scheme: client["proxy_url"] for scheme in _SCHEMES[:2] if "proxy_url" in client}
+    proxies = {scheme: client["proxy_url"] for scheme in ("http", "https") if "proxy_url" in client}
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context), _Stay
     )
@@ -171,7 +170,7 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 
 
 def facts_of(error: Exception) -> str:
-    """Return the library's words without address, duration and debugging, and the cause if any."""
+    """Return obstore's words without address, duration and debugging, and the cause if any."""
     line, _, debug = str(error).partition("\n")
     causes = re.findall(r'message: "([^"\n]+)"|(InvalidCertificate)', debug)
     return ": ".join([line.rpartition(" - ")[2][:200], *map("".join, causes[-1:])])

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from oiv5_d2.acquisition.buckets import Source, Transfer, check_address, folder_of, open_source
+from oiv5_d2.acquisition.buckets import Bucket, Transfer, check_address, folder_of
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.release import RELEASES, Release
 from oiv5_d2.problems import Kind, Problem, Remedy
@@ -121,9 +121,10 @@ class Request:
         names = [name.removeprefix(f"{self.data.name}_") for name in self.d2["DATASETS"]["TRAIN"]]
         return sorted(set(names) & set(self.data.parts))
 
-    def open_source(self) -> Source:
-        """Open the release's two buckets."""
-        return open_source(*self.data.buckets, self.transfer)
+    def open_source(self) -> tuple[Bucket, Bucket]:
+        """Open the release's two buckets, of annotations and of images."""
+        annotations, images = self.data.buckets
+        return Bucket(annotations, self.transfer), Bucket(images, self.transfer)
 
 
 def read_request(run: DictConfig) -> Request:

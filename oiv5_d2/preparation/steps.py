@@ -207,11 +207,12 @@ def _fetch(request: Request) -> Stage:
     zips = [mask_zip(split, digit).path for split in splits for digit in HEX_DIGITS]
 
     def run(advance: Advance) -> None:
-        files, source = list_files(load_subsets(data)), request.open_source()
-        check_room(files, source.images, data.dir)
+        files, (annotations, images) = list_files(load_subsets(data)), request.open_source()
+        check_room(files, images, data.dir)
         fetch(
             files,
-            source,
+            annotations,
+            images,
             data.dir,
             max_missing=request.max_missing,
             full_decode=request.full_decode or request.force,

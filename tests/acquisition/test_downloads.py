@@ -10,7 +10,7 @@ from processes import wait_until
 from raising import refused
 from servers import LONGER, PASSING, RESET, SHORTER, Fault, always, serve, sometimes
 
-from oiv5_d2.acquisition.downloads import DOWNLOAD_PREFIX, download, remove_unfinished
+from oiv5_d2.acquisition.downloads import DOWNLOAD_PREFIX, download
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 CONTENT = random.Random(0).randbytes(2_000_000)
@@ -151,14 +151,6 @@ def test_an_empty_file_comes_too(served, connect, path):
     (served.folder / "a.zip").write_bytes(b"")
     assert fetch(connect(served.url), path) == (0, 0)
     assert path.read_bytes() == b""
-
-
-def test_what_came_of_a_file_that_is_no_longer_wanted_is_removed(served, connect, path):
-    interrupt(served, connect(served.url), path)
-    other = path.with_name("b.zip")
-    other.write_bytes(b"")
-    remove_unfinished(path)
-    assert list(path.parent.iterdir()) == [other]
 
 
 def test_a_third_of_faults_brings_the_right_bytes(served, connect, path):

@@ -15,10 +15,10 @@ from blake3 import blake3
 from raising import refused
 from servers import PASSING, Fault, serve, sometimes
 
-from oiv5_d2.acquisition.buckets import Transfer, open_source
+from oiv5_d2.acquisition.buckets import Bucket, Transfer
 from oiv5_d2.acquisition.fetch import check_room, fetch
 from oiv5_d2.acquisition.jpeg import check_jpeg
-from oiv5_d2.acquisition.manifest import MANIFEST_SQLITE, Reason, State, read_manifest
+from oiv5_d2.acquisition.manifest import MANIFEST_SQLITE, State, read_manifest
 from oiv5_d2.files import PART_PREFIX, naming_full_disk
 from oiv5_d2.openimages import release
 from oiv5_d2.problems import Kind, Remedy
@@ -51,11 +51,13 @@ def data_dir(tmp_path):
 
 
 def run(files, root, data_dir, **options):
-    """Fetch from a folder or an address."""
-    buckets = [f"{root}/{name}" for name in (release.ANNOTATIONS_DIR, release.IMAGES_DIR)]
+    """Fetch from a folder or an address; return the manifest."""
     retries = {"max_retries": 4, "backoff": {"init_backoff": "5ms", "max_backoff": "20ms"}}
-    source = open_source(*buckets, Transfer(retry_config=retries))
-    return fetch(files, source, data_dir, **{"max_missing": 1.0, **options})
+    transfer = Transfer(retry_config=retries)
+    names = release.ANNOTATIONS_DIR, release.IMAGES_DIR
+    annotations, images = (Bucket(f"{root}/{name}", transfer) for name in names)
+    fetch(files, annotations, images, data_dir, **{"max_missing": 1.0, **options})
+    return read_manifest(data_dir / "manifest.csv")
 
 
 def snapshot(data_dir):
@@ -103,14 +105,11 @@ def there(files, tiny_release):
 
 def test_all_that_is_wanted_is_there_and_nothing_else(files, our_release, data_dir):
     begin = datetime.now(UTC) - timedelta(seconds=1)  # full seconds, by the clock of files
-    fetched = run(files, our_release, data_dir)
-    manifest = read_manifest(fetched.manifest_path)
+    manifest = run(files, our_release, data_dir)
     listed = manifest.rename(columns={"Path": "Name"})[["Kind", "Split", "Name"]]
     assert listed.equals(files[["Kind", "Split", "Name"]])
     present = manifest[manifest["State"] == "present"]
-    assert len(present) == fetched.num_images + fetched.num_masks
-    assert fetched.num_bytes == present["Bytes"].sum()
-    assert fetched.num_missing == len(files) - len(present) > 0
+    assert (manifest["State"] == "missing").sum() == len(files) - len(present) > 0
     for row in present[present["Kind"] == "image"].itertuples():
         copy = (data_dir / "images" / row.Split / row.Path).read_bytes()
         assert copy == Path(row.Source).read_bytes()
@@ -148,11 +147,11 @@ def test_progress_counts_every_file_once(files, our_release, data_dir):
     for again in (False, True):
         seen = []
         note = lambda *numbers, seen=seen: seen.append((*numbers, 0, 0)[:3])  # noqa: E731
-        fetched = run(files, our_release, data_dir, advance=note)
+        rows = run(files, our_release, data_dir, advance=note)
         num_files, num_bytes, num_failed = map(sum, zip(*seen, strict=True))
         assert num_files == len(files)
-        assert num_failed == fetched.num_missing + fetched.num_corrupt
-        assert again or num_bytes >= fetched.num_bytes
+        assert num_failed == (rows["State"] != "present").sum()
+        assert again or num_bytes >= rows["Bytes"].sum()
 
 
 def test_what_is_no_longer_wanted_leaves_the_manifest_but_is_known_again(
@@ -177,7 +176,7 @@ def test_what_was_missing_is_fetched_when_it_is_there(
     paths = [there(kind, our_release)[2] for kind in ("image", "mask")]
     for path in paths:
         path.rename(hidden / path.name)
-    assert run(files, our_release, data_dir).num_missing >= 2
+    assert (run(files, our_release, data_dir)["State"] == "missing").sum() >= 2
     for path in paths:
         (hidden / path.name).rename(path)
     run(files, our_release, data_dir)
@@ -204,9 +203,9 @@ def test_an_image_damaged_inside_is_found_by_a_full_decode(files, our_release, d
     tables = data.index(b"\xff\xc4")
     path.write_bytes(data[: tables + 5] + b"\xff" * 16 + data[tables + 21 :])
     run(files, our_release, data_dir)
-    assert row_of(data_dir, name) == (State.PRESENT, Reason.NONE)
+    assert row_of(data_dir, name) == (State.PRESENT, "")
     run(files, our_release, data_dir, full_decode=True)
-    assert row_of(data_dir, name) == (State.CORRUPT, Reason.DAMAGED)
+    assert row_of(data_dir, name) == (State.CORRUPT, Kind.DAMAGED)
 
 
 def test_a_file_in_the_place_of_a_folder_is_no_missing_file(files, our_release, data_dir):
@@ -262,10 +261,10 @@ def test_a_split_without_any_image_is_refused_whatever_is_allowed(files, our_rel
 @pytest.mark.parametrize(
     ("fault", "reason", "remedy"),
     [
-        (Fault(404), Reason.ABSENT, Remedy.CHECK_ADDRESS),
-        (Fault(403), Reason.REFUSED, Remedy.CHECK_ADDRESS),
-        (Fault(503), Reason.UNREACHABLE, Remedy.RETRY_FAILED),
-        (Fault(num_bytes=400, extra_length=-(10**9)), Reason.UNREACHABLE, Remedy.RETRY_FAILED),
+        (Fault(404), Kind.ABSENT, Remedy.CHECK_ADDRESS),
+        (Fault(403), Kind.REFUSED, Remedy.CHECK_ADDRESS),
+        (Fault(503), Kind.UNREACHABLE, Remedy.RETRY_FAILED),
+        (Fault(num_bytes=400, extra_length=-(10**9)), Kind.UNREACHABLE, Remedy.RETRY_FAILED),
     ],
 )
 def test_each_reason_has_its_remedy(files, our_release, data_dir, fault, reason, remedy):
@@ -279,17 +278,13 @@ def test_each_reason_has_its_remedy(files, our_release, data_dir, fault, reason,
 
 
 def test_what_will_not_fit_is_not_begun(files, our_release, data_dir, monkeypatch):
-    source = open_source(
-        str(our_release / release.ANNOTATIONS_DIR),
-        str(our_release / release.IMAGES_DIR),
-        Transfer(),
-    )
+    images = Bucket(str(our_release / release.IMAGES_DIR), Transfer())
     monkeypatch.setattr("oiv5_d2.acquisition.fetch.free_bytes", lambda path: 5_000)
     with refused(Kind.DISK_FULL, remedy=Remedy.FREE_DISK, about=data_dir):
-        check_room(files, source.images, data_dir)
+        check_room(files, images, data_dir)
     run(files, our_release, data_dir)
     there = files[[(data_dir / "images" / key).exists() for key in files["Key"]]]
-    check_room(there, source.images, data_dir)  # nothing is to come
+    check_room(there, images, data_dir)  # nothing is to come
 
 
 def test_a_full_disk_is_a_problem_and_other_errors_are_left_as_they_are(tmp_path):
@@ -306,14 +301,14 @@ CHILD = """
 import sys
 from pathlib import Path
 import pandas as pd
-from oiv5_d2.acquisition.buckets import Transfer, open_source
+from oiv5_d2.acquisition.buckets import Bucket, Transfer
 from oiv5_d2.acquisition.fetch import fetch
 url, files, data_dir = sys.argv[1:]
 retries = {"max_retries": 8, "backoff": {"init_backoff": "5ms", "max_backoff": "20ms"}}
 transfer = Transfer(connections=4, retry_config=retries)
-source = open_source(f"{url}/openimages", f"{url}/open-images-dataset", transfer)
+buckets = [Bucket(f"{url}/{name}", transfer) for name in ("openimages", "open-images-dataset")]
 print("ready", flush=True)
-fetch(pd.read_pickle(files), source, Path(data_dir), max_missing=1.0)
+fetch(pd.read_pickle(files), *buckets, Path(data_dir), max_missing=1.0)
 """
 
 

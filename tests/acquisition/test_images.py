@@ -9,7 +9,7 @@ from raising import refused
 from servers import CUT, SHORTER, Fault, always, first, serve
 
 from oiv5_d2.acquisition.images import fetch_images, needed_images
-from oiv5_d2.acquisition.manifest import Outcome, Reason, State, open_manifest
+from oiv5_d2.acquisition.manifest import Outcome, State, open_manifest
 from oiv5_d2.openimages import release
 from oiv5_d2.problems import Kind, Remedy
 
@@ -74,7 +74,7 @@ def test_images_are_the_same_bytes_with_their_checksums(origin, keys, fetch, ima
             data = (origin / key).read_bytes()
             assert (images_dir / key).read_bytes() == data
             checksum = blake3(data).hexdigest()
-            expected = (Path(key).name, State.PRESENT, Reason.NONE, len(data), checksum)
+            expected = (Path(key).name, State.PRESENT, None, len(data), checksum)
             assert outcomes[key][:6] == (*expected, f"{server.url}/{key}")
     num_bytes = sum((origin / key).stat().st_size for key in keys)
     assert tuple(map(sum, zip(*news, strict=True))) == (len(keys), num_bytes, 0)
@@ -124,7 +124,7 @@ def test_what_these_tools_wrote_and_is_damaged_by_now_is_replaced(origin, keys, 
     with serve(origin) as server:
         fetch(server.url, keys[:2])
         os.truncate(images_dir / keys[0], 100)
-        assert reasons(fetch(server.url, keys[:2])) == {(State.PRESENT, Reason.NONE)}
+        assert reasons(fetch(server.url, keys[:2])) == {(State.PRESENT, None)}
         assert (images_dir / keys[0]).read_bytes() == (origin / keys[0]).read_bytes()
         os.truncate(images_dir / keys[0], 100)
         server.faults = always(Fault(404))
@@ -159,10 +159,10 @@ def test_what_changed_in_its_folder_is_copied_again(
 @pytest.mark.parametrize(
     ("fault", "state", "reason"),
     [
-        (Fault(404), State.MISSING, Reason.ABSENT),
-        (Fault(403), State.FAILED, Reason.REFUSED),
-        (CUT, State.FAILED, Reason.UNREACHABLE),
-        (SHORTER, State.CORRUPT, Reason.DAMAGED),
+        (Fault(404), State.MISSING, Kind.ABSENT),
+        (Fault(403), State.FAILED, Kind.REFUSED),
+        (CUT, State.FAILED, Kind.UNREACHABLE),
+        (SHORTER, State.CORRUPT, Kind.DAMAGED),
     ],
 )
 def test_what_cannot_be_fetched_leaves_nothing_and_has_its_reason(
@@ -187,7 +187,7 @@ def test_what_cannot_be_fetched_leaves_nothing_and_has_its_reason(
 
 def test_an_image_that_was_damaged_on_its_way_is_asked_for_again(origin, keys, fetch, images_dir):
     with serve(origin, first(1, SHORTER)) as server:
-        assert reasons(fetch(server.url, keys[:2])) == {(State.PRESENT, Reason.NONE)}
+        assert reasons(fetch(server.url, keys[:2])) == {(State.PRESENT, None)}
     for key in keys[:2]:
         assert (images_dir / key).read_bytes() == (origin / key).read_bytes()
 
@@ -208,7 +208,7 @@ def test_a_damaged_image_of_the_source_is_refused_with_the_facts(
     served.parent.mkdir(parents=True)
     served.write_bytes(damage((origin / keys[0]).read_bytes()))
     outcome = fetch(tmp_path / "served", keys[:1])[keys[0]]
-    assert (outcome.state, outcome.reason) == (State.CORRUPT, Reason.DAMAGED)
+    assert (outcome.state, outcome.reason) == (State.CORRUPT, Kind.DAMAGED)
     assert outcome.detail
     assert not (images_dir / keys[0]).exists()
 
@@ -223,7 +223,7 @@ def test_many_images_come_whole_and_once(origin, keys, fetch, images_dir, tmp_pa
         fetch(server.url, many[:300])
         outcomes = fetch(server.url, many, news=news)
         assert sorted(line.path for line in server.log) == many
-    assert reasons(outcomes) == {(State.PRESENT, Reason.NONE)}
+    assert reasons(outcomes) == {(State.PRESENT, None)}
     assert len(list((images_dir / "train").iterdir())) == 600
     size = (origin / keys[0]).stat().st_size
     assert tuple(map(sum, zip(*news, strict=True))) == (600, 300 * size, 0)
@@ -269,9 +269,9 @@ def test_a_link_to_the_source_itself_is_taken_as_it_lies(keys, fetch, images_dir
         outcomes = fetch(photos, keys[:5], full_decode)
         assert snapshot(photos) == before
         found = [outcomes[key][1:3] for key in keys[:5]]
-        assert found[:2] == [(State.CORRUPT, Reason.DAMAGED)] * 2
-        assert found[2:4] == [(State.PRESENT, Reason.NONE)] * 2
-        assert found[4] == (State.MISSING, Reason.ABSENT)
+        assert found[:2] == [(State.CORRUPT, Kind.DAMAGED)] * 2
+        assert found[2:4] == [(State.PRESENT, None)] * 2
+        assert found[4] == (State.MISSING, Kind.ABSENT)
         assert outcomes[keys[0]].source == f"{photos}/{keys[0]}"
 
 
@@ -293,7 +293,7 @@ def test_a_linked_folder_keeps_the_files_that_it_had(origin, keys, fetch, images
         key: before[key] for key in before if key != Path("train")
     }
     assert (photos / "train" / ".part-mine.txt").exists()
-    assert [outcomes[key].reason for key in keys[:2]] == [Reason.FOREIGN] * 2
+    assert [outcomes[key].reason for key in keys[:2]] == [Kind.FOREIGN] * 2
     assert outcomes[keys[0]].state is State.CORRUPT and outcomes[keys[0]].detail
     assert [outcomes[key].source for key in keys[2:4]] == ["", ""]
     assert outcomes[keys[4]].source == f"{server.url}/{keys[4]}"
@@ -307,7 +307,7 @@ def test_a_file_in_a_linked_folder_that_changed_since_it_was_written_is_kept(
     with serve(origin) as server:
         fetch(server.url, keys)
         os.truncate(photos / keys[5], 50)  # by somebody else
-        assert fetch(server.url, keys)[keys[5]].reason is Reason.FOREIGN
+        assert fetch(server.url, keys)[keys[5]].reason is Kind.FOREIGN
     assert (photos / keys[5]).stat().st_size == 50
 
 
@@ -326,9 +326,7 @@ def test_links_to_files_are_neither_written_nor_removed(
         outcomes = fetch(location, keys[:4])
         assert snapshot(photos) == before
         assert snapshot(images_dir) == links
-        assert [outcomes[key].reason for key in keys[:4]] == [Reason.FOREIGN] * 2 + [
-            Reason.NONE
-        ] * 2
+        assert [outcomes[key].reason for key in keys[:4]] == [Kind.FOREIGN] * 2 + [None] * 2
 
 
 def test_a_link_that_takes_the_place_of_what_these_tools_wrote_is_kept(
@@ -341,7 +339,7 @@ def test_a_link_that_takes_the_place_of_what_these_tools_wrote_is_kept(
         (images_dir / keys[0]).symlink_to(photos / keys[0])
         (images_dir / keys[1]).symlink_to("nowhere")
         outcomes = fetch(server.url, keys[:2])
-    assert [outcomes[key].reason for key in keys[:2]] == [Reason.FOREIGN] * 2
+    assert [outcomes[key].reason for key in keys[:2]] == [Kind.FOREIGN] * 2
     assert (photos / keys[0]).stat().st_size == 100
     assert (images_dir / keys[1]).is_symlink()
 
@@ -355,7 +353,7 @@ def test_a_damaged_file_of_unknown_origin_is_left_alone(origin, keys, fetch, ima
         for _ in range(2):
             outcomes = fetch(server.url, keys[:3])
         assert server.log == []
-    assert [outcomes[key].reason for key in keys[:2]] == [Reason.FOREIGN] * 2
+    assert [outcomes[key].reason for key in keys[:2]] == [Kind.FOREIGN] * 2
     assert outcomes[keys[2]].state is State.PRESENT
     assert (images_dir / keys[0]).read_bytes() == b"mine"
 
@@ -366,7 +364,7 @@ def test_what_a_user_puts_where_the_source_has_nothing_is_never_removed(
     with serve(origin, always(Fault(404))) as server:
         fetch(server.url, keys[:1])
         (images_dir / keys[0]).write_bytes(b"mine, and damaged")
-        assert fetch(server.url, keys[:1])[keys[0]].reason is Reason.FOREIGN
+        assert fetch(server.url, keys[:1])[keys[0]].reason is Kind.FOREIGN
     assert (images_dir / keys[0]).read_bytes() == b"mine, and damaged"
 
 
@@ -380,7 +378,7 @@ def test_what_a_killed_run_wrote_is_known_as_written_here(
             manifest.record(
                 "image",
                 "train",
-                (Outcome(n, State.FAILED, Reason.UNFINISHED, source=url) for n, url in names),
+                (Outcome(n, State.FAILED, Kind.UNFINISHED, source=url) for n, url in names),
             )
         (images_dir / keys[0]).write_bytes(b"")  # by a power cut
         server.log.clear()

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,14 +22,14 @@ from zip_files import header_of, in_header, zipped
 
 from oiv5_d2.acquisition import partial_zips
 from oiv5_d2.acquisition.buckets import Bucket, Head, Transfer
-from oiv5_d2.acquisition.manifest import Reason, State
+from oiv5_d2.acquisition.manifest import State
 from oiv5_d2.acquisition.mask_zips import (
     extract_masks,
     needed_bytes,
     remove_unfinished,
 )
 from oiv5_d2.acquisition.partial_zips import open_zip
-from oiv5_d2.acquisition.shards import DAMAGE, Held
+from oiv5_d2.acquisition.shards import DAMAGE
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 NAMES = [f"0{number:015x}_m0k4j_{number:08x}.png" for number in range(12)]
@@ -159,7 +160,7 @@ def test_the_wanted_masks_are_cut_out(near, far, shard_path, data, wanted, place
     assert states(outcomes) == [PRESENT] * len(wanted)
     for outcome in outcomes:
         content = MASKS[outcome.name]
-        assert outcome[3:5] == Held.of(content)[1:] == (len(content), outcome.checksum)
+        assert outcome[3:5] == (len(content), blake3(content).hexdigest())
     assert read_all(shard_path) == {name: MASKS[name] for name in wanted}
     assert not files_beside(shard_path)
 
@@ -236,7 +237,7 @@ def test_what_these_tools_did_not_write_stays(far, shard_path):
 
 def test_masks_that_the_zip_does_not_have_are_missing(far, shard_path):
     outcomes = extract(far, [NAMES[0], "absent.png"], shard_path)
-    assert outcomes[1][1:3] == (MISSING, Reason.ABSENT)
+    assert outcomes[1][1:3] == (MISSING, Kind.ABSENT)
     assert list(read_all(shard_path)) == NAMES[:1]
 
 
@@ -348,25 +349,25 @@ HUGE_PNG = png((8, 8))[:16] + (60_000).to_bytes(4, "big") * 2 + png((8, 8))[24:]
 
 @pytest.mark.parametrize("place", ["folder", "server", "server without ranges"])
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    "change",
     [
-        (flipped(NAMES[5]), Reason.DAMAGED),
-        (in_header(NAMES[5], 8, "<H", 1), Reason.UNSUPPORTED),
-        (in_header(NAMES[5], 10, "<H", 99), Reason.UNSUPPORTED),
-        (in_header(NAMES[5], 24, "<L", 50 << 20), Reason.DAMAGED),
-        (renamed_locally(NAMES[5]), Reason.DAMAGED),
-        (replaced(NAMES[5], b""), Reason.DAMAGED),
-        (replaced(NAMES[5], b"GIF89a" * 9), Reason.DAMAGED),
-        (replaced(NAMES[5], HUGE_PNG), Reason.DAMAGED),
-        (replaced(NAMES[5], png((99, 99), 90)[:-20]), Reason.DAMAGED),
+        flipped(NAMES[5]),
+        in_header(NAMES[5], 8, "<H", 1),
+        in_header(NAMES[5], 10, "<H", 99),
+        in_header(NAMES[5], 24, "<L", 50 << 20),
+        renamed_locally(NAMES[5]),
+        replaced(NAMES[5], b""),
+        replaced(NAMES[5], b"GIF89a" * 9),
+        replaced(NAMES[5], HUGE_PNG),
+        replaced(NAMES[5], png((99, 99), 90)[:-20]),
     ],
 )
-def test_a_corrupt_mask_is_told_and_leaves_nothing(near, far, shard_path, change, reason, place):
+def test_a_corrupt_mask_is_told_and_leaves_nothing(near, far, shard_path, change, place):
     put(far.root, change(STORED))
     far.server.faults = always(NO_RANGES) if place == "server without ranges" else None
     outcomes = extract(near if place == "folder" else far, NAMES[4:7], shard_path)
     assert states(outcomes) == [PRESENT, CORRUPT, PRESENT]
-    assert outcomes[1].reason is reason
+    assert outcomes[1].reason is Kind.DAMAGED
     assert list(read_all(shard_path)) == [NAMES[4], NAMES[6]]
     assert not files_beside(shard_path)
 
@@ -395,24 +396,17 @@ def test_two_entries_of_one_name_are_refused(far, shard_path):
     put(far.root, bytes(data))
     outcomes = extract(far, NAMES[4:6], shard_path)
     assert [outcome[1:3] for outcome in outcomes] == [
-        (CORRUPT, Reason.DAMAGED),
-        (MISSING, Reason.ABSENT),
+        (CORRUPT, Kind.DAMAGED),
+        (MISSING, Kind.ABSENT),
     ]
-
-
-def test_a_name_that_leads_out_of_the_folder_is_refused(far, shard_path):
-    put(far.root, zipped({"../../evil.png": png((9, 9))}))
-    [outcome] = extract(far, ["../../evil.png"], shard_path)
-    assert outcome[1:3] == (CORRUPT, Reason.UNSUPPORTED)
-    assert read_all(shard_path) == {}
 
 
 @pytest.mark.parametrize(
     ("status", "state", "reason"),
     [
-        (403, FAILED, Reason.REFUSED),
-        (404, MISSING, Reason.ABSENT),
-        (500, FAILED, Reason.UNREACHABLE),
+        (403, FAILED, Kind.REFUSED),
+        (404, MISSING, Kind.ABSENT),
+        (500, FAILED, Kind.UNREACHABLE),
     ],
 )
 @pytest.mark.parametrize("is_at_the_end", [True, False])
@@ -429,7 +423,7 @@ def test_a_piece_that_cannot_be_fetched_is_told(
 def test_a_zip_that_is_not_there_is_missing(near, far, shard_path, place):
     (far.root / KEY).unlink()
     outcomes = extract(near if place == "folder" else far, NAMES[:2], shard_path)
-    assert {outcome[1:3] for outcome in outcomes} == {(MISSING, Reason.ABSENT)}
+    assert {outcome[1:3] for outcome in outcomes} == {(MISSING, Kind.ABSENT)}
 
 
 def test_what_failed_is_asked_for_again_and_nothing_else(far, shard_path, tmp_path):
@@ -465,7 +459,7 @@ def test_a_zip_that_changes_on_the_way_is_begun_again(far, shard_path):
 def test_a_zip_that_never_rests_fails(far, shard_path):
     far.server.faults = err_at(0, Fault(412))
     outcomes = extract(far, NAMES[::2], shard_path)
-    assert outcomes[0][1:3] == (FAILED, Reason.CHANGED)
+    assert outcomes[0][1:3] == (FAILED, Kind.CHANGED)
     assert states(outcomes[1:]) == [PRESENT] * 5
     assert read_all(shard_path) == {name: MASKS[name] for name in NAMES[2::2]}
 
@@ -514,9 +508,8 @@ def test_an_aborted_run_asks_for_nothing_twice(far, shard_path, tmp_path, num_ca
     try:
         extract_masks(far, KEY, wanted, shard_path, kill)
     except KilledError:
-        assert not shard_path.exists() or num_calls > 5
+        assert not shard_path.exists() or num_calls > (5 if has_ranges else 2)
     held = arrived_in(shard_path.parent, wanted)
-    has_come = [path.name for path in shard_path.parent.glob(".whole-*")]
     num_before = len(far.log)
     assert states(extract(far, wanted, shard_path)) == [PRESENT] * 6
     if has_ranges:
@@ -524,7 +517,7 @@ def test_an_aborted_run_asks_for_nothing_twice(far, shard_path, tmp_path, num_ca
         starts = {STORED.index(name.encode()) - 30 for name in held}
         assert starts.isdisjoint(start for start, _ in far.gets[num_before:])
         assert sum(start >= DIRECTORY_START for start, _ in far.gets) == 2  # once, in 2 pieces
-    elif has_come:
+    elif held:
         assert len(far.log) == num_before
     extract(far, wanted, tmp_path / "clean.zip")
     assert shard_path.read_bytes() == (tmp_path / "clean.zip").read_bytes()
@@ -666,12 +659,11 @@ def test_what_came_of_zips_that_nobody_wants_is_removed(far, shard_path):
     wanted, other = shard_path, masks_dir / "test-masks-0.zip"
     for path in (wanted, other):
         needed_bytes(far, KEY, NAMES, path)
-        (masks_dir / f".whole-1-{path.name}").touch()
-        (masks_dir / f".download-1-.whole-1-{path.name}").touch()
+        (masks_dir / f".download-1-.arriving-1-{path.name}").touch()
     other.touch()
     before = set(files_beside(wanted))
-    assert len(before) == 7
-    remove_unfinished(masks_dir, [wanted])
+    assert len(before) == 5
+    remove_unfinished(masks_dir, [wanted.name])
     kept = {name for name in before if name.endswith("-train-masks-0.zip") or name == other.name}
     assert set(files_beside(wanted)) == kept
     remove_unfinished(masks_dir, [])

@@ -10,9 +10,8 @@ from PIL import Image
 from raising import refused
 
 from oiv5_d2.acquisition.shards import (
-    Held,
-    Shard,
     check_png,
+    open_shard,
     read_mask_file,
     shard_path,
     write_shard,
@@ -80,26 +79,22 @@ def test_a_damaged_mask_is_not_read(path):
         read_mask_file(path.parent, "train", "0123", "01.png")
 
 
-def test_a_shard_holds_the_wanted_masks_that_are_complete(path):
-    damage(path, "02.png")
-    with Shard(path, ["01.png", "02.png", "absent.png"]) as shard:
-        assert shard.held == {"01.png": Held.of(MASKS["01.png"])}
-        assert shard.names == list(MASKS)
+def test_a_shard_is_opened(path):
+    with open_shard(path) as shard:
+        assert shard.namelist() == list(MASKS)
         assert shard.read("01.png") == MASKS["01.png"]
 
 
-def test_no_shard_holds_nothing(path):
+def test_no_shard_is_none(path):
     path.unlink()
-    with Shard(path, MASKS) as shard:
-        assert (shard.names, shard.held) == (None, {})
+    assert open_shard(path) is None
 
 
-def test_a_shard_of_ours_that_cannot_be_opened_holds_nothing(path):
+def test_a_shard_of_ours_that_cannot_be_opened_is_none(path):
     data = path.read_bytes()
     place = data.index(b"PK\1\2")
     path.write_bytes(data[:place] + b"XX" + data[place + 2 :])
-    with Shard(path, MASKS) as shard:
-        assert (shard.names, shard.held) == (None, {})
+    assert open_shard(path) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"anything", None, "folder"])
@@ -113,7 +108,7 @@ def test_what_these_tools_did_not_write_is_not_replaced(path, content):
     else:
         path.write_bytes(content)
     with refused(Kind.FOREIGN, remedy=Remedy.MOVE_AWAY, about=path):
-        Shard(path, MASKS)
+        open_shard(path)
 
 
 # --- PNGs -----------------------------------------------------------------------------------------

@@ -67,15 +67,13 @@ def lengthen(path, num_bytes):
 def test_a_folder_is_read_in_place(bucket_dir, tables_dir):
     bucket = Bucket(str(bucket_dir), HASTY)
     assert fetch_tables(bucket, FILES, tables_dir, ignore) == bucket_dir
-    assert bytes_to_download(bucket, FILES, tables_dir) == 0
     assert not tables_dir.exists()
 
 
-@pytest.mark.parametrize("ask", [bytes_to_download, lambda *given: fetch_tables(*given, ignore)])
-def test_a_table_that_a_folder_lacks_is_named(bucket_dir, tables_dir, ask):
+def test_a_table_that_is_missing_in_a_folder_is_named(bucket_dir, tables_dir):
     (bucket_dir / BOXES.path).unlink()
     with refused(Kind.ABSENT, remedy=Remedy.CHECK_ADDRESS, about=bucket_dir / BOXES.path):
-        ask(Bucket(str(bucket_dir), HASTY), FILES, tables_dir)
+        fetch_tables(Bucket(str(bucket_dir), HASTY), FILES, tables_dir, ignore)
 
 
 # --- A server ------------------------------------------------------------------------------------

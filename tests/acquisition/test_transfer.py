@@ -17,7 +17,6 @@ from oiv5_d2.acquisition.buckets import (
     Transfer,
     check_address,
     folder_of,
-    open_source,
 )
 from oiv5_d2.problems import Kind, Problem, Remedy
 
@@ -98,13 +97,6 @@ def test_the_settings_that_the_configuration_gives_are_ones_that_the_library_tak
         assert Bucket(location, transfer).location == location
     with serve(bucket) as server:
         assert Bucket(server.url, transfer).head("small/1").num_bytes == 5001
-
-
-def test_a_release_may_lie_half_in_a_folder_and_half_on_a_server(tmp_path):
-    with serve(tmp_path) as server:
-        source = open_source(str(tmp_path), server.url, Transfer())
-    assert source.annotations.folder == tmp_path
-    assert (source.images.folder, source.images.location) == (None, server.url)
 
 
 # --- Nothing of the user's is sent, and no stranger is trusted ---

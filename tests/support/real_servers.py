@@ -44,8 +44,9 @@ def serve_by_nginx(root: Path, own_dir: Path) -> Iterator[str]:
 def serve_by_rclone(root: Path, key_id: str, secret: str) -> Iterator[str]:
     """Serve a folder of buckets as S3 to those who sign with a key; yield the endpoint."""
     rclone = shutil.which("rclone")
-    if rclone is None:
-        pytest.skip("there is no rclone")
+    serves = rclone and subprocess.run([rclone, "serve", "s3", "--help"], capture_output=True)
+    if not serves or b"--auth-key" not in serves.stdout:
+        pytest.skip("there is no rclone that serves S3")
     command = [rclone, "--config=", "serve", "s3", root, f"--auth-key={key_id},{secret}"]
     with _running(lambda port: [*command, f"--addr=127.0.0.1:{port}"]) as port:
         yield f"http://127.0.0.1:{port}"
