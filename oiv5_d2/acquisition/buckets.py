@@ -20,7 +20,7 @@ from oiv5_d2.problems import Kind, Problem, Remedy
 T = TypeVar("T")
 R = TypeVar("R")
 
-_ROUNDS = 3  # over all requests of `read_many`: what failed is asked for again at the end
+_ROUNDS = 5  # over all requests of `read_many`: what failed is asked for again at the end
 # A file is damaged on its way; one server of several has no ranges.
 _TEMPORARY = (Kind.DAMAGED, Kind.UNREACHABLE, Kind.UNSUPPORTED)
 _PIECE_BYTES = 256 << 10

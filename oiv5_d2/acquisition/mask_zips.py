@@ -24,7 +24,7 @@ from oiv5_d2.problems import Kind, Problem
 logger = logging.getLogger(__name__)
 
 _COPY_PREFIX = ".arriving-"
-_TRIES = 3
+_TRIES = 8  # a server may lie about a length several times in a row
 
 
 class ZipNeed(NamedTuple):
