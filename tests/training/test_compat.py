@@ -11,7 +11,7 @@ from torch.optim import lr_scheduler
 
 from oiv5_d2.training import compat
 
-from detectron2 import export, model_zoo  # isort: skip
+from detectron2 import model_zoo  # isort: skip
 from detectron2.data import common  # isort: skip
 from detectron2.engine import hooks  # isort: skip
 
@@ -42,7 +42,7 @@ def test_an_absent_operator_says_so_only_when_it_is_called():
 def compiled(tmp_path):
     """Lines that put a real, if empty, extension on Detectron2's path."""
     (tmp_path / "_C.py").write_text("mark = 'compiled'\n")
-    return f"import detectron2\ndetectron2.__path__.append({str(tmp_path)!r})\n"
+    return f"import detectron2\ndetectron2.__path__.insert(0, {str(tmp_path)!r})\n"
 
 
 def test_a_compiled_extension_is_left_alone(compiled):
@@ -104,12 +104,21 @@ def test_detectron2_s_own_schedules_are_still_saved():
 
 
 def test_export_and_analysis_import_without_caffe2():
+    from detectron2.export import TracingAdapter
     from detectron2.utils.analysis import parameter_count
 
+    assert TracingAdapter
     assert parameter_count(torch.nn.Linear(2, 3))[""] == 9
-    assert export.TracingAdapter
+
+
+def test_what_needs_caffe2_says_so_only_when_it_is_called():
+    def execute(module):
+        raise ModuleNotFoundError(name="caffe2")
+
+    compat.export_without_caffe2(execute, api := ModuleType("api"))
+    assert set(api.__all__) <= set(vars(api))
     with pytest.raises(RuntimeError) as caught:
-        export.Caffe2Tracer("cfg", "model", "inputs")
+        api.Caffe2Tracer("cfg", "model", "inputs")
     assert "Caffe2Tracer" in str(caught.value)
 
 
@@ -121,11 +130,21 @@ def test_the_export_hides_no_other_absent_module():
         compat.export_without_caffe2(execute, ModuleType("api"))
 
 
-def test_the_zoo_says_why_it_has_no_configuration_files():
-    name = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
+def test_the_zoo_says_why_it_has_no_configuration_files(tmp_path):
+    zoo = ModuleType("zoo")
+    zoo.__file__ = str(tmp_path / "model_zoo.py")
+    compat.explain_the_empty_zoo(lambda _: None, zoo)
     with pytest.raises(RuntimeError) as caught:
-        model_zoo.get_config(name)
+        zoo.get_config_file(name := "Misc/cascade.yaml")
     assert name in str(caught.value) and "configs/model" in str(caught.value)
+
+
+def test_the_zoo_as_installed_has_the_file_or_says_why():
+    name = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
+    try:
+        assert model_zoo.get_config(name).MODEL.MASK_ON
+    except RuntimeError as error:
+        assert "configs/model" in str(error)
     assert model_zoo.get_checkpoint_url(name).endswith("model_final_f10217.pkl")
 
 
