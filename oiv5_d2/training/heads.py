@@ -22,8 +22,11 @@ SYNONYMS = {
     "traffic sign": "stop sign",  # Open Images has stop signs below traffic signs
 }
 # Layers with rows for each class: how many, and whether another row for the background follows.
-_LAYERS = {"box_predictor.cls_score": (1, 1), "box_predictor.bbox_pred": (4, 0)}
-_LAYERS |= {"mask_head.predictor": (1, 0)}
+_LAYERS = {
+    "box_predictor.cls_score": (1, 1),
+    "box_predictor.bbox_pred": (4, 0),
+    "mask_head.predictor": (1, 0),
+}
 
 
 def same_classes(classes: Sequence[str], source: Sequence[str]) -> dict[int, int]:
@@ -39,7 +42,7 @@ def same_classes(classes: Sequence[str], source: Sequence[str]) -> dict[int, int
 
 
 def classes_of(weights: MutableMapping[str, Any]) -> Sequence[str]:
-    """Return COCO's classes if a head of ``weights`` scores 80; none if it cannot be told."""
+    """Return COCO's classes if a head in ``weights`` scores 80; empty for other heads."""
     scores = (value for name, value in weights.items() if name.endswith("cls_score.bias"))
     is_coco = any(len(value) == len(COCO_CLASSES) + 1 for value in scores)
     return COCO_CLASSES if is_coco else ()

@@ -37,22 +37,25 @@ def read_weights(path: Path) -> dict[str, Any]:
         ForeignContentError: it holds other objects than tensors, arrays and plain containers.
         Exception: it cannot be read: pickle, zip and torch each raise their own.
     """
-    content = _read(path)
-    if not isinstance(content, dict):
-        raise ForeignContentError(f"a {type(content).__name__} instead of named weights")
-    checkpoint = _checkpoint(content, path.suffix)
-    _make_arrays(checkpoint["model"])
+    checkpoint = _checkpoint(_named(_read(path)), path.suffix)
+    _make_arrays(_named(checkpoint["model"]))
     return checkpoint
 
 
+def _named(content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise ForeignContentError(f"a {type(content).__name__} instead of named weights")
+    return content
+
+
 def _checkpoint(content: dict[str, Any], suffix: str) -> dict[str, Any]:
-    if suffix == ".pyth":
+    if suffix == ".pyth" and "model_state" in content:
         model, author, unused = content["model_state"], "pycls", "num_batches_tracked"
     elif suffix == ".pkl" and "model" not in content:
         model, author, unused = content.get("blobs", content), "Caffe2", "_momentum"
     else:
         return content if "model" in content else {"model": content}
-    kept = {name: value for name, value in model.items() if not name.endswith(unused)}
+    kept = {name: value for name, value in _named(model).items() if not name.endswith(unused)}
     return {"model": kept, "__author__": author, "matching_heuristics": True}
 
 

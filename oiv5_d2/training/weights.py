@@ -39,7 +39,7 @@ class Loader(DetectionCheckpointer):  # type: ignore[misc]
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         weights = checkpoint["model"]
         source = checkpoint.get("classes") or classes_of(weights)
-        if self._classes and list(source) != self._classes:
+        if self._classes and source and list(source) != self._classes:
             carried = carry_over(weights, self.model.state_dict(), self._classes, source)
             _log_classes(carried, self._classes)
         return super()._load_model(checkpoint)

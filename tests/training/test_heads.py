@@ -14,8 +14,11 @@ from detectron2.structures import Boxes, Instances  # isort: skip
 
 OURS = ("Person", "Traffic light", "Car", "Traffic sign")
 IN_COCO = {"Person": 0, "Traffic light": 9, "Car": 2, "Traffic sign": 11}
-HEAD = "roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bbox_pred"
-HEAD += ("roi_heads.mask_head.predictor",)
+HEAD = (
+    "roi_heads.box_predictor.cls_score",
+    "roi_heads.box_predictor.bbox_pred",
+    "roi_heads.mask_head.predictor",
+)
 TINY = (
     "d2.MODEL.DEVICE=cpu",
     "d2.MODEL.FPN.OUT_CHANNELS=16",
@@ -109,6 +112,13 @@ def test_the_same_classes_are_loaded_as_they_are(model_of, tmp_path):
     assert all(map(torch.equal, ours.state_dict().values(), trained.state_dict().values()))
 
 
+def test_nothing_is_said_of_classes_that_are_not_known(model_of, tmp_path, caplog):
+    path = save(model_of(OURS), tmp_path / "old.pth")
+    with caplog.at_level(logging.INFO):
+        assert load_pretrained(model_of(OURS), path, OURS) == []
+    assert "Person" not in caplog.text
+
+
 def test_nothing_is_carried_where_no_class_is_the_same(model_of, tmp_path):
     path = save(model_of(COCO_CLASSES), tmp_path / "coco.pth")
     fresh = load_pretrained(model_of(["Tree", "House"]), path, ["Tree", "House"])
@@ -116,8 +126,10 @@ def test_nothing_is_carried_where_no_class_is_the_same(model_of, tmp_path):
 
 
 def test_all_heads_of_a_cascade_are_carried_over(model_of, tmp_path):
-    overrides = ("d2.MODEL.ROI_HEADS.NAME=CascadeROIHeads",)
-    overrides += ("d2.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG=true",)
+    overrides = (
+        "d2.MODEL.ROI_HEADS.NAME=CascadeROIHeads",
+        "d2.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG=true",
+    )
     coco, ours = model_of(COCO_CLASSES, *overrides), model_of(OURS, *overrides)
     assert load_pretrained(ours, save(coco, tmp_path / "coco.pth"), OURS) == []
     for stage in range(3):

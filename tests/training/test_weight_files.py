@@ -131,7 +131,9 @@ def test_weights_without_a_wrapper_are_read(tmp_path):
     assert read_weights(tmp_path / "a.pth")["model"].keys() == {"weight", "bias"}
 
 
-@pytest.mark.parametrize("content", [[1.0], {"epoch": 3, "w": torch.ones(2)}])
+@pytest.mark.parametrize(
+    "content", [[1.0], {"epoch": 3, "w": torch.ones(2)}, {"model": torch.ones(2)}]
+)
 def test_what_is_no_named_array_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(ForeignContentError):
