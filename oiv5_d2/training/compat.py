@@ -161,7 +161,7 @@ FIXES: dict[str, Callable[[Execute, ModuleType], None]] = {
 
 
 class FixOnImport(MetaPathFinder):
-    """Imports the modules of `FIXES` by way of their fix; all others as ever."""
+    """Runs the fix when a module of `FIXES` is imported; other modules are imported as usual."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -178,5 +178,5 @@ stand_in_for_operators()
 restore_old_names()
 silence_old_ways()
 sys.meta_path.insert(0, FixOnImport())
-for _name in FIXES.keys() & sys.modules.keys():  # somebody imported Detectron2 first
+for _name in FIXES.keys() & sys.modules.keys():  # Detectron2 was imported before this module
     FIXES[_name](lambda _: None, sys.modules[_name])

@@ -27,7 +27,7 @@ class ForeignContentError(pickle.UnpicklingError):
 def read_weights(path: Path) -> dict[str, Any]:
     """Read a ``.pkl`` of the model zoo or of Caffe2, a ``.pyth`` of pycls, or a ``.pth``.
 
-    How it was written is seen from its first bytes; what its entries mean depends on the suffix.
+    The first bytes show how it was written; what its entries mean depends on the suffix.
 
     Returns:
         The checkpoint as Detectron2 loads it: "model" has arrays and tensors by name,
@@ -60,7 +60,7 @@ def _checkpoint(content: dict[str, Any], suffix: str) -> dict[str, Any]:
 
 
 def _make_arrays(weights: dict[str, Any]) -> None:
-    """Turn NumPy's numbers into arrays without dimensions, and refuse what is no array at all."""
+    """Turn NumPy's numbers into arrays without dimensions, and refuse all other objects."""
     for name, value in weights.items():
         if isinstance(value, np.generic):
             weights[name] = np.asarray(value)

@@ -23,8 +23,8 @@ class Loader(DetectionCheckpointer):  # type: ignore[misc]
 
     Args:
         model: the model to load into.
-        classes: its classes, to carry their rows over from a head for other classes; none to leave
-            such a head out.
+        classes: its classes, whose rows are carried over from a head for other classes; empty to
+            start such a head at random.
     """
 
     incompatible: Any = None
@@ -58,15 +58,15 @@ def load_pretrained(model: torch.nn.Module, path: str, classes: Sequence[str] = 
     Args:
         model: as Detectron2 built it, on its device.
         path: a file, a ``detectron2://`` path of the model zoo or a URL; empty for none.
-        classes: of ``model``, in their order; none to let the whole head start at random.
+        classes: of ``model``, in their order; empty to start a head for other classes at random.
 
     Returns:
         The names of the parameters that keep their random start, sorted; none for an empty path.
 
     Raises:
         Problem: ABSENT, there is no such file; UNREACHABLE, it cannot be downloaded; DAMAGED, it
-            cannot be read; UNSUPPORTED, it holds more than weights, of which nothing is executed;
-            MISMATCH, no parameter of the backbone is among them.
+            cannot be read; UNSUPPORTED, it holds more than weights (none of it is executed);
+            MISMATCH, no parameter of the backbone is in it.
     """
     if not path:
         logger.info("No weights given: training starts from random ones")
