@@ -62,6 +62,7 @@ class Remedy(StrEnum):
     PREPARE_AGAIN = auto()
     RETRY_FAILED = auto()
     RUN_AGAIN = auto()
+    SAVE_WEIGHTS = auto()
     TRAIN = auto()
     WAIT = auto()
 

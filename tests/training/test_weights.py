@@ -1,11 +1,12 @@
 import logging
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
 from raising import refused
 
-from oiv5_d2.problems import Kind
+from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.training.config import to_cfg
 from oiv5_d2.training.weights import load_pretrained
 
@@ -44,7 +45,7 @@ def test_no_weights_is_said(caplog):
     assert "starts from random ones" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["no_such.pth", "garbage.pth", "garbage.pkl", "cut.pth"])
+@pytest.mark.parametrize("name", ["garbage.pth", "garbage.pkl", "garbage.pyth", "cut.pth"])
 def test_unreadable_weights_are_refused_by_name(tmp_path, name):
     model = torch.nn.Linear(200, 200)
     if name.startswith("garbage"):
@@ -55,6 +56,25 @@ def test_unreadable_weights_are_refused_by_name(tmp_path, name):
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])
     with refused(Kind.DAMAGED, key="d2.MODEL.WEIGHTS", about=name):
         load_pretrained(model, str(tmp_path / name))
+
+
+def test_weights_that_do_not_exist_are_refused(tmp_path):
+    with refused(Kind.ABSENT, key="d2.MODEL.WEIGHTS", about="no_such.pth"):
+        load_pretrained(torch.nn.Linear(2, 2), str(tmp_path / "no_such.pth"))
+
+
+def test_weights_that_cannot_be_downloaded_are_refused():
+    with refused(Kind.UNREACHABLE, key="d2.MODEL.WEIGHTS", remedy=Remedy.CHECK_ADDRESS):
+        load_pretrained(torch.nn.Linear(2, 2), "http://127.0.0.1:9/model.pkl")
+
+
+@pytest.mark.parametrize("name", ["poisoned.pkl", "poisoned.pth", "poisoned.pyth"])
+def test_weights_that_hold_more_are_refused_with_the_cure(tmp_path, name):
+    torch.save({"model": {}, "model_state": {}, "args": Path("x")}, tmp_path / name)
+    (tmp_path / "poisoned.pkl").write_bytes(pickle.dumps({"model": {}, "args": Path("x")}))
+    key, remedy = "d2.MODEL.WEIGHTS", Remedy.SAVE_WEIGHTS
+    with refused(Kind.UNSUPPORTED, key=key, remedy=remedy, about="pathlib.PosixPath"):
+        load_pretrained(torch.nn.Linear(2, 2), str(tmp_path / name))
 
 
 def test_weights_of_another_architecture_are_refused(model_of, tmp_path):
