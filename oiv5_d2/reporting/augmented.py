@@ -1,6 +1,5 @@
 """Images as training gets them: through Detectron2's own mapper and augmentations."""
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -9,14 +8,14 @@ from oiv5_d2.training import compat  # noqa: F401  first: it makes Detectron2 im
 
 # isort: split
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, DatasetMapper
+from detectron2.data import DatasetCatalog
 from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.structures import BitMasks, Instances, PolygonMasks
-from detectron2.utils.env import seed_all_rng
 
 from oiv5_d2.drawing.shapes import RgbImage, Shape
 from oiv5_d2.reporting.gallery import Feed
 from oiv5_d2.reporting.truth import AnnotatedImage
+from oiv5_d2.training.data.mapper import build_mapper, derive_seed
 
 
 def build_feed(cfg: CfgNode, dataset_name: str, classes: list[str], seed: int) -> Feed:
@@ -31,12 +30,11 @@ def build_feed(cfg: CfgNode, dataset_name: str, classes: list[str], seed: int) -
     records: dict[int, dict[str, Any]] = {
         d["image_id"]: d for d in DatasetCatalog.get(dataset_name)
     }
-    mapper = DatasetMapper(cfg, is_train=True)
+    mapper = build_mapper(cfg)
 
     def feed(image: AnnotatedImage, num_draws: int) -> list[tuple[RgbImage, list[Shape]]]:
-        seed_all_rng(seed + image.record["id"])
-        record = records[image.record["id"]]
-        fed = [mapper(copy.deepcopy(record)) for _ in range(num_draws)]
+        id_ = image.record["id"]
+        fed = [mapper(records[id_], derive_seed(seed, id_, draw)) for draw in range(num_draws)]
         return [
             (_to_rgb(one["image"], cfg.INPUT.FORMAT), _to_shapes(one["instances"], classes))
             for one in fed
