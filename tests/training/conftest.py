@@ -97,6 +97,12 @@ def composed() -> Callable[..., DictConfig]:
     return compose_train
 
 
+@pytest.fixture(scope="session")
+def tiny_words() -> tuple[str, ...]:
+    """The command line of the tiny model's run."""
+    return TINY
+
+
 @pytest.fixture
 def start(composed, prepared_dir, tmp_path, clean_catalog):
     """Train the tiny model in `run` of an empty folder, or another one; return the metric."""
