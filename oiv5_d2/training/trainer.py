@@ -44,12 +44,15 @@ class Features:
         data_share: of the images to train on, above 0 and at most 1.
         keep_checkpoints: how many of the newest numbered ones stay.
         on_divergence: ``stop``, or ``rollback`` to the newest checkpoint with a lower rate.
+        channels_last: on a CPU, keep images and weights in oneDNN's own order. Steps are faster,
+            and sums are rounded in another order.
     """
 
     metric: str
     data_share: float = 1.0
     keep_checkpoints: int = 2
     on_divergence: str = "stop"
+    channels_last: bool = False
 
 
 class Trainer(DefaultTrainer):  # type: ignore[misc]
@@ -82,12 +85,10 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         self.last_results: dict[str, Any] = {}
         super().__init__(cfg)
 
-    @classmethod
-    def build_model(cls, cfg: CfgNode) -> torch.nn.Module:
+    def build_model(self, cfg: CfgNode) -> torch.nn.Module:
         """Return the model that ``cfg`` describes, on its device."""
         model: torch.nn.Module = super().build_model(cfg)
-        if cfg.MODEL.DEVICE == "cpu":
-            # oneDNN's own order: a training step of the quickstart takes a seventh less time.
+        if self._features.channels_last and cfg.MODEL.DEVICE == "cpu":
             model.to(memory_format=torch.channels_last)
         return model
 
@@ -234,6 +235,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             super().train()
         finally:
             loop.removeFilter(_is_no_problem)
+            self.data_loader.close()
         return self.last_results
 
 

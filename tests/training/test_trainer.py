@@ -49,8 +49,16 @@ def ours(cfg, **features):
     return Trainer(cfg, None, list, Features("segm/AP", **features), {})
 
 
+def close(trainer):
+    """Close the files of a trainer that does not train."""
+    for hook in trainer._hooks:
+        for writer in getattr(hook, "_writers", []):
+            writer.close()
+
+
 def record_losses(trainer):
     losses = Losses()
+    close(trainer)
     (writer,) = [h for h in trainer._hooks if type(h).__name__ == "PeriodicWriter"]
     writer._writers, writer._period = [losses], 1
     trainer.train()
@@ -74,7 +82,9 @@ def test_a_checkpoint_is_loaded_by_stock_detectron2(cfg, tmp_path):
     trainer = ours(cfg)
     trainer.iter = 3
     trainer.save()
+    close(trainer)
     stock = Stock(cfg)
+    close(stock)
     stock.resume_or_load(resume=True)
     assert stock.start_iter == 4
     for name, value in trainer.model.state_dict().items():
@@ -85,6 +95,7 @@ def test_the_optimizer_goes_on_with_its_momentum_and_the_configured_rate(cfg, tm
     trainer = ours(cfg)
     trainer.train()
     resumed = ours(cfg)
+    close(resumed)
     resumed.resume(tmp_path / "model_final.pth")
     for one, other in zip(
         trainer.optimizer.state.values(), resumed.optimizer.state.values(), strict=True

@@ -17,6 +17,8 @@ from oiv5_d2.training.data.samplers import Batches, Record, build_order, share_o
 
 logger = logging.getLogger(__name__)
 
+GRACE_SECONDS = 20  # that a loader worker goes on after SIGTERM
+
 Sample = dict[str, Any]
 
 
@@ -52,6 +54,10 @@ class Loader:
         self._next_step = step
         self._iterator: Iterator[list[Sample]] | None = None
 
+    def close(self) -> None:
+        """End the loader workers."""
+        self.start_at(self._next_step)
+
     def __iter__(self) -> "Loader":
         return self
 
@@ -66,7 +72,7 @@ class Loader:
             batch_sampler=_Seeded(self._batches, self._seed, first),  # type: ignore[arg-type]
             num_workers=self._num_workers,
             collate_fn=list,
-            worker_init_fn=_ignore_signals,
+            worker_init_fn=_outlive_signals,
             generator=torch.Generator(),  # or it would draw from the global one
         )
 
@@ -94,10 +100,10 @@ class _Samples(Dataset[Sample]):
         return self._mapper(self._records[index], seed)
 
 
-def _ignore_signals(_: int) -> None:
-    """Leave Ctrl-C and SIGTERM of the whole group to the main process, which ends its step."""
+def _outlive_signals(_: int) -> None:
+    """Let the main process end its step when Ctrl-C or SIGTERM is sent to the whole group."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))  # which ends it
 
 
 def build_train_loader(cfg: CfgNode, data_share: float = 1.0) -> Loader:

@@ -41,6 +41,7 @@ def assert_same(first, second):
         assert torch.equal(one, other)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
 @pytest.mark.parametrize("num_workers", [1, 3])
 def test_the_number_of_loader_workers_changes_nothing(loader, num_workers):
     alone = take(loader(), 8)
