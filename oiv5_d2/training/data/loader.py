@@ -69,7 +69,7 @@ class Loader:
     def _build(self, first: int) -> DataLoader[Sample]:
         return DataLoader(
             self._samples,
-            batch_sampler=_Seeded(self._batches, self._seed, first),  # type: ignore[arg-type]
+            batch_sampler=_Seeded(self._batches, self._seed, first),
             num_workers=self._num_workers,
             collate_fn=list,
             worker_init_fn=_outlive_signals,
