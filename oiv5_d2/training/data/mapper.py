@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,13 @@ def build_mapper(cfg: CfgNode) -> Mapper:
     Detectron2's augmentations draw from NumPy's global generator. Here it is seeded for each
     sample, and put back afterwards, so that a sample depends on its record and its seed only.
     """
-    mapper = DatasetMapper(cfg, is_train=True)
+    return partial(_map_sample, DatasetMapper(cfg, is_train=True))
 
-    def map_sample(record: dict[str, Any], seed: int) -> dict[str, Any]:
-        with seeded(seed):
-            sample: dict[str, Any] = mapper(record)
-            return sample
 
-    return map_sample
+def _map_sample(mapper: DatasetMapper, record: dict[str, Any], seed: int) -> dict[str, Any]:
+    with seeded(seed):
+        sample: dict[str, Any] = mapper(record)
+        return sample
 
 
 @contextmanager
