@@ -135,6 +135,6 @@ class Poison:
 def test_nothing_in_a_checkpoint_is_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"model": Poison(), "iteration": 1}, tmp_path / "model_0000001.pth")
-    with pytest.raises(Exception, match="weights_only|Weights only"):  # PyTorch's own words
+    with pytest.raises(Exception, match=r"weights_only|Weights only"):  # PyTorch's own words
         read(tmp_path / "model_0000001.pth")
     assert not (tmp_path / "poisoned").exists()
