@@ -14,7 +14,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
-STEPS = 24
+STEPS = 120
 WORDS = (
     f"d2.SOLVER.MAX_ITER={STEPS}",
     "d2.SOLVER.CHECKPOINT_PERIOD=5",
@@ -43,11 +43,16 @@ def train_net(tiny_words, prepared_dir, tmp_path):
     return start
 
 
-def wait_for(run_dir, num_checkpoints, process):
-    while process.poll() is None:
-        if len(list(run_dir.glob("model_0*.pth"))) >= num_checkpoints:
-            return
-        time.sleep(0.05)
+def newest(run_dir):
+    return max(run_dir.glob("model_0*.pth"), default=None)
+
+
+def wait_for_a_checkpoint(run_dir, process):
+    """Wait until there is a newer one than now."""
+    now = newest(run_dir)
+    while process.poll() is None and newest(run_dir) == now:
+        time.sleep(0.02)
+    assert process.poll() is None, "the run ended before it could be stopped"
 
 
 def final_weights(run_dir):
@@ -73,7 +78,7 @@ def test_a_signal_ends_the_step_and_leaves_a_checkpoint(train_net, tmp_path, num
     if launch == "cpu2" and number == signal.SIGUSR1:
         pytest.skip("PyTorch's launcher does not pass it on")
     process = train_net("run", f"launch={launch}")
-    wait_for(tmp_path / "run", 1, process)
+    wait_for_a_checkpoint(tmp_path / "run", process)
     process.send_signal(number)
     assert process.wait(120) == code
     said = (tmp_path / "run.txt").read_text()
@@ -90,9 +95,13 @@ def test_a_signal_ends_the_step_and_leaves_a_checkpoint(train_net, tmp_path, num
 def test_a_run_killed_at_random_moments_ends_as_one_left_alone(train_net, tmp_path, launch):
     rng = random.Random(0)
     process = train_net("run", f"launch={launch}")
-    for _ in range(int(os.environ.get("KILLS", "3"))):
-        wait_for(tmp_path / "run", 1, process)
-        time.sleep(rng.uniform(0, 8))
+    for number in range(int(os.environ.get("KILLS", "4"))):
+        if number % 4 < 3:
+            wait_for_a_checkpoint(tmp_path / "run", process)
+            time.sleep(rng.uniform(0, 0.5))
+        else:  # while it starts
+            time.sleep(rng.uniform(0, 8))
+        assert process.poll() is None
         process.kill()
         process.wait()
         process = train_net("run", "resume=true", f"launch={launch}")
@@ -106,12 +115,9 @@ def test_a_run_killed_at_random_moments_ends_as_one_left_alone(train_net, tmp_pa
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced(train_net, tmp_path):
     process = train_net("run", "launch=cpu2")
-    for number in (1, 2):
-        wait_for(tmp_path / "run", number, process)
-        workers = workers_of(process.pid)
-        if workers:
-            os.kill(max(workers), signal.SIGKILL)
-        time.sleep(5)
+    for _ in range(2):
+        wait_for_a_checkpoint(tmp_path / "run", process)
+        os.kill(max(workers_of(process.pid)), signal.SIGKILL)
     finish(process)
     finish(train_net("whole", "launch=cpu2"))
     assert_same_weights(tmp_path / "run", tmp_path / "whole")
