@@ -4,6 +4,7 @@ Code below the tools raises a `Problem`: what kind it is, what it is about, the 
 remedy helps. `console.errors` turns that into words. Nothing ever reads meaning back out of prose.
 """
 
+import signal
 from enum import StrEnum, auto
 from functools import partial
 
@@ -20,6 +21,8 @@ class Kind(StrEnum):
     DAMAGED = auto()
     """A file is cut short, or not what its format or checksum says."""
     DISK_FULL = auto()
+    DIVERGED = auto()
+    """A training's losses are no longer numbers."""
     EMPTY = auto()
     """Nothing is left after the filters."""
     FOREIGN = auto()
@@ -98,3 +101,17 @@ class Problem(Exception):
         """Keep key and remedy on the way out of a worker process."""
         remake = partial(Problem, key=self.key, remedy=self.remedy)
         return remake, (self.kind, self.subject, self.detail)
+
+
+class Stopped(SystemExit):
+    """A training run was ended by a signal; the exit code is 128 and the signal's number.
+
+    Args:
+        number: of the signal.
+        run_dir: the run's folder.
+        num_steps: made so far, and in a checkpoint on disk; None where that is not known.
+    """
+
+    def __init__(self, number: int, run_dir: str, num_steps: int | None = None) -> None:
+        super().__init__(128 + number)
+        self.signal, self.run_dir, self.num_steps = signal.Signals(number), run_dir, num_steps

@@ -1,4 +1,4 @@
-"""Evaluate a finished run on a part of its data:  python tools/evaluate.py run=outputs/quickstart.
+"""Evaluate a run on a part of its data:  python tools/evaluate.py run=outputs/quickstart.
 
 Another part: part=test. Another checkpoint: weights=model_0000199.pth. Another device: device=cpu.
 """
@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from oiv5_d2.console.commands import data_commands
 from oiv5_d2.console.errors import report_errors, suggesting
 from oiv5_d2.console.help import answer_help
-from oiv5_d2.runs.layout import data_choice, find_finished, find_part, output_dir_of
+from oiv5_d2.runs.layout import data_choice, find_part, find_run, output_dir_of
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path="../configs", config_name="evaluate")
 def main(run: DictConfig) -> None:
     """Find the run and its data, then evaluate it."""
-    run_dir = find_finished(Path(run.run))
+    run_dir = find_run(Path(run.run))
     if run_dir != Path(run.run):
         logger.info("The newest finished run of %s: %s", run.run, run_dir)
     with suggesting(data_commands(*data_choice(run_dir))):

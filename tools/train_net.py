@@ -4,6 +4,7 @@ A sweep:  python tools/train_net.py -m +experiment=quickstart d2.SOLVER.BASE_LR=
 Resume:   the same command with  run_dir=outputs/<name>/<time> resume=true
 """
 
+import os
 from pathlib import Path
 
 import hydra
@@ -20,6 +21,7 @@ from oiv5_d2.runs.prepared import Prepared, locate
 def main(run: DictConfig) -> float:
     """Compose, bridge, train; return the metric that a sweep compares."""
     chosen = HydraConfig.get()
+    os.chdir(chosen.runtime.cwd)  # with hydra.job.chdir=true, too, paths are the caller's
     check_d2(OmegaConf.to_container(run.d2), chosen.runtime.choices.detectron2)
     with suggesting(data_commands(chosen.runtime.choices.data, chosen.overrides.task)):
         return train_run(run, locate_datasets(run), chosen.runtime.output_dir)
@@ -35,8 +37,7 @@ def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
     # Here, so that --help and a mistake on the command line are answered at once.
     from oiv5_d2.evaluation.coco import build_evaluator
     from oiv5_d2.training.config import to_cfg
-    from oiv5_d2.training.launch import launch
-    from oiv5_d2.training.run import Settings, metric, train
+    from oiv5_d2.training.run import Features, Settings, train
 
     cfg = to_cfg(run, run_dir)
     settings = Settings(
@@ -46,9 +47,10 @@ def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
         datasets=tuple(datasets),
         resume=run.resume,
         wandb=OmegaConf.to_container(run.logger, resolve=True) if run.get("logger") else {},
+        launch=OmegaConf.to_container(run.launch),
+        features=Features(metric=run.metric, **run.trainer),
     )
-    results = launch(train, cfg, settings, build_evaluator, **run.launch)
-    return metric(results, run.metric)
+    return train(cfg, settings, build_evaluator)
 
 
 def start() -> None:
@@ -64,6 +66,4 @@ def write_defaults(configs_dir: Path) -> None:
 
 if __name__ == "__main__":
     answer_help(__doc__, "train")
-    report_errors(
-        start, "train", to_go_on="run_dir=<its folder> resume=true continues from its checkpoint"
-    )
+    report_errors(start, "train")

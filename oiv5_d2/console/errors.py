@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
@@ -15,7 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from oiv5_d2.keys import leaves, near
-from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.problems import Kind, Problem, Remedy, Stopped
 
 CONFIG_DIR = Path(__file__).parents[2] / "configs"
 TRACEBACK_SWITCH = "OIV5_D2_TRACEBACK"
@@ -29,6 +30,7 @@ PHRASES = {
     Kind.CHANGED: "has changed",
     Kind.DAMAGED: "is damaged",
     Kind.DISK_FULL: "has no disk space left",
+    Kind.DIVERGED: "diverged",
     Kind.EMPTY: "is empty",
     Kind.FOREIGN: "was not made by these tools",
     Kind.MISMATCH: "does not match",
@@ -100,9 +102,23 @@ def report_errors(main: Callable[[], Any], config_name: str, to_go_on: str = "")
         _stop(error, explain(error, config_name))
     except (OSError, ValueError, OmegaConfBaseException) as error:
         _stop(error, _in_one_line(error))
+    except Stopped as stopped:
+        print(continuing(stopped), file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         print(f"stopped{to_go_on and f': {to_go_on}'}", file=sys.stderr)
         raise SystemExit(STOPPED) from None
+
+
+def continuing(stopped: Stopped) -> str:
+    """Return what to say about a stopped run: its folder, and the command that continues it."""
+    words = [word for word in sys.argv[1:] if not word.startswith(("run_dir=", "resume="))]
+    run_dir = os.path.relpath(stopped.run_dir)
+    command = shlex.join(
+        ["python", "tools/train_net.py", *words, f"run_dir={run_dir}", "resume=true"]
+    )
+    steps = "" if stopped.num_steps is None else f" after {stopped.num_steps} steps"
+    return f"stopped by {stopped.signal.name}{steps}; continue with:  {command}"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Finished runs, evaluated again on any part of their data."""
+"""Runs, evaluated again on any part of their data, with any of their checkpoints."""
 
 import logging
 from pathlib import Path
@@ -46,7 +46,7 @@ def load_cfg(run_dir: Path, weights_path: Path, device: str | None) -> CfgNode:
 def evaluate_run(
     run_dir: Path, part: str, weights_path: Path, device: str | None, output_dir: Path
 ) -> Results:
-    """Evaluate a finished run's weights on one part of its data.
+    """Evaluate a run's weights on one part of its data.
 
     Args:
         run_dir: the run.

@@ -8,14 +8,14 @@ from oiv5_d2.training import compat  # noqa: F401  first: it makes Detectron2 im
 
 # isort: split
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, DatasetMapper
+from detectron2.data import DatasetCatalog
 from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.structures import BitMasks, Instances, PolygonMasks
-from detectron2.utils.env import seed_all_rng
 
 from oiv5_d2.drawing.shapes import RgbImage, Shape
 from oiv5_d2.reporting.gallery import Feed
 from oiv5_d2.reporting.truth import AnnotatedImage
+from oiv5_d2.training.data.mapper import build_mapper, derive_seed
 
 
 def build_feed(cfg: CfgNode, dataset_name: str, classes: list[str], seed: int) -> Feed:
@@ -28,16 +28,16 @@ def build_feed(cfg: CfgNode, dataset_name: str, classes: list[str], seed: int) -
         seed: with the image's id it fixes the random draws.
     """
     records = {record["image_id"]: record for record in DatasetCatalog.get(dataset_name)}
-    mapper = DatasetMapper(cfg, is_train=True)
+    mapper = build_mapper(cfg)
 
-    def draw_one(record: dict[str, Any]) -> tuple[RgbImage, list[Shape]]:
-        fed = mapper(record)  # it works on a copy
+    def draw_one(record: dict[str, Any], draw: int) -> tuple[RgbImage, list[Shape]]:
+        fed = mapper(record, derive_seed(seed, record["image_id"], draw))
         pixels = convert_image_to_rgb(fed["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
         return np.asarray(pixels, dtype=np.uint8), _to_shapes(fed["instances"], classes)
 
     def feed(image: AnnotatedImage, num_draws: int) -> list[tuple[RgbImage, list[Shape]]]:
-        seed_all_rng(seed + image.record["id"])
-        return [draw_one(records[image.record["id"]]) for _ in range(num_draws)]
+        record = records[image.record["id"]]
+        return [draw_one(record, draw) for draw in range(num_draws)]
 
     return feed
 

@@ -1,5 +1,8 @@
-"""Finished runs: found and read, with the data and the evaluations that belong to them."""
+"""Runs: found, held and read, with the data and the evaluations that belong to them."""
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ RUN_JSON = "run.json"
 CONFIG_YAML = "config.yaml"
 FINAL_WEIGHTS = "model_final.pth"
 EVALUATION = "evaluation"
+LOCK = ".lock"
 
 Record = dict[str, Any]  # the content of run.json
 
@@ -34,6 +38,32 @@ def find_finished(path: Path) -> Path:
         kind = Kind.UNFINISHED if path.is_dir() else Kind.ABSENT
         raise Problem(kind, path, f"no finished run ({RUN_JSON}) there", remedy=Remedy.TRAIN)
     return max(below, key=lambda run_dir: ((run_dir / RUN_JSON).stat().st_mtime_ns, run_dir))
+
+
+def find_run(path: Path) -> Path:
+    """Return a run's folder, finished or not; of a folder of runs, its newest finished one.
+
+    Raises:
+        Problem: as `find_finished`.
+    """
+    return path if (path / RUN_JSON).is_file() else find_finished(path)
+
+
+@contextmanager
+def claim(run_dir: Path) -> Iterator[None]:
+    """Make a run's folder and hold it, so that no two processes ever train in one.
+
+    Raises:
+        Problem: BUSY, another process trains there.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            key, remedy = "run_dir", Remedy.WAIT
+            raise Problem(Kind.BUSY, run_dir, key=key, remedy=remedy) from None
+        yield
 
 
 def is_finished(run_dir: Path) -> bool:

@@ -42,6 +42,8 @@ def locate(data_name: str, data_dir: Path, dataset_names: Iterable[str]) -> list
         json_path = data_dir / "coco" / f"{part}.json"
         if not json_path.is_file():
             detail = f"the data set {name} is not prepared"
+            if not data_dir.is_absolute():
+                detail += f" in {Path.cwd()}"
             raise Problem(Kind.ABSENT, json_path, detail, remedy=Remedy.PREPARE)
         found.append(Prepared(name, json_path, data_dir / "images"))
     return found

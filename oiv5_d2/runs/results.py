@@ -6,11 +6,12 @@ has ``null`` and a note that says why.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from oiv5_d2.files import whole_file
+from oiv5_d2.keys import near
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.runs.prepared import read_json
 
@@ -50,6 +51,38 @@ def describe_gaps(results: Results) -> list[str]:
         f"{', '.join(absent)}: no object to find in {results.dataset}, so no AP (null); "
         f"the means are over the other {measured} of {len(results.num_instances)} classes"
     ]
+
+
+def check_metric(name: str, classes: Sequence[str], has_masks: bool) -> str:
+    """Return the metric that a run compares; without masks ``segm/AP`` is ``bbox/AP``.
+
+    Args:
+        name: ``<task>/<name>``, such as ``segm/AP`` or ``bbox/AP50-Car``.
+        classes: display names.
+        has_masks: False for a model of boxes only.
+
+    Raises:
+        Problem: SETTING, no evaluation of these classes has that name.
+    """
+    measure = name.rpartition("/")[2]
+    per_class = [f"{average}-{one}" for average in ("AP", "AP50") for one in classes]
+    names = [f"{task}/{one}" for task in ("bbox", "segm") for one in (*METRICS, *per_class)]
+    if name not in names:
+        detail, remedy = f"no such metric{near(name, names)}", Remedy.CHANGE_SETTING
+        raise Problem(Kind.SETTING, f"metric={name}", detail, key="metric", remedy=remedy)
+    return name if has_masks else f"bbox/{measure}"
+
+
+def look_up(results: Mapping[str, Any], name: str) -> float:
+    """Return one number of a run's results by ``<task>/<name>``; NaN if it was not measured.
+
+    Args:
+        results: ``{"bbox": {...}, ...}``, or one such dict per data set: then of the first one.
+        name: as `check_metric` returned it.
+    """
+    task, _, measure = name.partition("/")
+    tasks = results if task in results else next(iter(results.values()), {})
+    return float(tasks.get(task, {}).get(measure, math.nan))
 
 
 def write_results(path: Path, results: Results) -> None:

@@ -94,13 +94,18 @@ def merge(cfg: CfgNode, key: str, value: Any) -> None:
         raise _wrong(f"d2.{key}={value!r}", detail, f"d2.{key}") from error
 
 
-def check(cfg: CfgNode, cuda_available: bool) -> None:
+def check(cfg: CfgNode, cuda_available: bool, num_processes: int = 1) -> None:
     """Refuse before the first step what would fail after it.
 
     Raises:
         Problem: SETTING, frozen batch norm or frozen stages over random weights (activations
-            explode into Inf/NaN), or a CUDA device where there is none.
+            explode into Inf/NaN), a CUDA device where there is none, or a batch that the
+            processes cannot share evenly.
     """
+    if cfg.SOLVER.IMS_PER_BATCH % num_processes:
+        key = "d2.SOLVER.IMS_PER_BATCH"
+        detail = f"not divisible by {num_processes} processes"
+        raise _wrong(f"{key}={cfg.SOLVER.IMS_PER_BATCH}", detail, f"{key} launch")
     norm, freeze_at = cfg.MODEL.RESNETS.NORM, cfg.MODEL.BACKBONE.FREEZE_AT
     if not cfg.MODEL.WEIGHTS and norm == "FrozenBN":
         raise _wrong(

@@ -1,8 +1,13 @@
-"""One training run, from a frozen configuration to its results: what every worker process does."""
+"""One training run, from a frozen configuration to its results.
+
+`train` is called once, here; `work` in every process. What can be refused is refused in `train`,
+before a process starts.
+"""
 
 import logging
-import time
-from dataclasses import dataclass
+import math
+import secrets
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,14 +20,25 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 
 from oiv5_d2.problems import Kind, Problem, Remedy
-from oiv5_d2.runs import provenance
+from oiv5_d2.runs import layout, provenance
 from oiv5_d2.runs.prepared import Prepared, fingerprint
-from oiv5_d2.training.catalog import register
+from oiv5_d2.runs.results import check_metric, look_up
+from oiv5_d2.training.catalog import check_classes, register
+from oiv5_d2.training.checkpoints import Found, newest_whole, read
 from oiv5_d2.training.config import check, plain
-from oiv5_d2.training.trainer import BuildEvaluator, Trainer
+from oiv5_d2.training.data.samplers import check_sampler
+from oiv5_d2.training.hooks.divergence import Diverged
+from oiv5_d2.training.launch import count_processes, launch
+from oiv5_d2.training.resume import compare, identify
+from oiv5_d2.training.trainer import BuildEvaluator, Features, Trainer
+from oiv5_d2.training.weights import load_pretrained
 from oiv5_d2.training.writers import WandbWriter
 
 logger = logging.getLogger(__name__)
+
+STOP, ROLLBACK = "stop", "rollback"  # trainer.on_divergence
+ROLLBACKS = 3  # after so many, a run that diverges stops all the same
+LOWER = 0.5  # what the learning rate is multiplied by at each
 
 
 @dataclass(frozen=True)
@@ -34,8 +50,10 @@ class Settings:
         question: the question that it answers.
         classes: display names, in the order of their category ids.
         datasets: the prepared data sets of ``DATASETS.TRAIN`` and ``DATASETS.TEST``.
-        resume: continue from the run directory's last checkpoint.
+        resume: continue from the newest whole checkpoint of the run directory.
         wandb: keyword arguments of ``wandb.init``; empty for none.
+        launch: keyword arguments of the launcher.
+        features: of the trainer.
     """
 
     name: str
@@ -44,55 +62,76 @@ class Settings:
     datasets: tuple[Prepared, ...]
     resume: bool
     wandb: dict[str, Any]
+    launch: dict[str, Any]
+    features: Features
 
 
-def train(cfg: CfgNode, settings: Settings, build_evaluator: BuildEvaluator) -> dict[str, Any]:
-    """Train and evaluate one model in this process.
+@dataclass(frozen=True)
+class Job:
+    """What every process gets: checked, and the same for all."""
+
+    cfg: CfgNode
+    settings: Settings
+    record: dict[str, Any]
+    identity: dict[str, Any]
+
+
+def train(cfg: CfgNode, settings: Settings, build_evaluator: BuildEvaluator) -> float:
+    """Train and evaluate one model; write its record.
 
     Args:
-        cfg: the frozen configuration.
+        cfg: the frozen configuration; ``cfg.OUTPUT_DIR`` is the run directory.
         settings: the rest.
         build_evaluator: makes the evaluator of one data set.
 
     Returns:
-        The last evaluation, ``{"bbox": {"AP": ...}, "segm": {...}}``; empty in all processes but
-        the main one.
+        The metric; NaN without a data set to evaluate on.
 
     Raises:
         Problem: SETTING, a configuration that cannot train or a run directory that holds another
-            run; ABSENT, no checkpoint to resume from; or those of weights and data.
+            run; ABSENT, nothing to resume; MISMATCH, resuming another run; BUSY; DISK_FULL;
+            DIVERGED; or those of weights and data.
+        Stopped: by a signal.
     """
-    check(cfg, torch.cuda.is_available())
     run_dir = Path(cfg.OUTPUT_DIR)
-    _check_run_dir(run_dir, settings.resume)
-    register(settings.datasets, settings.classes)
-    default_setup(cfg, SimpleNamespace(eval_only=False))
-    started = time.time()
-    record = _describe(cfg, settings)
-    trainer = Trainer(cfg, build_evaluator, partial(_wandb, cfg, settings, record))
-    trainer.resume_or_load(resume=settings.resume)
-    if comm.is_main_process():
-        provenance.write(run_dir, record)
-    results = trainer.train()
-    if comm.is_main_process():
-        done = {"results": results, "seconds": round(time.time() - started, 1)}
-        provenance.write(run_dir, {**record, **done, "iterations": trainer.iter})
-    return results
+    check(cfg, torch.cuda.is_available(), count_processes(settings.launch))
+    settings = _checked(cfg, settings)
+    metric = settings.features.metric
+    with layout.claim(run_dir):
+        found = _check_run_dir(run_dir, settings.resume)
+        if found and layout.is_finished(run_dir) and found.iteration + 1 >= cfg.SOLVER.MAX_ITER:
+            done = f"{run_dir} has its {found.iteration + 1} steps: nothing to do"
+            logger.info("%s (d2.SOLVER.MAX_ITER=%d)", done, cfg.SOLVER.MAX_ITER)
+            return look_up(layout.read_record(run_dir)["results"], metric)
+        job = _prepare(cfg, settings, found)
+        provenance.write(run_dir, job.record)
+        outcome = launch(work, job, build_evaluator, run_dir=run_dir, **settings.launch)
+        provenance.write(run_dir, {**job.record, **outcome})
+    return look_up(outcome["results"], metric)
 
 
-def metric(results: dict[str, Any], name: str) -> float:
-    """Return one number of ``results`` by ``<task>/<name>``, such as ``segm/AP``.
+def work(job: Job, build_evaluator: BuildEvaluator) -> dict[str, Any]:
+    """Train in this process, from the newest checkpoint of the run directory if it has one.
 
-    Raises:
-        Problem: SETTING, there is no such number.
+    Returns:
+        The record's ``results``, ``seconds`` and ``iterations``.
     """
-    task, _, key = name.partition("/")
-    try:
-        return float(results[task][key])
-    except KeyError:
-        known = ", ".join(f"{t}/{k}" for t, values in results.items() for k in values)
-        detail, remedy = f"the results have {known}", Remedy.CHANGE_SETTING
-        raise Problem(Kind.SETTING, f"metric={name}", detail, key="metric", remedy=remedy) from None
+    register(job.settings.datasets, job.settings.classes)
+    default_setup(job.cfg, SimpleNamespace(eval_only=False))
+    rate_factor = math.inf
+    for rollbacks in range(ROLLBACKS + 1):
+        trainer = _build_trainer(job, build_evaluator)
+        trainer.lower_rate(min(1.0, rate_factor / trainer.rate_factor))
+        try:
+            results = trainer.train()
+            break
+        except Diverged as problem:
+            if job.settings.features.on_divergence != ROLLBACK or rollbacks == ROLLBACKS:
+                raise
+            rate_factor = trainer.rate_factor * LOWER
+            logger.warning("%s: back to the newest checkpoint, rate x %g", problem, rate_factor)
+    seconds = round(trainer.seconds, 1)
+    return {"results": results, "seconds": seconds, "iterations": trainer.iter}
 
 
 def gpu_names() -> list[str]:
@@ -100,33 +139,93 @@ def gpu_names() -> list[str]:
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 
-def _check_run_dir(run_dir: Path, resume: bool) -> None:
-    """Refuse a second run in one folder, and resuming in a folder without a checkpoint."""
-    checkpoint_path = run_dir / "last_checkpoint"
+def _build_trainer(job: Job, build_evaluator: BuildEvaluator) -> Trainer:
+    """Return a trainer at the newest checkpoint, or with the weights that a run starts from."""
+    writers = partial(_wandb, job)
+    trainer = Trainer(job.cfg, build_evaluator, writers, job.settings.features, job.identity)
+    here = newest_whole(Path(job.cfg.OUTPUT_DIR)) if comm.is_main_process() else None
+    if found := comm.all_gather(here)[0]:
+        trainer.resume(found.path)
+    else:
+        load_pretrained(trainer.model, job.cfg.MODEL.WEIGHTS)
+    return trainer
+
+
+def _checked(cfg: CfgNode, settings: Settings) -> Settings:
+    """Return the settings with the metric that the model has; refuse what cannot be trained."""
+    check_sampler(cfg.DATALOADER.SAMPLER_TRAIN)
+    features = settings.features
+    if features.on_divergence not in (STOP, ROLLBACK):
+        key, remedy = "trainer.on_divergence", Remedy.CHANGE_SETTING
+        detail = f"there are {STOP}, {ROLLBACK}"
+        subject = f"{key}={features.on_divergence}"
+        raise Problem(Kind.SETTING, subject, detail, key=key, remedy=remedy)
+    for dataset in settings.datasets:
+        check_classes(dataset.json_path, settings.classes)
+    metric = check_metric(features.metric, settings.classes, cfg.MODEL.MASK_ON)
+    return replace(settings, features=replace(features, metric=metric))
+
+
+def _check_run_dir(run_dir: Path, resume: bool) -> Found | None:
+    """Return what is resumed. Refuse a second run in one folder, and resuming where no run is."""
+    is_run = (run_dir / layout.RUN_JSON).is_file()
     remedy = Remedy.CHANGE_SETTING
-    if checkpoint_path.is_file() and not resume:
-        detail = "the folder already has a run"
-        raise Problem(
-            Kind.SETTING, f"run_dir={run_dir}", detail, key="run_dir resume=true", remedy=remedy
-        )
-    if resume and not checkpoint_path.is_file():
-        detail = "nothing to resume from"
-        raise Problem(Kind.ABSENT, checkpoint_path, detail, key="run_dir resume", remedy=remedy)
+    if is_run and not resume:
+        detail, key = "the folder already has a run", "run_dir resume=true"
+        raise Problem(Kind.SETTING, f"run_dir={run_dir}", detail, key=key, remedy=remedy)
+    found = newest_whole(run_dir)
+    if resume and not is_run and found is None:
+        detail, key = "nothing to resume", "run_dir resume"
+        raise Problem(Kind.ABSENT, run_dir / layout.RUN_JSON, detail, key=key, remedy=remedy)
+    return found
 
 
-def _describe(cfg: CfgNode, settings: Settings) -> dict[str, Any]:
-    return {
+def _prepare(cfg: CfgNode, settings: Settings, found: Found | None) -> Job:
+    """Return what all processes get, with the record of this piece of the run."""
+    run_dir = Path(cfg.OUTPUT_DIR)
+    old = layout.read_record(run_dir) if (run_dir / layout.RUN_JSON).is_file() else {}
+    cfg = _with_seed(cfg, old.get("seed"))
+    data = {dataset.name: fingerprint(dataset) for dataset in settings.datasets}
+    share = settings.features.data_share
+    identity = identify(cfg, settings.classes, data, share)
+    changes = list(old.get("changes", []))
+    if found:
+        changed = compare(read(found.path, lazily=True)["run"], identity)
+        made = {one.key: [one.before, one.now] for one in changed if one.key != "d2.OUTPUT_DIR"}
+        changes += [{"step": found.iteration + 1, **made}] if made else []
+    about = provenance.describe(gpu_names())
+    record = {
         "name": settings.name,
         "question": settings.question,
         "classes": list(settings.classes),
         "seed": cfg.SEED,
-        "data": {dataset.name: fingerprint(dataset) for dataset in settings.datasets},
-        **provenance.describe(gpu_names()),
+        "data": data,
+        **about,
+        "commands": [*old.get("commands", []), about["command"]],
+        "changes": changes,
     }
+    if settings.wandb:
+        record["wandb_id"] = old.get("wandb_id") or secrets.token_hex(4)
+        identity["wandb_id"] = record["wandb_id"]
+    return Job(cfg, settings, record, identity)
 
 
-def _wandb(cfg: CfgNode, settings: Settings, record: dict[str, Any]) -> list[EventWriter]:
-    if not settings.wandb:
+def _with_seed(cfg: CfgNode, former: int | None) -> CfgNode:
+    """Return the configuration with a seed; ``SEED`` below 0 asks for a random one."""
+    if cfg.SEED >= 0:
+        return cfg
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SEED = secrets.randbelow(1 << 31) if former is None else former
+    cfg.freeze()
+    return cfg
+
+
+def _wandb(job: Job) -> list[EventWriter]:
+    if not job.settings.wandb:
         return []
-    config = {"run": record, "d2": plain(cfg)}
-    return [WandbWriter(settings.wandb, config, cfg.OUTPUT_DIR)]
+    settings = {"id": job.record["wandb_id"], **job.settings.wandb}
+    if len(job.record["commands"]) > 1:
+        settings["resume"] = "allow"
+    config = {"run": job.record, "d2": plain(job.cfg)}
+    return [WandbWriter(settings, config, job.cfg.OUTPUT_DIR)]

@@ -1,19 +1,58 @@
-"""Detectron2's ``DefaultTrainer`` with our evaluator, more writers, and a result to return."""
+"""Detectron2's ``DefaultTrainer``, with steps that depend on configuration and number only."""
 
+import logging
+import time
+import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from detectron2.config import CfgNode
-from detectron2.engine import DefaultTrainer
+from detectron2.engine import DefaultTrainer, HookBase
+from detectron2.engine import hooks as stock
 from detectron2.evaluation import DatasetEvaluator
+from detectron2.solver import LRMultiplier
+from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
+from fvcore.nn.precise_bn import get_bn_modules
 
-from oiv5_d2.training.weights import load_pretrained
+from oiv5_d2.problems import Problem
+from oiv5_d2.runs.layout import FINAL_WEIGHTS
+from oiv5_d2.training.checkpoints import BEST_WEIGHTS, Checkpointer, link, thin_out
+from oiv5_d2.training.data.loader import Loader, build_train_loader
+from oiv5_d2.training.hooks.checkpoints import SaveCheckpoints
+from oiv5_d2.training.hooks.divergence import CheckLosses
+from oiv5_d2.training.hooks.evaluation import Evaluate
+from oiv5_d2.training.hooks.seeding import SeedSteps
+from oiv5_d2.training.hooks.stopping import StopOnSignal
 
 BuildEvaluator = Callable[[CfgNode, str, Path], DatasetEvaluator]
 BuildWriters = Callable[[], list[EventWriter]]
+
+WRITE_PERIOD = 20  # steps between two rows of metrics.json
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the trainer does beside Detectron2's configuration: ``trainer`` in the configs.
+
+    Attributes:
+        metric: ``<task>/<name>`` by which the best checkpoint is chosen.
+        data_share: of the images to train on, above 0 and at most 1.
+        keep_checkpoints: how many of the newest numbered ones stay.
+        on_divergence: ``stop``, or ``rollback`` to the newest checkpoint with a lower rate.
+        channels_last: on a CPU, keep images and weights in oneDNN's own order. Steps are faster,
+            and sums are rounded in another order.
+    """
+
+    metric: str
+    data_share: float = 1.0
+    keep_checkpoints: int = 2
+    on_divergence: str = "stop"
+    channels_last: bool = False
 
 
 class Trainer(DefaultTrainer):  # type: ignore[misc]
@@ -24,51 +63,182 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         build_evaluator: makes the evaluator of one data set from (cfg, data set name, its folder).
         more_writers: makes the writers beside Detectron2's terminal, JSON and TensorBoard; called
             on the main process only.
+        features: the rest of the settings.
+        identity: what a checkpoint says about its run: classes, configuration, data.
     """
 
     def __init__(
-        self, cfg: CfgNode, build_evaluator: BuildEvaluator, more_writers: BuildWriters
+        self,
+        cfg: CfgNode,
+        build_evaluator: BuildEvaluator,
+        more_writers: BuildWriters,
+        features: Features,
+        identity: dict[str, Any],
     ) -> None:
-        # Before super().__init__, which calls build_writers.
-        self._build_evaluator = build_evaluator
-        self._more_writers = more_writers
+        # Before super().__init__, which builds loader, hooks and writers.
+        self._build_evaluator, self._more_writers = build_evaluator, more_writers
+        self._features, self._identity = features, identity
+        self._seconds_before, self._started = 0.0, time.monotonic()
+        self.rate_factor = 1.0
+        self.last_saved = -1
+        self.is_evaluating = False
+        self.last_results: dict[str, Any] = {}
         super().__init__(cfg)
 
-    @classmethod
-    def build_model(cls, cfg: CfgNode) -> torch.nn.Module:
+    def build_model(self, cfg: CfgNode) -> torch.nn.Module:
         """Return the model that ``cfg`` describes, on its device."""
         model: torch.nn.Module = super().build_model(cfg)
-        if cfg.MODEL.DEVICE == "cpu":
-            # oneDNN's own order: a training step of the quickstart takes a seventh less time.
+        if self._features.channels_last and cfg.MODEL.DEVICE == "cpu":
             model.to(memory_format=torch.channels_last)
         return model
+
+    def build_train_loader(self, cfg: CfgNode) -> Loader:
+        """Return the loader of the training data, at the first step."""
+        return build_train_loader(cfg, self._features.data_share)
 
     def build_writers(self) -> list[EventWriter]:
         """Return Detectron2's writers and ours."""
         return [*super().build_writers(), *self._more_writers()]
 
-    def resume_or_load(self, resume: bool = True) -> None:
-        """Resume from the last checkpoint if wanted and present; else load ``MODEL.WEIGHTS``."""
-        if resume and self.checkpointer.has_checkpoint():
-            super().resume_or_load(resume=True)
-        else:
-            load_pretrained(self.model, self.cfg.MODEL.WEIGHTS)
+    def build_hooks(self) -> list[HookBase]:
+        """Return the hooks, in their order of work.
 
-    def test(self, cfg: CfgNode, model: torch.nn.Module) -> dict[str, Any]:
-        """Evaluate ``model`` on every data set of ``cfg.DATASETS.TEST``.
+        What is saved and evaluated has made its step, the writer sees all numbers of it, and a
+        stop comes when everything is written.
+        """
+        cfg, this = self.cfg, weakref.proxy(self)
+        self.checkpointer = Checkpointer(self.model, cfg.OUTPUT_DIR, trainer=this)
+        found = [
+            SeedSteps(cfg.SEED),
+            CheckLosses(),
+            stock.IterationTimer(),
+            stock.LRScheduler(),
+            *self._precise_bn(),
+            SaveCheckpoints(cfg.SOLVER.CHECKPOINT_PERIOD),
+            Evaluate(cfg.TEST.EVAL_PERIOD, self._features.metric),
+        ]
+        if comm.is_main_process():
+            found.append(stock.PeriodicWriter(self.build_writers(), period=WRITE_PERIOD))
+        return [*found, StopOnSignal()]
+
+    def _precise_bn(self) -> list[HookBase]:
+        cfg = self.cfg
+        if not (cfg.TEST.PRECISE_BN.ENABLED and get_bn_modules(self.model)):
+            return []
+        loader, period = self.build_train_loader(cfg), cfg.TEST.EVAL_PERIOD
+        return [stock.PreciseBN(period, self.model, loader, cfg.TEST.PRECISE_BN.NUM_ITER)]
+
+    def save(self, is_best: bool = False) -> None:
+        """Write a checkpoint of the step just made; all processes call this.
+
+        Args:
+            is_best: give it the name of the best one as well.
+
+        Raises:
+            Problem: DISK_FULL.
+        """
+        self.share_buffers()
+        name = f"model_{self.iter:07d}"
+        self.checkpointer.save(name, iteration=self.iter, run=self._identity)
+        self.last_saved = self.iter
+        if comm.is_main_process():
+            path = Path(self.cfg.OUTPUT_DIR) / f"{name}.pth"
+            if self.iter + 1 >= self.max_iter:
+                link(path, FINAL_WEIGHTS)
+            if is_best:
+                link(path, BEST_WEIGHTS)
+            thin_out(path.parent, self._features.keep_checkpoints)
+
+    def share_buffers(self) -> None:
+        """Send the main process's buffers to all others, so that what is saved is evaluated.
+
+        Batch norm's running means are buffers: each process collects them from its own images.
+        """
+        if comm.get_world_size() > 1:
+            for buffer in self.model.buffers():
+                dist.broadcast(buffer, src=0)
+
+    def resume(self, path: Path) -> None:
+        """Continue after the step of a checkpoint, with the configuration's rate and length."""
+        groups = [
+            {key: value for key, value in group.items() if key != "params"}
+            for group in self.optimizer.param_groups
+        ]
+        base_lrs = list(self.scheduler.base_lrs)
+        self.checkpointer.load(str(path))
+        for group, configured in zip(self.optimizer.param_groups, groups, strict=True):
+            group.update(configured)
+        self.start_iter = self.iter + 1
+        self.last_saved = self.iter
+        self.data_loader.start_at(self.start_iter)
+        self._set_rate(base_lrs)
+
+    def lower_rate(self, factor: float) -> None:
+        """Multiply the learning rate of all steps to come; checkpoints keep that."""
+        base_lrs = [rate / self.rate_factor for rate in self.scheduler.base_lrs]
+        self.rate_factor *= factor
+        self._set_rate(base_lrs)
+
+    def _set_rate(self, base_lrs: list[float]) -> None:
+        """Let the schedule be the configuration's at the present step, whatever was loaded."""
+        self.scheduler.base_lrs = [rate * self.rate_factor for rate in base_lrs]
+        if isinstance(self.scheduler, LRMultiplier):
+            rates = self.scheduler.get_lr()
+            for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return Detectron2's state, and the optimizer's, which v0.6 leaves out."""
+        state: dict[str, Any] = super().state_dict()
+        more = {"seconds": self.seconds, "rate_factor": self.rate_factor}
+        return {**state, "_trainer": self._trainer.state_dict(), **more}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        super().load_state_dict(state)
+        self._trainer.load_state_dict(state["_trainer"])
+        self._seconds_before, self.rate_factor = state["seconds"], state["rate_factor"]
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken, with the pieces before a resume, to their checkpoint."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def evaluate(self) -> dict[str, Any]:
+        """Evaluate the model of this step on all data sets of ``DATASETS.TEST``.
 
         Returns:
             ``{"bbox": {...}, "segm": {...}}``; with several data sets, one such dict by name.
+            Empty in all processes but the main one.
         """
-        output_dir = Path(cfg.OUTPUT_DIR) / "evaluation"
-        evaluators = [
-            self._build_evaluator(cfg, name, output_dir / name) for name in cfg.DATASETS.TEST
-        ]
-        results: dict[str, Any] = super().test(cfg, model, evaluators)
-        return results
+        self.share_buffers()
+        folder = Path(self.cfg.OUTPUT_DIR) / "evaluation"
+        names = self.cfg.DATASETS.TEST
+        evaluators = [self._build_evaluator(self.cfg, name, folder / name) for name in names]
+        self.is_evaluating = True
+        found: dict[str, Any] = self.test(self.cfg, self.model, evaluators)
+        self.is_evaluating = False
+        comm.synchronize()
+        self.last_results = found if comm.is_main_process() else {}
+        return self.last_results
 
     def train(self) -> dict[str, Any]:
-        """Train to ``SOLVER.MAX_ITER``; return the last evaluation (on the main process)."""
-        super().train()
-        results: dict[str, Any] = getattr(self, "_last_eval_results", {})
-        return results
+        """Train to ``SOLVER.MAX_ITER``; return the last evaluation (on the main process).
+
+        Raises:
+            Problem: DISK_FULL or DIVERGED.
+            Stopped: by a signal, with a checkpoint on disk.
+        """
+        loop = logging.getLogger("detectron2.engine.train_loop")
+        loop.addFilter(_is_no_problem)
+        try:
+            super().train()
+        finally:
+            loop.removeFilter(_is_no_problem)
+            self.data_loader.close()
+        return self.last_results
+
+
+def _is_no_problem(record: logging.LogRecord) -> bool:
+    """Drop Detectron2's traceback of what the screen says in a line."""
+    return not (record.exc_info and isinstance(record.exc_info[1], Problem))

@@ -3,6 +3,7 @@
 import logging
 import os
 import queue
+import sys
 import threading
 from collections import defaultdict
 from pathlib import Path
@@ -43,6 +44,7 @@ class WandbWriter(EventWriter):  # type: ignore[misc]
         finish_seconds: float = FINISH_SECONDS,
     ) -> None:
         self._last_step = -1
+        self._exit_code: Any = 0
         self._finish_seconds = finish_seconds
         self._steps: queue.SimpleQueue[tuple[int, dict[str, float]] | None] = queue.SimpleQueue()
         arguments = {"config": config, "dir": output_dir, **settings}
@@ -60,7 +62,9 @@ class WandbWriter(EventWriter):  # type: ignore[misc]
         self._last_step = max([self._last_step, *steps])
 
     def close(self) -> None:
-        """End the W&B run; wait no longer than the limit."""
+        """End the W&B run, as failed after an error or a signal; wait no longer than the limit."""
+        error = sys.exc_info()[1]
+        self._exit_code = (error.code if isinstance(error, SystemExit) else 1) if error else 0
         self._steps.put(END)
         self._thread.join(self._finish_seconds)
         if self._thread.is_alive():
@@ -77,7 +81,7 @@ class WandbWriter(EventWriter):  # type: ignore[misc]
             while (item := self._steps.get()) is not END:
                 step, scalars = item
                 run.log(scalars, step=step)
-            run.finish()
+            run.finish(exit_code=self._exit_code)
         except Exception as error:
             logger.warning(
                 "W&B failed (%s: %s); the run continues without it", type(error).__name__, error

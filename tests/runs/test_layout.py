@@ -4,7 +4,7 @@ import os
 from raising import refused
 
 from oiv5_d2.problems import Kind, Remedy
-from oiv5_d2.runs.layout import find_finished, output_dir_of, read_record
+from oiv5_d2.runs.layout import find_finished, find_run, output_dir_of, read_record
 
 
 def write_run(run_dir, **record):
@@ -28,6 +28,13 @@ def test_of_a_folder_of_runs_the_newest_finished_one_is_taken(tmp_path):
     touch(write_run(tmp_path / "unfinished"), 300)
     assert find_finished(tmp_path) == tmp_path / "new"
     assert find_finished(tmp_path / "sweep") == tmp_path / "sweep" / "0"
+
+
+def test_an_unfinished_run_is_found_by_its_own_folder_only(tmp_path):
+    run_dir = write_run(tmp_path / "unfinished")
+    assert find_run(run_dir) == run_dir
+    finished = write_run(tmp_path / "finished", seconds=1.0)
+    assert find_run(tmp_path) == finished
 
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path):

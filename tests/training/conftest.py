@@ -6,12 +6,38 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from pycocotools import mask as mask_util
 
 from oiv5_d2.console.errors import CONFIG_DIR
+from oiv5_d2.evaluation.coco import build_evaluator
+from oiv5_d2.runs.prepared import locate
+from oiv5_d2.training.config import to_cfg
+from oiv5_d2.training.run import Features, Settings, train
+
+from detectron2.config import CfgNode  # isort: skip
+
+# As few weights as Detectron2's code allows; a step takes a tenth of a second.
+TINY = (
+    "+experiment=quickstart",
+    "data.name=blocks",
+    "d2.MODEL.RESNETS.DEPTH=50",
+    "d2.MODEL.RESNETS.STEM_OUT_CHANNELS=4",
+    "d2.MODEL.RESNETS.WIDTH_PER_GROUP=4",
+    "d2.MODEL.RESNETS.RES2_OUT_CHANNELS=8",
+    "d2.MODEL.FPN.OUT_CHANNELS=8",
+    "d2.MODEL.ROI_BOX_HEAD.FC_DIM=16",
+    "d2.MODEL.ROI_MASK_HEAD.CONV_DIM=8",
+    "d2.MODEL.ROI_MASK_HEAD.NUM_CONV=1",
+    "d2.SOLVER.IMS_PER_BATCH=2",
+    "d2.SOLVER.WARMUP_ITERS=1",
+    "d2.DATALOADER.NUM_WORKERS=0",
+    "d2.INPUT.MIN_SIZE_TRAIN=[48,64]",
+    "d2.INPUT.MIN_SIZE_TEST=64",
+)
 
 CLASSES = ("Person", "Traffic light", "Car", "Traffic sign")
 
@@ -20,7 +46,7 @@ CLASSES = ("Person", "Traffic light", "Car", "Traffic sign")
 def prepared_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`data.dir` of a data set `blocks`: one bright block of every class in each image."""
     data_dir = tmp_path_factory.mktemp("blocks")
-    for part in ("train", "validation"):
+    for part in ("train", "validation", "test"):
         write_part(data_dir, part)
     return data_dir
 
@@ -69,3 +95,40 @@ def composed() -> Callable[..., DictConfig]:
             return compose("train", [*overrides, "logger=none"])
 
     return compose_train
+
+
+@pytest.fixture(scope="session")
+def tiny_words() -> tuple[str, ...]:
+    """The command line of the tiny model's run."""
+    return TINY
+
+
+@pytest.fixture
+def start(composed, prepared_dir, tmp_path, clean_catalog):
+    """Train the tiny model in `run` of an empty folder, or another one; return the metric."""
+
+    def start_run(*overrides: str, resume: bool = False, name: str = "run") -> float:
+        run = composed(*TINY, *overrides)
+        cfg = to_cfg(run, str(tmp_path / name))
+        return train(cfg, settings_of(run, cfg, prepared_dir, resume), build_evaluator)
+
+    return start_run
+
+
+def settings_of(run: DictConfig, cfg: CfgNode, data_dir: Path, resume: bool) -> Settings:
+    return Settings(
+        name="blocks",
+        question="Does it run?",
+        classes=CLASSES,
+        datasets=tuple(locate("blocks", data_dir, [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])),
+        resume=resume,
+        wandb={},
+        launch=OmegaConf.to_container(run.launch),
+        features=Features(metric=run.metric, **run.trainer),
+    )
+
+
+@pytest.fixture(scope="session")
+def weights() -> Callable[[Path], dict[str, torch.Tensor]]:
+    """Return the weights in a checkpoint."""
+    return lambda path: torch.load(path, weights_only=True)["model"]

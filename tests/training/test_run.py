@@ -6,40 +6,16 @@ import pytest
 import torch
 from raising import refused
 
-from oiv5_d2.evaluation.coco import build_evaluator
-from oiv5_d2.problems import Kind
-from oiv5_d2.runs.prepared import locate
-from oiv5_d2.training.config import to_cfg
-from oiv5_d2.training.launch import launch
-from oiv5_d2.training.run import Settings, metric, train
+from oiv5_d2.evaluation.runs import evaluate_run
+from oiv5_d2.problems import Kind, Remedy
+from oiv5_d2.runs.layout import claim
+from oiv5_d2.runs.prepared import read_json
 
 LOSSES = ("loss_cls", "loss_box_reg", "loss_mask", "loss_rpn_cls", "loss_rpn_loc")
-SMALL = (
-    "+experiment=quickstart",
-    "data.name=blocks",
-    "d2.SOLVER.IMS_PER_BATCH=2",
-    "d2.SOLVER.WARMUP_ITERS=1",
-    "d2.DATALOADER.NUM_WORKERS=0",
-    "d2.INPUT.MIN_SIZE_TRAIN=[64]",
-    "d2.INPUT.MIN_SIZE_TEST=64",
-)
 
 
-@pytest.fixture
-def start(composed, prepared_dir, tmp_path, clean_catalog):
-    """Start a run of so many steps in a folder; return its results."""
-
-    def start_run(max_iter, run_dir=tmp_path / "run", resume=False, wandb=None, **launch_settings):
-        run = composed(*SMALL, f"d2.SOLVER.MAX_ITER={max_iter}")
-        cfg = to_cfg(run, str(run_dir))
-        names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
-        datasets = tuple(locate("blocks", prepared_dir, names))
-        classes = tuple(run.data.classes)
-        settings = Settings("blocks", "Does it run?", classes, datasets, resume, wandb or {})
-        one = {"nproc_per_node": 1, "max_nodes": 1}
-        return launch(train, cfg, settings, build_evaluator, **(one | launch_settings))
-
-    return start_run
+def read_record(run_dir):
+    return json.loads((run_dir / "run.json").read_text())
 
 
 def read_metrics(run_dir):
@@ -47,64 +23,187 @@ def read_metrics(run_dir):
     return [json.loads(line) for line in lines]
 
 
+def files_of(run_dir):
+    return {path: path.stat().st_mtime_ns for path in run_dir.rglob("*") if path.is_file()}
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
+
+
 def test_a_run_leaves_all_that_its_record_needs(start, tmp_path):
-    results = start(2)
+    metric = start("d2.SOLVER.MAX_ITER=2")
     run_dir = tmp_path / "run"
-    record = json.loads((run_dir / "run.json").read_text())
-    assert record["results"]["segm"]["AP"] == pytest.approx(results["segm"]["AP"], nan_ok=True)
+    record = read_record(run_dir)
+    assert record["results"]["segm"]["AP"] == pytest.approx(metric, nan_ok=True)
     assert record["name"] == "blocks"
     assert record["seed"] == 1
     assert record["iterations"] == 2
     assert record["data"]["blocks_train"]["num_instances"] == 16
     assert record["packages"]["detectron2"] == "0.6"
     assert record["hardware"]["cores"] >= 1
-    assert (run_dir / "model_final.pth").is_file()
     assert (run_dir / "config.yaml").is_file()
     assert list(run_dir.glob("events.out.tfevents.*"))
     logged = {key for line in read_metrics(run_dir) for key in line}
-    assert {*LOSSES, "total_loss", "lr"} <= logged
-    assert metric(results, "segm/AP") == results["segm"]["AP"]
+    assert {*LOSSES, "total_loss", "lr", "segm/AP"} <= logged
+    # One file, three names.
+    names = ("model_0000001.pth", "model_final.pth", "model_best.pth")
+    assert len({(run_dir / name).stat().st_ino for name in names}) == 1
 
 
-def test_a_resumed_run_continues_from_its_checkpoint(start, tmp_path):
-    start(2)
-    start(4, resume=True)
-    steps = [line["iteration"] for line in read_metrics(tmp_path / "run") if "total_loss" in line]
-    assert steps == [1, 3]
-    state = torch.load(tmp_path / "run" / "model_final.pth", weights_only=True)
-    assert state["iteration"] == 3
+def test_a_resumed_run_is_the_run_that_was_not_stopped(start, weights, tmp_path):
+    start("d2.SOLVER.MAX_ITER=6", name="whole")
+    start("d2.SOLVER.MAX_ITER=6", "d2.SOLVER.CHECKPOINT_PERIOD=2", name="cut")
+    for name in ("model_0000005.pth", "model_final.pth", "model_best.pth", "last_checkpoint"):
+        (tmp_path / "cut" / name).unlink()
+    seconds = read_record(tmp_path / "cut")["seconds"]
+    start("d2.SOLVER.MAX_ITER=6", resume=True, name="cut")
+    final = [weights(tmp_path / name / "model_final.pth") for name in ("whole", "cut")]
+    assert same(*final)
+    record = read_record(tmp_path / "cut")
+    assert record["iterations"] == 6 and len(record["commands"]) == 2
+    # What came after the checkpoint of step 4 is done again, so its time counts once.
+    assert record["seconds"] > seconds / 3
 
 
-def test_two_runs_never_share_a_folder(start):
-    start(1)
+def test_length_and_rate_may_change_on_the_way_and_are_recorded(start, tmp_path):
+    start("d2.SOLVER.MAX_ITER=2")
+    start("d2.SOLVER.MAX_ITER=4", "d2.SOLVER.BASE_LR=0.5", resume=True)
+    record = read_record(tmp_path / "run")
+    assert record["iterations"] == 4
+    (changes,) = record["changes"]
+    expected = {"step": 2, "d2.SOLVER.MAX_ITER": ["2", "4"], "d2.SOLVER.BASE_LR": ["0.08", "0.5"]}
+    assert changes == expected
+    # A cosine of four steps, at the third.
+    (rate,) = [row["lr"] for row in read_metrics(tmp_path / "run")][-1:]
+    assert rate == pytest.approx(0.5 * (1 + np.cos(np.pi * 3 / 4)) / 2)
+
+
+@pytest.mark.parametrize("max_iter", [2, 1])
+def test_a_finished_run_has_nothing_to_do(start, tmp_path, caplog, max_iter):
+    metric = start("d2.SOLVER.MAX_ITER=2")
+    before = files_of(tmp_path / "run")
+    again = start(f"d2.SOLVER.MAX_ITER={max_iter}", resume=True)
+    assert again == pytest.approx(metric, nan_ok=True)
+    assert files_of(tmp_path / "run") == before
+    assert "MAX_ITER" in caplog.text
+
+
+def test_an_evaluation_that_was_cut_off_is_made_up_for(start, tmp_path):
+    start("d2.SOLVER.MAX_ITER=2", "d2.DATASETS.TEST=[]")
+    record = read_record(tmp_path / "run")
+    del record["seconds"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    start("d2.SOLVER.MAX_ITER=2", resume=True)
+    record = read_record(tmp_path / "run")
+    assert record["iterations"] == 2 and "AP" in record["results"]["segm"]
+
+
+@pytest.mark.parametrize(
+    ("word", "keys"),
+    [
+        ("d2.MODEL.ROI_BOX_HEAD.FC_DIM=8", "d2.MODEL.ROI_BOX_HEAD.FC_DIM=16"),
+        ("d2.SEED=2", "d2.SEED=1"),
+        ("d2.INPUT.RANDOM_FLIP=none", "d2.INPUT.RANDOM_FLIP=horizontal"),
+        ("trainer.data_share=0.5", "trainer.data_share=1.0"),
+        ("d2.DATASETS.TRAIN=[blocks_test]", None),
+    ],
+)
+def test_another_run_is_not_resumed(start, tmp_path, word, keys):
+    start("d2.SOLVER.MAX_ITER=1", "d2.DATASETS.TEST=[]")
+    before = files_of(tmp_path / "run")
+    with refused(Kind.MISMATCH, key=keys, about=word.partition("=")[0]):
+        start("d2.SOLVER.MAX_ITER=2", "d2.DATASETS.TEST=[]", word, resume=True)
+    assert files_of(tmp_path / "run") == before
+
+
+def test_two_runs_never_share_a_folder(start, tmp_path):
+    with claim(tmp_path / "run"), refused(Kind.BUSY, key="run_dir"):
+        start("d2.SOLVER.MAX_ITER=1")
+    (tmp_path / "run" / "run.json").write_text("{}")
     with refused(Kind.SETTING, key="run_dir resume=true"):
-        start(1)
+        start("d2.SOLVER.MAX_ITER=1")
 
 
 def test_there_must_be_something_to_resume(start):
-    with refused(Kind.ABSENT, key="run_dir resume", about="last_checkpoint"):
-        start(1, resume=True)
+    with refused(Kind.ABSENT, key="run_dir resume", about="run.json"):
+        start(resume=True)
 
 
-def test_an_unknown_metric_names_the_known_ones():
-    with refused(Kind.SETTING, key="metric", about="segm/AP"):
-        metric({"segm": {"AP": 1.0}}, "segm/mAP")
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(start, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text('{"seed": 1}')
+    start("d2.SOLVER.MAX_ITER=1", "d2.DATASETS.TEST=[]", resume=True)
+    assert read_record(tmp_path / "run")["iterations"] == 1
 
 
-def test_the_same_seed_gives_the_same_losses(start, tmp_path):
-    for name in ("first", "second"):
-        start(2, run_dir=tmp_path / name)
-    first, second = (
-        next(line for line in read_metrics(tmp_path / name) if "loss_cls" in line)
-        for name in ("first", "second")
-    )
-    for loss in LOSSES:
-        np.testing.assert_allclose(first[loss], second[loss], rtol=1e-4)
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["metric=segm/mAP"], "metric"),
+        (["d2.DATALOADER.SAMPLER_TRAIN=Sampler"], "d2.DATALOADER.SAMPLER_TRAIN"),
+        (["trainer.on_divergence=pray"], "trainer.on_divergence"),
+        (["launch=cpu2", "d2.SOLVER.IMS_PER_BATCH=3"], "d2.SOLVER.IMS_PER_BATCH launch"),
+    ],
+)
+def test_what_cannot_train_is_refused_before_anything_is_written(start, tmp_path, words, key):
+    with refused(Kind.SETTING, key=key):
+        start(*words)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["d2.DATASETS.TEST=[blocks_validation,blocks_test]"], ["d2.MODEL.MASK_ON=false"]],
+)
+def test_two_test_sets_and_boxes_only_end_with_a_metric(start, words):
+    assert np.isfinite(start("d2.SOLVER.MAX_ITER=1", *words))
+
+
+def test_without_a_test_set_the_metric_is_nan(start):
+    assert np.isnan(start("d2.SOLVER.MAX_ITER=1", "d2.DATASETS.TEST=[]"))
+
+
+def test_a_random_seed_is_recorded_and_kept(start, tmp_path):
+    start("d2.SOLVER.MAX_ITER=1", "d2.SEED=-1", "d2.DATASETS.TEST=[]")
+    seed = read_record(tmp_path / "run")["seed"]
+    assert seed >= 0
+    start("d2.SOLVER.MAX_ITER=2", "d2.SEED=-1", "d2.DATASETS.TEST=[]", resume=True)
+    assert read_record(tmp_path / "run")["seed"] == seed
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_and_return_a_result(start, tmp_path):
-    settings = {"min_nodes": 1, "rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
-    results = start(2, nproc_per_node=2, max_restarts=0, **settings)
-    assert "AP" in results["segm"]
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["iterations"] == 2
+def test_two_processes_evaluate_what_they_save(start, tmp_path):
+    # Their batch norm's running means differ until the main one's are sent to the other.
+    start("d2.SOLVER.MAX_ITER=20", "d2.SOLVER.IMS_PER_BATCH=4", "launch=cpu2")
+    run_dir = tmp_path / "run"
+    record = read_record(run_dir)
+    assert record["iterations"] == 20
+    again = evaluate_run(run_dir, "validation", run_dir / "model_final.pth", None, tmp_path / "out")
+    for task, metrics in again.tasks.items():
+        assert record["results"][task] == pytest.approx(metrics, abs=1e-6, nan_ok=True)
+    detections = [
+        read_json(folder / "coco_instances_results.json", Remedy.EVALUATE)
+        for folder in (run_dir / "evaluation" / "blocks_validation", tmp_path / "out")
+    ]
+    scores = [sorted(one["score"] for one in found) for found in detections]
+    assert len(scores[0]) > 0
+    np.testing.assert_allclose(*scores, atol=1e-5)
+
+
+def test_a_run_that_diverges_goes_back_with_a_lower_rate_three_times(start, tmp_path, caplog):
+    words = ("d2.SOLVER.BASE_LR=1.0e+12", "d2.SOLVER.CLIP_GRADIENTS.ENABLED=false")
+    with refused(Kind.DIVERGED, key="d2.SOLVER.BASE_LR trainer.on_divergence=rollback"):
+        start(*words, "d2.SOLVER.MAX_ITER=20", "trainer.on_divergence=rollback")
+    warned = [r.args[1] for r in caplog.records if r.name == "oiv5_d2.training.run" and r.args]
+    assert warned == [0.5, 0.25, 0.125]
+    assert list((tmp_path / "run").glob("diverged_*.json"))
+
+
+@pytest.mark.slow
+def test_the_main_process_is_told_what_another_one_found(start):
+    # Found in the workers only: no image of the data is there.
+    with refused(Kind.SETTING, about="rank"):
+        start("launch=cpu2", "trainer.data_share=2.0")

@@ -1,0 +1,129 @@
+"""The training loader: the samples of a step are the same for any number of loader workers."""
+
+import logging
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetFromList, get_detection_dataset_dicts
+from detectron2.utils import comm
+from torch.utils.data import DataLoader, Dataset
+
+from oiv5_d2.training.data.mapper import Mapper, build_mapper, derive_seed
+from oiv5_d2.training.data.samplers import Batches, Record, build_order, share_of
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 20  # that a loader worker goes on after SIGTERM
+
+Sample = dict[str, Any]
+
+
+class Loader:
+    """Yields this process's samples of one step after the other, from any step on.
+
+    It is its own iterator. Images of a step are spread over the processes in turn, and a sample's
+    seed comes from its position in the whole batch: neither processes nor loader workers change
+    what is drawn.
+
+    Args:
+        records: one an image.
+        mapper: makes a sample of a record and a seed.
+        batches: which records belong to which step.
+        seed: of the run.
+        num_workers: processes that load; 0 loads here.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        mapper: Mapper,
+        batches: Batches,
+        seed: int,
+        num_workers: int,
+    ) -> None:
+        self._samples = _Samples(records, mapper)
+        self._batches, self._seed, self._num_workers = batches, seed, num_workers
+        self.start_at(0)
+
+    def start_at(self, step: int) -> None:
+        """Let the samples of `step` be the next ones."""
+        self._next_step = step
+        self._iterator: Iterator[list[Sample]] | None = None
+
+    def close(self) -> None:
+        """End the loader workers."""
+        self.start_at(self._next_step)
+
+    def __iter__(self) -> "Loader":
+        return self
+
+    def __next__(self) -> list[Sample]:
+        if self._iterator is None:  # only now, so that no worker loads what nobody asked for
+            self._iterator = iter(self._build(self._next_step))
+        return next(self._iterator)
+
+    def _build(self, first: int) -> DataLoader[Sample]:
+        return DataLoader(
+            self._samples,
+            batch_sampler=_Seeded(self._batches, self._seed, first),
+            num_workers=self._num_workers,
+            collate_fn=list,
+            worker_init_fn=_outlive_signals,
+            generator=torch.Generator(),  # or it would draw from the global one
+        )
+
+
+class _Seeded:
+    """Yields this process's (index, seed) pairs of each step from `first` on."""
+
+    def __init__(self, batches: Batches, seed: int, first: int) -> None:
+        self._batches, self._seed, self._first = batches, seed, first
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        rank, world_size = comm.get_rank(), comm.get_world_size()
+        for step, batch in enumerate(self._batches.from_step(self._first), self._first):
+            mine = range(rank, len(batch), world_size)
+            yield [(batch[i], derive_seed(self._seed, step, i)) for i in mine]
+
+
+class _Samples(Dataset[Sample]):
+    def __init__(self, records: Sequence[Record], mapper: Mapper) -> None:
+        # Serialised: loader workers then share its memory.
+        self._records, self._mapper = DatasetFromList(list(records), copy=False), mapper
+
+    def __getitem__(self, pair: tuple[int, int]) -> Sample:
+        index, seed = pair
+        return self._mapper(self._records[index], seed)
+
+
+def _outlive_signals(_: int) -> None:
+    """Let the main process end its step when Ctrl-C or SIGTERM is sent to the whole group."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))  # which ends it
+
+
+def build_train_loader(cfg: CfgNode, data_share: float = 1.0) -> Loader:
+    """Return the loader of ``DATASETS.TRAIN`` as ``DATALOADER`` and ``INPUT`` say.
+
+    Args:
+        cfg: frozen; its ``SEED`` is the run's.
+        data_share: of the images to train on, above 0 and at most 1.
+
+    Raises:
+        Problem: SETTING, an unknown sampler, or a share out of range.
+    """
+    loading = cfg.DATALOADER
+    found = get_detection_dataset_dicts(
+        cfg.DATASETS.TRAIN, filter_empty=loading.FILTER_EMPTY_ANNOTATIONS
+    )
+    records = share_of(found, data_share, cfg.SEED)
+    order = build_order(loading.SAMPLER_TRAIN, records, loading.REPEAT_THRESHOLD)
+    is_wide = np.array([record["width"] > record["height"] for record in records])
+    groups = is_wide if loading.ASPECT_RATIO_GROUPING else None
+    batches = Batches(order, groups, cfg.SOLVER.IMS_PER_BATCH, cfg.SEED)
+    logger.info("Training on %d images, %s", len(records), loading.SAMPLER_TRAIN)
+    return Loader(records, build_mapper(cfg), batches, cfg.SEED, loading.NUM_WORKERS)

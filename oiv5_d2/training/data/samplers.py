@@ -1,0 +1,159 @@
+"""Which images belong to a step, as a function of the seed, the step, the batch and the data.
+
+The batch is that of all processes together, so the number of processes does not change it either.
+Only indices are handled here: images of one orientation are grouped without loading any.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from detectron2.data.samplers import RepeatFactorTrainingSampler
+from numpy.typing import NDArray
+
+from oiv5_d2.problems import Kind, Problem, Remedy
+
+Record = dict[str, Any]  # one image in Detectron2's format
+Indices = NDArray[np.int64]
+Order = Callable[[np.random.Generator], Indices]  # draws one epoch: which images, in which order
+
+_EPOCH, _SHARE = 0, 1  # separate the random streams of one seed
+
+
+def build_order(name: str, records: Sequence[Record], repeat_threshold: float) -> Order:
+    """Return the sampler of a name, over all records.
+
+    Args:
+        name: as in ``DATALOADER.SAMPLER_TRAIN``.
+        records: one an image, with annotations.
+        repeat_threshold: ``DATALOADER.REPEAT_THRESHOLD``: images of classes that fewer images
+            show, as a share of all, are repeated.
+
+    Raises:
+        Problem: SETTING, no sampler has that name.
+    """
+    check_sampler(name)
+    return SAMPLERS[name](records, repeat_threshold)
+
+
+def check_sampler(name: str) -> None:
+    """Refuse a sampler that there is not.
+
+    Raises:
+        Problem: SETTING, with the names that there are.
+    """
+    if name not in SAMPLERS:
+        detail = f"there are {', '.join(SAMPLERS)}"
+        key, remedy = "d2.DATALOADER.SAMPLER_TRAIN", Remedy.CHANGE_SETTING
+        raise Problem(Kind.SETTING, f"{key}={name}", detail, key=key, remedy=remedy)
+
+
+def _plain(records: Sequence[Record], _: float) -> Order:
+    return lambda rng: rng.permutation(len(records))
+
+
+def _repeat_factor(records: Sequence[Record], threshold: float) -> Order:
+    """Repeat images of rare classes; the fraction of a factor is rounded at random each epoch."""
+    found = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(records, threshold)
+    factors = np.asarray(found, dtype=np.float64)
+
+    def draw(rng: np.random.Generator) -> Indices:
+        times = np.floor(factors + rng.random(len(factors))).astype(np.int64)
+        return rng.permutation(np.repeat(np.arange(len(factors)), times))
+
+    return draw
+
+
+def _class_aware(records: Sequence[Record], _: float) -> Order:
+    """Draw a class first, each equally often, then one of its images."""
+    members = list(_images_by_class(records).values())
+
+    def draw(rng: np.random.Generator) -> Indices:
+        counts = np.full(len(members), len(records) // len(members))
+        counts[rng.permutation(len(members))[: len(records) % len(members)]] += 1
+        drawn = [_repeatedly(rng, *one) for one in zip(members, counts, strict=True)]
+        return rng.permutation(np.concatenate(drawn))
+
+    return draw
+
+
+def _images_by_class(records: Sequence[Record]) -> Mapping[int, Indices]:
+    """Return the indices of the images that show each class, ignored regions not counted."""
+    found: dict[int, list[int]] = {}
+    for index, record in enumerate(records):
+        shown = {a["category_id"] for a in record["annotations"] if not a.get("iscrowd", 0)}
+        for category_id in shown:
+            found.setdefault(category_id, []).append(index)
+    return {category_id: np.array(found[category_id]) for category_id in sorted(found)}
+
+
+def _repeatedly(rng: np.random.Generator, members: Indices, count: int) -> Indices:
+    """Return so many members, none a second time before all others came."""
+    rounds = -(-count // len(members))
+    return np.concatenate([rng.permutation(members) for _ in range(rounds)] or [members])[:count]
+
+
+SAMPLERS: dict[str, Callable[[Sequence[Record], float], Order]] = {
+    "TrainingSampler": _plain,
+    "RepeatFactorTrainingSampler": _repeat_factor,
+    "ClassAwareSampler": _class_aware,
+}
+
+
+def share_of(records: Sequence[Record], share: float, seed: int) -> list[Record]:
+    """Return a random share of the records, in their order; a smaller share is part of a larger.
+
+    Args:
+        records: one an image.
+        share: above 0, at most 1.
+        seed: of the choice.
+
+    Raises:
+        Problem: SETTING, the share is out of range.
+    """
+    if not 0 < share <= 1:
+        key = "trainer.data_share"
+        detail, remedy = "a share is above 0 and at most 1", Remedy.CHANGE_SETTING
+        raise Problem(Kind.SETTING, f"{key}={share}", detail, key=key, remedy=remedy)
+    order = np.random.default_rng([seed, _SHARE]).permutation(len(records))
+    return [records[i] for i in sorted(order[: max(1, round(share * len(records)))])]
+
+
+class Batches:
+    """Endless batches of image indices: the batch of step n is always the same.
+
+    Args:
+        order: draws an epoch.
+        is_wide: (number of images,) bool, True for an image wider than high. A batch has only
+            images of one orientation. None to mix them.
+        batch_size: of all processes together.
+        seed: of the run.
+    """
+
+    def __init__(
+        self, order: Order, is_wide: NDArray[np.bool_] | None, batch_size: int, seed: int
+    ) -> None:
+        self._order, self._is_wide = order, is_wide
+        self._batch_size, self._seed = batch_size, seed
+
+    def from_step(self, first: int) -> Iterator[list[int]]:
+        """Yield the batches from step `first` on; earlier ones are drawn, without their images."""
+        for step, batch in enumerate(self._all()):
+            if step >= first:
+                yield batch
+
+    def _all(self) -> Iterator[list[int]]:
+        waiting: tuple[list[int], list[int]] = ([], [])
+        for index in self._indices():
+            group = waiting[self._is_wide is not None and bool(self._is_wide[index])]
+            group.append(index)
+            if len(group) == self._batch_size:
+                yield group[:]
+                group.clear()
+
+    def _indices(self) -> Iterator[int]:
+        epoch = 0
+        while True:
+            rng = np.random.default_rng([self._seed, _EPOCH, epoch])
+            yield from self._order(rng).tolist()
+            epoch += 1

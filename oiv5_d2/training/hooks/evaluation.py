@@ -1,0 +1,63 @@
+"""When the model is evaluated, and which evaluation was the best."""
+
+import math
+from typing import Any
+
+from detectron2.engine import HookBase
+from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.utils import comm
+
+from oiv5_d2.runs.results import look_up
+
+
+class Evaluate(HookBase):  # type: ignore[misc]
+    """Evaluate every `period` steps and after the last one; keep the best checkpoint.
+
+    An evaluation that a stop cut off is made up for when the run is resumed.
+
+    Args:
+        period: in steps; 0 for the last one only.
+        metric: ``<task>/<name>``, higher is better; its history goes into the checkpoints.
+    """
+
+    def __init__(self, period: int, metric: str) -> None:
+        self._period, self._metric = period, metric
+        self._history: dict[int, float] = {}
+
+    def before_train(self) -> None:
+        """Evaluate the checkpoint that was resumed, if that is still to be done."""
+        step = self.trainer.start_iter - 1
+        if step >= 0 and self._is_due(step) and step not in self._history:
+            self.trainer.iter = step
+            self._evaluate(step)
+
+    def after_step(self) -> None:
+        """Evaluate if it is time; all processes take part."""
+        if self._is_due(self.trainer.iter):
+            self._evaluate(self.trainer.iter)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the metric by step."""
+        return {"history": dict(self._history)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        self._history = dict(state["history"])
+
+    def _is_due(self, step: int) -> bool:
+        done = step + 1
+        is_last = done >= self.trainer.max_iter
+        return is_last or (self._period > 0 and done % self._period == 0)
+
+    def _evaluate(self, step: int) -> None:
+        if not self.trainer.cfg.DATASETS.TEST:
+            return
+        results = self.trainer.evaluate()
+        self.trainer.storage.iter = step
+        numbers = flatten_results_dict(results)
+        self.trainer.storage.put_scalars(**numbers, smoothing_hint=False)
+        # Results are on the main process only, but the others decide with it.
+        value = comm.all_gather(look_up(results, self._metric) if results else math.nan)[0]
+        best = max((v for v in self._history.values() if not math.isnan(v)), default=-math.inf)
+        self._history[step] = value
+        self.trainer.save(is_best=value > best)

@@ -1,0 +1,32 @@
+import math
+
+import pytest
+from raising import refused
+
+from oiv5_d2.problems import Kind
+from oiv5_d2.runs.results import check_metric, look_up
+
+CLASSES = ("Person", "Traffic light")
+RESULTS = {"bbox": {"AP": 1.0}, "segm": {"AP": 2.0, "AP50-Traffic light": 3.0}}
+
+
+@pytest.mark.parametrize("name", ["segm/AP", "bbox/AP75", "segm/AP50-Traffic light"])
+def test_every_number_of_an_evaluation_can_be_the_metric(name):
+    assert check_metric(name, CLASSES, has_masks=True) == name
+
+
+@pytest.mark.parametrize("name", ["segm/mAP", "segm/AP-Car", "AP", ""])
+def test_an_unknown_metric_is_refused(name):
+    with refused(Kind.SETTING, key="metric"):
+        check_metric(name, CLASSES, has_masks=True)
+
+
+def test_boxes_only_are_compared_by_boxes():
+    assert check_metric("segm/AP", CLASSES, has_masks=False) == "bbox/AP"
+
+
+def test_a_metric_is_looked_up_in_the_first_of_several_data_sets():
+    assert look_up(RESULTS, "segm/AP50-Traffic light") == 3.0
+    assert look_up({"a": RESULTS, "b": {}}, "segm/AP") == 2.0
+    assert math.isnan(look_up({}, "segm/AP"))
+    assert math.isnan(look_up({"bbox": {"AP": 1.0}}, "segm/AP"))

@@ -1,0 +1,95 @@
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from raising import refused
+
+from oiv5_d2.problems import Kind
+from oiv5_d2.training.data.samplers import SAMPLERS, Batches, build_order, share_of
+
+NUM_IMAGES = 40
+RARE = 9  # a class of two images
+
+
+def record(index):
+    categories = [0] if index >= 2 else [0, RARE]
+    return {"index": index, "annotations": [{"category_id": c, "iscrowd": 0} for c in categories]}
+
+
+RECORDS = [record(index) for index in range(NUM_IMAGES)]
+IS_WIDE = np.arange(NUM_IMAGES) % 3 > 0
+
+
+def batches(name, batch_size=4, seed=1, groups=IS_WIDE):
+    return Batches(build_order(name, RECORDS, 0.5), groups, batch_size, seed)
+
+
+def take(found, first, count):
+    return list(itertools.islice(found.from_step(first), count))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@given(first=st.integers(0, 60), seed=st.integers(0, 5))
+def test_a_step_has_the_same_images_wherever_one_starts(name, first, seed):
+    whole = take(batches(name, seed=seed), 0, 70)
+    assert take(batches(name, seed=seed), first, 10) == whole[first : first + 10]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_batch_has_images_of_one_orientation(name):
+    for batch in take(batches(name), 0, 50):
+        assert len(batch) == 4 and len({bool(IS_WIDE[index]) for index in batch}) == 1
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_seeds_differ(name):
+    assert take(batches(name, seed=1), 0, 5) != take(batches(name, seed=2), 0, 5)
+
+
+def test_the_plain_sampler_shows_every_image_once_an_epoch():
+    epochs = [sorted(take(batches("TrainingSampler", 40, groups=None), e, 1)[0]) for e in (0, 1)]
+    assert epochs == [list(range(NUM_IMAGES))] * 2
+
+
+def counted(name):
+    drawn = Counter(itertools.chain(*take(batches(name, groups=None), 0, 2000)))
+    rare = drawn[0] + drawn[1]
+    return rare / drawn.total()
+
+
+def test_rare_images_come_as_often_as_asked():
+    assert counted("TrainingSampler") == pytest.approx(2 / 40, abs=0.002)
+    # The square root of 0.5 over 2 of 40 images.
+    factor = np.sqrt(0.5 / 0.05)
+    expected = 2 * factor / (38 + 2 * factor)
+    assert counted("RepeatFactorTrainingSampler") == pytest.approx(expected, abs=0.01)
+    # Half of the draws are of the rare class, and the other class has these images too.
+    assert counted("ClassAwareSampler") == pytest.approx(0.5 + 0.5 * 2 / 40, abs=0.01)
+
+
+def test_ignored_regions_do_not_count_as_objects():
+    ignored = {"index": 2, "annotations": [{"category_id": 7, "iscrowd": 1}]}
+    order = build_order("ClassAwareSampler", [*RECORDS[:2], ignored], 0.0)
+    assert 2 not in order(np.random.default_rng(0))
+
+
+def test_an_unknown_sampler_is_refused_with_the_names_that_there_are():
+    with refused(Kind.SETTING, key="d2.DATALOADER.SAMPLER_TRAIN", about="ClassAwareSampler"):
+        build_order("RandomSampler", RECORDS, 0.0)
+
+
+def test_a_smaller_share_is_part_of_a_larger_one():
+    shares = [{r["index"] for r in share_of(RECORDS, share, 1)} for share in (0.1, 0.25, 0.5, 1.0)]
+    assert [len(one) for one in shares] == [4, 10, 20, 40]
+    assert all(small <= large for small, large in itertools.pairwise(shares))
+    assert share_of(RECORDS, 0.25, 1) != share_of(RECORDS, 0.25, 2)
+    assert len(share_of(RECORDS, 0.001, 1)) == 1
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.01])
+def test_a_share_out_of_range_is_refused(share):
+    with refused(Kind.SETTING, key="trainer.data_share"):
+        share_of(RECORDS, share, 1)

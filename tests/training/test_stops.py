@@ -1,0 +1,160 @@
+"""Runs in processes of their own, ended by signals: the weights are those of a run left alone."""
+
+import json
+import os
+import random
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+STEPS = 120
+WORDS = (
+    f"d2.SOLVER.MAX_ITER={STEPS}",
+    "d2.SOLVER.CHECKPOINT_PERIOD=5",
+    "d2.DATALOADER.NUM_WORKERS=1",
+    "d2.DATASETS.TEST=[]",
+    "logger=none",
+)
+
+
+@pytest.fixture
+def train_net(tiny_words, prepared_dir, tmp_path):
+    """Start the tool; its run directory is `name` of an empty folder."""
+
+    def start(name, *words):
+        tool = [sys.executable, str(ROOT / "tools" / "train_net.py")]
+        folders = [f"data.dir={prepared_dir}", f"run_dir={tmp_path / name}"]
+        with (tmp_path / f"{name}.txt").open("a") as output:
+            return subprocess.Popen(
+                [*tool, *tiny_words, *WORDS, *folders, *words],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                stdout=output,
+                stderr=output,
+            )
+
+    return start
+
+
+def newest(run_dir):
+    return max(run_dir.glob("model_0*.pth"), default=None)
+
+
+def wait_for_a_checkpoint(run_dir, process):
+    """Wait until there is a newer one than now."""
+    now = newest(run_dir)
+    while process.poll() is None and newest(run_dir) == now:
+        time.sleep(0.02)
+    assert process.poll() is None, "the run ended before it could be stopped"
+
+
+def final_weights(run_dir):
+    return torch.load(run_dir / "model_final.pth", weights_only=True)["model"]
+
+
+def assert_same_weights(first, second):
+    one, other = final_weights(first), final_weights(second)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def finish(process):
+    assert process.wait(300) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launch", ["local", "cpu2"])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)]
+)
+def test_a_signal_ends_the_step_and_leaves_a_checkpoint(train_net, tmp_path, number, code, launch):
+    if launch == "cpu2" and number == signal.SIGUSR1:
+        pytest.skip("PyTorch's launcher does not pass it on")
+    process = train_net("run", f"launch={launch}")
+    wait_for_a_checkpoint(tmp_path / "run", process)
+    process.send_signal(number)
+    assert process.wait(120) == code
+    said = (tmp_path / "run.txt").read_text()
+    assert "Traceback" not in said
+    last_line = said.strip().splitlines()[-1]
+    assert number.name in last_line and "resume=true" in last_line and "run_dir=run" in last_line
+    finish(train_net("run", "resume=true", f"launch={launch}"))
+    finish(train_net("whole", f"launch={launch}"))
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launch", ["local", "cpu2"])
+def test_a_run_killed_at_random_moments_ends_as_one_left_alone(train_net, tmp_path, launch):
+    rng = random.Random(0)
+    process = train_net("run", f"launch={launch}")
+    for number in range(int(os.environ.get("KILLS", "4"))):
+        if number % 4 < 3:
+            wait_for_a_checkpoint(tmp_path / "run", process)
+            time.sleep(rng.uniform(0, 0.5))
+        else:  # while it starts
+            time.sleep(rng.uniform(0, 8))
+        assert process.poll() is None
+        process.kill()
+        process.wait()
+        process = train_net("run", "resume=true", f"launch={launch}")
+    finish(process)
+    finish(train_net("whole", f"launch={launch}"))
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["iterations"] == STEPS and len(record["commands"]) > 1
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced(train_net, tmp_path):
+    process = train_net("run", "launch=cpu2")
+    for _ in range(2):
+        wait_for_a_checkpoint(tmp_path / "run", process)
+        os.kill(max(workers_of(process.pid)), signal.SIGKILL)
+    finish(process)
+    finish(train_net("whole", "launch=cpu2"))
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+
+
+def workers_of(pid):
+    """Return the processes that PyTorch's launcher spawned."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (path / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if parent == pid and b"spawn_main" in command:
+            found.append(int(path.name))
+    return found
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line(train_net, tmp_path):
+    command = "ulimit -f 400 && exec " + "{}"
+    process = train_net("probe", "d2.SOLVER.MAX_ITER=1")
+    finish(process)
+    size = (tmp_path / "probe" / "model_final.pth").stat().st_size
+    words = [str(word) for word in process.args]
+    words[words.index(f"run_dir={tmp_path / 'probe'}")] = f"run_dir={tmp_path / 'full'}"
+    done = subprocess.run(
+        ["bash", "-c", command.format(shlex.join(words))],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert size > 400 * 1024 and done.returncode == 1
+    assert "Traceback" not in done.stderr + done.stdout
+    assert "model_0000000.pth" in done.stderr.splitlines()[-2]
+    assert not list((tmp_path / "full").glob("*.pth"))
+    assert not list((tmp_path / "full").glob(".part*"))
