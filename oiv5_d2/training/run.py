@@ -147,7 +147,8 @@ def _build_trainer(job: Job, build_evaluator: BuildEvaluator) -> Trainer:
     if found := comm.all_gather(here)[0]:
         trainer.resume(found.path)
     else:
-        load_pretrained(trainer.model, job.cfg.MODEL.WEIGHTS)
+        carried = job.settings.classes if job.settings.features.carry_classes else ()
+        load_pretrained(trainer.model, job.cfg.MODEL.WEIGHTS, carried)
     return trainer
 
 

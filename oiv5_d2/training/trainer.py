@@ -41,6 +41,7 @@ class Features:
 
     Attributes:
         metric: ``<task>/<name>`` by which the best checkpoint is chosen.
+        carry_classes: start classes that the pretrained head knows from its rows, by name.
         data_share: of the images to train on, above 0 and at most 1.
         keep_checkpoints: how many of the newest numbered ones stay.
         on_divergence: ``stop``, or ``rollback`` to the newest checkpoint with a lower rate.
@@ -49,6 +50,7 @@ class Features:
     """
 
     metric: str
+    carry_classes: bool = True
     data_share: float = 1.0
     keep_checkpoints: int = 2
     on_divergence: str = "stop"

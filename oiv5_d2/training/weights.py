@@ -38,7 +38,7 @@ class Loader(DetectionCheckpointer):  # type: ignore[misc]
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         weights = checkpoint["model"]
-        source = checkpoint.get("classes") or classes_of(weights)
+        source = checkpoint.get("run", {}).get("classes") or classes_of(weights)
         if self._classes and source and list(source) != self._classes:
             carried = carry_over(weights, self.model.state_dict(), self._classes, source)
             _log_classes(carried, self._classes)
@@ -53,7 +53,7 @@ def load_pretrained(model: torch.nn.Module, path: str, classes: Sequence[str] = 
 
     A COCO model has 81 class scores and 80 masks where ours has 5 and 4. With ``classes`` the rows
     of those that COCO has too are carried over by name (`heads`), and one line says which. The
-    classes of the weights are their entry "classes", or COCO's if 80 are scored.
+    classes of the weights are those that their run names, or COCO's if 80 are scored.
 
     Args:
         model: as Detectron2 built it, on its device.

@@ -93,7 +93,7 @@ def test_without_classes_the_head_starts_at_random(model_of, tmp_path):
 
 def test_a_checkpoint_s_own_classes_count_and_may_be_in_another_order(model_of, tmp_path):
     other = model_of(OURS[::-1])
-    path = save(other, tmp_path / "other.pth", classes=list(OURS[::-1]))
+    path = save(other, tmp_path / "other.pth", run={"classes": list(OURS[::-1])})
     ours = model_of(OURS)
     assert load_pretrained(ours, path, OURS) == []
     for layer, per_class in zip(HEAD, (1, 4, 1), strict=True):
@@ -107,7 +107,7 @@ def test_the_same_classes_are_loaded_as_they_are(model_of, tmp_path):
     for layer in HEAD:
         torch.nn.init.normal_(trained.get_parameter(f"{layer}.weight"))
     ours = model_of(OURS)
-    path = save(trained, tmp_path / "ours.pth", classes=list(OURS))
+    path = save(trained, tmp_path / "ours.pth", run={"classes": list(OURS)})
     assert load_pretrained(ours, path, OURS) == []
     assert all(map(torch.equal, ours.state_dict().values(), trained.state_dict().values()))
 
