@@ -4,9 +4,11 @@ Detectron2 v0.6's own ``launch`` wants CUDA for several processes and returns no
 launcher meets over c10d on several machines and returns every rank's result.
 """
 
+import ctypes
 import logging
 import os
 import pickle
+import signal
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +22,8 @@ from oiv5_d2.problems import Kind, Problem, Remedy, Stopped
 from oiv5_d2.training import compat
 
 logger = logging.getLogger(__name__)
+
+PR_SET_PDEATHSIG = 1  # of Linux: which signal a process gets when its parent ends
 
 
 def count_processes(settings: Mapping[str, Any]) -> int:
@@ -88,6 +92,8 @@ def _first_problem(problems_dir: Path, error: Any) -> Problem:
 
 
 def _work(function: Callable[..., Any], arguments: tuple[Any, ...], problems_dir: str) -> Any:
+    # A worker must not go on, in a folder that is resumed already, when its launcher was killed.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     gpus = torch.cuda.is_available()
     if gpus:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
