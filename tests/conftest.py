@@ -1,4 +1,4 @@
-"""Data that many tests read: a tiny synthetic release, and real pictures where they are at hand."""
+"""Data that many tests read: a tiny synthetic release, and real images where they are at hand."""
 
 import shutil
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ STREET_MIRROR = Path(__file__).parents[2] / "shared" / "data" / "street_mirror"
 
 @pytest.fixture(scope="session")
 def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A synthetic release of a dozen pictures in the real release's layout; read only."""
+    """A synthetic release of a dozen images in the real release's layout; read only."""
     from oiv5_d2.synthetic import write_release
 
     root = tmp_path_factory.mktemp("release")
@@ -36,7 +36,7 @@ def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def street_mirror() -> Path:
     """Real street photos with real masks, laid out as the release; the test is skipped without."""
     if not STREET_MIRROR.is_dir():
-        pytest.skip("the real pictures are not at hand")
+        pytest.skip("the real images are not at hand")
     return STREET_MIRROR
 
 

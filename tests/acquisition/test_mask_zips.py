@@ -283,7 +283,7 @@ def test_very_many_requests_become_all_of_the_zip(far, shard_path, monkeypatch):
     assert read_all(shard_path) == {name: MASKS[name] for name in NAMES[::2]}
 
 
-# --- What is told beforehand ----------------------------------------------------------------------
+# --- What a plan says -----------------------------------------------------------------------------
 
 
 def test_a_plan_says_what_is_then_fetched(far, shard_path):

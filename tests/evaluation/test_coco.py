@@ -11,7 +11,7 @@ from oiv5_d2.runs.results import read_results
 
 from detectron2.structures import Boxes, Instances  # isort: skip
 
-# pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to mend.
+# pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to fix.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 
 

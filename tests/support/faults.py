@@ -1,4 +1,4 @@
-"""How a server can err: what `servers` does wrong when it is told to."""
+"""How a server can err: what `servers` does wrong on request."""
 
 import random
 from collections.abc import Callable

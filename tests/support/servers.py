@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that errs as real ones do, when it is told to.
+"""A real HTTP server on loopback that errs as real ones do, on request.
 
 In a test: ``with serve(folder, always(RESET)) as server: ... server.url, server.log``.
 As a process of its own: ``python tests/servers.py FOLDER --faults 0.3 --seed 1 --log FILE``, which

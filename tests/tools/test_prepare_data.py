@@ -40,7 +40,7 @@ from oiv5_d2.preparation.tables import plan_tables
 from oiv5_d2.problems import Kind
 from oiv5_d2.selection.subset import load
 
-# pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to mend.
+# pycocotools hands NumPy an array type of before NumPy 2; only a warning, and not ours to fix.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 
 ROOT = Path(__file__).parents[2]
