@@ -61,8 +61,8 @@ REMEDIES = {
     Remedy.PREPARE_AGAIN: "Prepare the data again{or_change}:  {command}",
     Remedy.RETRY_FAILED: "Run the same command with retry_failed=true{or_change}.",
     Remedy.RUN_AGAIN: "Run the same command again{or_change}.",
-    Remedy.SAVE_WEIGHTS: "If you trust the file, save its state_dict alone with torch.save, and give"
-    " that{or_change}.",
+    Remedy.SAVE_WEIGHTS: "If you trust the file, save its state_dict alone with torch.save and"
+    " give that{or_change}.",
     Remedy.TRAIN: "Train a run{or_change}, or finish one with run_dir=<its folder> resume=true:  "
     "{command}",
     Remedy.WAIT: "Wait until the other process has finished, or stop it{or_change}.",

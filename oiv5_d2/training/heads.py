@@ -32,7 +32,7 @@ _LAYERS = {
 def same_classes(classes: Sequence[str], source: Sequence[str]) -> dict[int, int]:
     """Return which class is which in another list: index in ``classes`` -> index in ``source``.
 
-    Names are compared without regard to case; a name that is not in ``source`` is looked up under its
+    Names are compared without regard to case; one that is not in ``source`` is looked up under its
     synonym. A class of ``source`` can serve several.
     """
     known = {name.lower(): index for index, name in enumerate(source)}
