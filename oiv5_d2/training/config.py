@@ -7,6 +7,8 @@ on the command line, and yacs refuses unknown keys and values of another type.
 
 import json
 from collections.abc import Iterator
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,15 @@ _HEADER = """\
 # The defaults of Detectron2 {version}: the value of each key under d2 that no other file sets.
 # Generated from the installed Detectron2 by `make defaults`.
 """
+
+
+# Keys that the bridge sets itself, and the setting of ours that decides them.
+OVERRULED = {"MODEL.ROI_HEADS.NUM_CLASSES": "data.classes", "OUTPUT_DIR": "run_dir"}
+# Values that would have no effect, or break on the masks of the COCO files.
+USELESS = {
+    "INPUT.MASK_FORMAT": ("polygon", "the COCO files have run lengths, which need bitmask"),
+    "TEST.AUG.ENABLED": (True, "test-time augmentation is not part of the evaluation yet"),
+}
 
 
 def write_defaults(configs_dir: Path) -> Path:
@@ -66,17 +77,30 @@ def to_cfg(run: DictConfig, output_dir: str) -> CfgNode:
         output_dir: the run directory.
 
     Raises:
-        Problem: SETTING, a key that Detectron2 does not know, or a value of another type.
+        Problem: SETTING, a key that Detectron2 does not know, a value of another type, or one that
+            would be overruled or have no effect.
     """
     cfg = get_cfg()
+    overruled = {key: node_at(cfg, key) for key in OVERRULED}
     values = dict(leaves({"d2": OmegaConf.to_container(run.d2, resolve=True)}))
     check_known(values, {key for key, _ in leaves({"d2": plain(cfg)})})
     for key, value in values.items():
         merge(cfg, key.removeprefix("d2."), value)
+    for key, default in overruled.items():
+        if node_at(cfg, key) != default:
+            raise _wrong(f"d2.{key}={node_at(cfg, key)}", "it would be overruled", OVERRULED[key])
+    for key, (value, detail) in USELESS.items():
+        if node_at(cfg, key) == value:
+            raise _wrong(f"d2.{key}={value}", detail, f"d2.{key}")
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(run.data.classes)
     cfg.OUTPUT_DIR = output_dir
     cfg.freeze()
     return cfg
+
+
+def node_at(cfg: CfgNode, key: str) -> Any:
+    """Return the value of a dotted key."""
+    return reduce(getitem, key.split("."), cfg)
 
 
 def merge(cfg: CfgNode, key: str, value: Any) -> None:

@@ -62,8 +62,8 @@ def test_the_committed_defaults_are_those_of_the_installed_detectron2(tmp_path):
 
 
 def test_any_key_of_detectron2_can_be_set(composed):
-    cfg = to_cfg(composed("d2.TEST.AUG.ENABLED=true", "d2.SOLVER.STEPS=[3,5]"), "x")
-    assert cfg.TEST.AUG.ENABLED is True
+    cfg = to_cfg(composed("d2.MODEL.MASK_ON=false", "d2.SOLVER.STEPS=[3,5]"), "x")
+    assert cfg.MODEL.MASK_ON is False
     assert cfg.SOLVER.STEPS == (3, 5)
 
 
@@ -100,3 +100,17 @@ def test_no_yaml_file_is_long():
     paths = [path for path in CONFIG_DIR.rglob("*.yaml") if path.parent.name != GROUP]
     assert paths
     assert {p.name for p in paths if len(p.read_text().splitlines()) > 40} == set()
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [
+        ("d2.MODEL.ROI_HEADS.NUM_CLASSES=7", "data.classes"),
+        ("d2.OUTPUT_DIR=elsewhere", "run_dir"),
+        ("d2.INPUT.MASK_FORMAT=polygon", "d2.INPUT.MASK_FORMAT"),
+        ("d2.TEST.AUG.ENABLED=true", "d2.TEST.AUG.ENABLED"),
+    ],
+)
+def test_a_key_that_would_be_overruled_or_do_nothing_is_refused(composed, word, key):
+    with refused(Kind.SETTING, key=key, about=word.split("=")[0]):
+        to_cfg(composed(word), "out")
