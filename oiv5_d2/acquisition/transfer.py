@@ -29,7 +29,7 @@ _CREDENTIALS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass
 class Transfer:
     """How remote buckets are asked; all but `connections` are obstore's own keyword arguments."""
 

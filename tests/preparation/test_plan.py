@@ -137,7 +137,6 @@ def test_what_failed_is_planned_again_when_it_is_to_be_retried(dense_release, as
         server.faults = None
         assert dict(make_plan(request).stages)["fetch"]
         again = replace(request, retry_failed=True)
-        again.transfer = request.transfer
         plan = make_plan(again)
         assert not dict(plan.stages)["fetch"] and not dict(plan.stages)["convert train"]
         server.log.clear()
