@@ -109,9 +109,9 @@ class Bucket:
     ) -> Iterator[Answer]:
         """Yield an answer for each request, in the order in which they come.
 
-        What fails in a way that may be temporary, after the retries of each request, is asked for
-        again after all others, up to twice; in a folder it is not. When a server has not answered
-        any of many requests in a row, the rest are UNREACHABLE without being asked for.
+        What may fail for a moment only is asked for again after all others, up to four times; in a
+        folder it is not. When a server has not answered any of many requests in a row, the rest are
+        UNREACHABLE without being asked for.
 
         Args:
             gets: taken one by one, never listed.

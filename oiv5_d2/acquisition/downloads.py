@@ -59,11 +59,15 @@ def download(
             return
 
 
+def copy_path(prefix: str, path: Path, *about: str) -> Path:
+    """Return where a file's bytes are until it is whole, a name tied to what they are of."""
+    fingerprint = hashlib.sha256("\n".join(about).encode()).hexdigest()[:12]
+    return path.with_name(f"{prefix}{fingerprint}-{path.name}")
+
+
 def _temporary(bucket: Bucket, key: str, path: Path, head: Head) -> Path:
     """Return the temporary file's name; what came of another file than this one is removed."""
-    about = "\n".join([bucket.location, key, head.etag])
-    fingerprint = hashlib.sha256(about.encode()).hexdigest()[:12]
-    temporary = path.with_name(f"{DOWNLOAD_PREFIX}{fingerprint}-{path.name}")
+    temporary = copy_path(DOWNLOAD_PREFIX, path, bucket.location, key, head.etag)
     for other in path.parent.glob(f"{DOWNLOAD_PREFIX}*-{glob.escape(path.name)}"):
         if other != temporary or not head.etag:
             other.unlink()

@@ -18,11 +18,6 @@ from oiv5_d2.files import free_bytes, naming_full_disk
 from oiv5_d2.jobs import Advance, ignore
 from oiv5_d2.problems import Kind, Problem, Remedy
 
-# What is on the disk beside images and masks, measured on real images and rounded up: a record in
-# a COCO file, which is there twice while its pieces are joined, and rows in the manifest, the
-# credits and the subset; for a mask also its headers in a zip.
-_BYTES_BESIDE = {IMAGE: 1_300, MASK: 2_000}
-_BYTES_BESIDE_IGNORED = 1_000
 _MASK_BYTES = 1_500  # of one whose size is not known; the release's zips have that much a mask
 _REMEDY_OF = {
     Kind.ABSENT: Remedy.CHECK_ADDRESS,
@@ -86,10 +81,8 @@ def check_room(files: pd.DataFrame, images: Bucket, data_dir: Path) -> None:
     """
     is_image = files["Kind"] == IMAGE
     need = needed_images(files[is_image], images, data_dir / "images", most=20)
-    masks_dir, num_of = data_dir / "masks", files.loc[~is_image, "Key"].value_counts()
-    num_masks = sum(
-        n for key, n in num_of.items() if not (masks_dir / Path(str(key)).name).exists()
-    )
+    there = {path.name for path in (data_dir / "masks").glob("*.zip")}
+    num_masks = sum(key.rpartition("/")[2] not in there for key in files.loc[~is_image, "Key"])
     num_bytes = need.num_bytes + num_masks * _MASK_BYTES
     num_bytes += bytes_beside(need.num_images, num_masks, 0)
     if num_bytes > (free := free_bytes(data_dir)):
@@ -99,9 +92,12 @@ def check_room(files: pd.DataFrame, images: Bucket, data_dir: Path) -> None:
 
 
 def bytes_beside(num_images: int, num_masks: int, num_ignored: int) -> int:
-    """Return about how much is written about so many images and objects."""
-    num_bytes = num_images * _BYTES_BESIDE[IMAGE] + num_masks * _BYTES_BESIDE[MASK]
-    return num_bytes + num_ignored * _BYTES_BESIDE_IGNORED
+    """Return about how much is written about so many images and objects.
+
+    Measured on real images and rounded up: a record in a COCO file, which is there twice while its
+    pieces are joined, and rows in tables; for a mask also its headers in a zip.
+    """
+    return num_images * 1_300 + num_masks * 2_000 + num_ignored * 1_000
 
 
 def _fetch_masks(

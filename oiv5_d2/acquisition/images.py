@@ -28,17 +28,10 @@ def fetch_images(
     full_decode: bool,
     advance: Advance,
 ) -> None:
-    """Fetch images to ``images_dir/{split}/{name}``; see `fetch.fetch`.
+    """Fetch images, given by Split, Name and Key, to ``images_dir/{split}/{name}``.
 
-    If that folder is the bucket's own, by a link, its files are checked and taken as they are.
-
-    Args:
-        files: Split, Name and Key of each image, distinct.
-        bucket: where they come from.
-        images_dir: where they go.
-        manifest: gets each image's outcome, and has those of earlier runs.
-        full_decode: read every image that is there again, and decode all of them.
-        advance: called with finished images, bytes that came, and images that failed.
+    If that folder is the bucket's own, by a link, its files are checked and taken as they are. The
+    manifest has the outcomes of earlier runs, and gets each image's. The rest as `fetch.fetch`.
 
     Raises:
         Problem: FOREIGN, something else is where a split's folder has to be.

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import simplejpeg
 from PIL import ExifTags, Image
@@ -36,10 +36,8 @@ def check_jpeg(data: bytes, full_decode: bool = False) -> None:
     Raises:
         ValueError: it is not a whole JPEG; the message has the bare facts.
     """
-    if not data:
-        raise ValueError("the file is empty")
     if not data.startswith(_START):
-        raise ValueError("not a JPEG")
+        raise ValueError("not a JPEG" if data else "the file is empty")
     with as_value_errors("JPEG"):
         height, width = _size(data)
         if height * width <= LARGEST_IMAGE and (full_decode or not data.endswith(_END)):
@@ -49,31 +47,26 @@ def check_jpeg(data: bytes, full_decode: bool = False) -> None:
         raise ValueError(f"{width}x{height} pixels are too many")
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, full_decode: bool = False) -> Header:
     """Read an image's header, and check that the file is not cut short.
+
+    Odd EXIF is ignored, as by Detectron2. Not for several threads.
+
+    Args:
+        path: the image.
+        full_decode: decode every pixel as training will, and not only of a file that has no end.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not an image, or is cut short; the message has the bare facts.
+        ValueError: it is not an image, or cannot be decoded; the message has the bare facts.
     """
-    with _opened(path) as file:
+    with path.open("rb") as file, as_value_errors("JPEG"), warnings.catch_warnings(action="ignore"):
         image = Image.open(file)
         header = Header(image.height, image.width, _orientation(image))
         file.seek(max(file.seek(0, io.SEEK_END) - len(_END), 0))
-        if file.read() != _END:
-            image.load()
+        if file.read() != _END or full_decode:
+            image.convert("RGB")
         return header
-
-
-def decode(path: Path) -> None:
-    """Decode every pixel of an image as training will.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded; the message has the bare facts.
-    """
-    with _opened(path) as file:
-        Image.open(file).convert("RGB")
 
 
 def _size(data: bytes) -> tuple[int, int]:
@@ -95,19 +88,15 @@ def _orientation(image: Image.Image) -> int:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open an image's file; odd EXIF is ignored, as by Detectron2. Not for several threads."""
-    with path.open("rb") as file, as_value_errors("JPEG"):
-        with warnings.catch_warnings(action="ignore"):
-            yield file
-
-
-@contextmanager
 def as_value_errors(what: str) -> Iterator[None]:
     """Turn whatever a parser of broken files raises into a ValueError of one line."""
     try:
         yield
     except Exception as error:
-        facts = str(error).splitlines() or [type(error).__name__]
         # Pillow names an object in memory, or the file.
-        raise ValueError(f"a damaged {what}: {facts[0].partition(' <')[0]}") from error
+        raise ValueError(f"a damaged {what}: {line_of(error).partition(' <')[0]}") from error
+
+
+def line_of(error: Exception) -> str:
+    """Return the first line of an error's words."""
+    return (str(error) or type(error).__name__).splitlines()[0]

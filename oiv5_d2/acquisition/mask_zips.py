@@ -4,7 +4,6 @@ What was fetched of a zip stays beside the shard until all wanted masks are ther
 run fetches nothing twice.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
@@ -15,9 +14,10 @@ from blake3 import blake3
 
 from oiv5_d2.acquisition import downloads
 from oiv5_d2.acquisition.buckets import Bucket, Head
+from oiv5_d2.acquisition.jpeg import line_of
 from oiv5_d2.acquisition.manifest import Outcome, State, moment, outcome_of
-from oiv5_d2.acquisition.partial_zips import Entry, PartialZip, open_zip
-from oiv5_d2.acquisition.shards import DAMAGE, check_png, line_of, open_shard, write_shard
+from oiv5_d2.acquisition.partial_zips import Entry, PartialZip, fill, open_zip
+from oiv5_d2.acquisition.shards import DAMAGE, check_png, open_shard, write_shard
 from oiv5_d2.jobs import Advance, ignore
 from oiv5_d2.problems import Kind, Problem
 
@@ -30,10 +30,10 @@ _TRIES = 8  # a server may lie about a length several times in a row
 class ZipNeed(NamedTuple):
     """What it takes to fetch the masks that a shard does not have yet."""
 
-    num_masks: int
-    num_bytes: int  # to be fetched; those of an entry are about as many as the mask's own
-    num_requests: int
-    num_missing: int  # wanted masks that the zip does not have, or that are damaged in it
+    num_masks: int = 0
+    num_bytes: int = 0  # to be fetched; those of an entry are about as many as the mask's own
+    num_requests: int = 0
+    num_missing: int = 0  # wanted masks that the zip does not have, or that are damaged in it
 
 
 def extract_masks(
@@ -78,7 +78,7 @@ def needed_bytes(bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Pa
     """
     with closing(_Work(bucket, key, wanted, shard_path, ignore)) as work:
         if not work.is_to_do():
-            return ZipNeed(0, 0, 0, 0)
+            return ZipNeed()
         try:
             zip_ = work.open(may_download=False)
         except Problem as problem:
@@ -205,9 +205,8 @@ class _Work:
         bucket, key, wanted = self._bucket, self._key, self._wanted
         if bucket.folder:
             return open_zip(bucket.folder / key, head, wanted)
-        about = "\n".join([self._url, head.etag, str(head.num_bytes)])
-        fingerprint = hashlib.sha256(about.encode()).hexdigest()[:12]
-        path = self._shard_path.with_name(f"{_COPY_PREFIX}{fingerprint}-{self._shard_path.name}")
+        about = self._url, head.etag, str(head.num_bytes)
+        path = downloads.copy_path(_COPY_PREFIX, self._shard_path, *about)
         try:
             return open_zip(path, head, wanted, bucket, key)
         except Problem as problem:
@@ -240,7 +239,7 @@ class _Work:
             if problem:
                 self._lose((entry.name for entry in requests[get]), problem)
             else:
-                zip_.fill(get.start, data)
+                fill(zip_.file, get.start, data)
                 self._check(zip_, requests[get])
                 self._tell(len(data))
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from oiv5_d2.acquisition.buckets import Bucket, Get, Head
-from oiv5_d2.acquisition.shards import DAMAGE, line_of
+from oiv5_d2.acquisition.jpeg import line_of
+from oiv5_d2.acquisition.shards import DAMAGE
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 _MOST_BYTES = 16 << 20  # a 1-bit mask of 100 million pixels; the release's are below two million
@@ -78,17 +79,14 @@ class PartialZip:
         etag = self.head.etag
         return {Get(self.key, span[0].start, span[-1].stop, etag): span for span in spans}
 
-    def fill(self, start: int, data: bytes) -> None:
-        """Write bytes of the zip to their place in the copy."""
-        _fill(self.file, start, data)
-
     def close(self) -> None:
         """Close the file."""
         self.archive.close()
         self.file.close()
 
 
-def _fill(file: io.FileIO, start: int, data: bytes) -> None:
+def fill(file: io.FileIO, start: int, data: bytes) -> None:
+    """Write bytes of a zip to their place in its copy."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.pwrite(file.fileno(), rest, start + len(data) - len(rest)) :]
@@ -137,7 +135,7 @@ def _open_copy(
     except BaseException:
         path.unlink()
         raise
-    file.start = 0  # entries are fetched by the caller, see `PartialZip.fill`
+    file.start = 0  # entries are fetched by the caller, see `fill`
     return parsed
 
 
@@ -171,7 +169,7 @@ class _Filling(io.FileIO):
             [answer] = self._bucket.read_many([get])  # not `read`: it asks again
             if answer.problem:
                 raise answer.problem
-            _fill(self, self.start, answer.data)
+            fill(self, self.start, answer.data)
             self.num_fetched += len(answer.data)
         return super().read(-1 if size is None else size) or b""
 

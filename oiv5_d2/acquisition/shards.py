@@ -97,8 +97,3 @@ def check_png(data: bytes) -> None:
         raise ValueError("the file is empty")
     with as_value_errors("PNG"), Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         image.verify()
-
-
-def line_of(error: Exception) -> str:
-    """Return the first line of an error's words."""
-    return (str(error) or type(error).__name__).splitlines()[0]

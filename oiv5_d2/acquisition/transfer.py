@@ -29,7 +29,7 @@ _CREDENTIALS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass
 class Transfer:
     """How remote buckets are asked; all but `connections` are obstore's own keyword arguments."""
 
@@ -71,8 +71,7 @@ def check_address(address: str) -> None:
         host = "..."  # it may be the beginning of a password that has a '/' or '?'
     fault = "it has a query or a fragment" if re.search("[?#]", address) else "not an address"
     fault = "it holds a user's name or password" if at else fault
-    keys = "data.source data.images data.annotations"
-    raise _refused_setting(f"{scheme}://{host}", fault, keys)
+    raise _refused_setting(f"{scheme}://{host}", fault, "data.source data.images data.annotations")
 
 
 def _refused_setting(subject: str, detail: str, key: str) -> Problem:
@@ -131,8 +130,8 @@ def _s3_options(transfer: Transfer) -> dict[str, Any]:
     """Return the options of an S3 store, with all that the environment would give otherwise."""
     options = {"skip_signature": True, "region": "us-east-1", **transfer.store}
     endpoint = options.get("endpoint", f"https://s3.{options['region']}.amazonaws.com")
-    options |= {"endpoint": endpoint, "aws_endpoint_url_s3": endpoint}  # the environment has both
-    return {"virtual_hosted_style_request": False, **options}
+    fixed = {"endpoint": endpoint, "aws_endpoint_url_s3": endpoint}  # the environment has both
+    return {"virtual_hosted_style_request": False, **options, **fixed}
 
 
 def _durations(value: Any) -> Any:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from oiv5_d2.acquisition.jpeg import UPRIGHT, decode, read_header
+from oiv5_d2.acquisition.jpeg import UPRIGHT, read_header
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.conversion.masks import RelBox
 from oiv5_d2.files import sha256
@@ -173,8 +173,7 @@ def _inspect(path: Path, height: int, width: int) -> tuple[str, str, str]:
     except OSError:
         return "missing", "", ""
     try:
-        header = read_header(path)
-        decode(path)
+        header = read_header(path, full_decode=True)
     except (OSError, ValueError) as error:
         return "unreadable", str(error), digest
     if header.orientation != UPRIGHT:

@@ -1,6 +1,6 @@
 """Lists of a subset's images: whom to credit, and what the official downloader reads.
 
-The photos are CC BY: anyone who shows them has to name author and licence.
+The images are CC BY: anyone who shows them has to name author and licence.
 """
 
 import re
@@ -27,16 +27,16 @@ def write_credits(subsets: Iterable[Subset], path: Path) -> None:
 
     An image that the release does not list has empty fields.
     """
-    with whole_file(path) as part_path:
-        _images(subsets).to_csv(part_path, index=False, lineterminator="\n", encoding="utf-8")
+    with whole_file(path) as temporary:
+        _images(subsets).to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
 
 
 def write_image_list(subsets: Iterable[Subset], path: Path) -> None:
     """Write a line ``split/ImageID`` for every image, sorted, each once."""
     images = _images(subsets)
     lines = sorted(images["Split"] + "/" + images["ImageID"])
-    with whole_file(path) as part_path:
-        part_path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    with whole_file(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def read_image_list(path: Path) -> dict[str, str]:
@@ -53,25 +53,22 @@ def read_image_list(path: Path) -> dict[str, str]:
     """
     splits: dict[str, str] = {}
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            if text := line.strip():
-                split, open_images_id = _parse(path, number, text)
-                known = splits.setdefault(open_images_id, split) or split
-                if split and known != split:
-                    raise _bad_line(
-                        path, number, f"{open_images_id} is in {known} on an earlier line"
-                    )
-                splits[open_images_id] = known
+        for number, text in enumerate(map(str.strip, file), start=1):
+            if not text:
+                continue
+            found = _LINE.fullmatch(text)
+            if not found:
+                what = f"{text[:_LONGEST_SHOWN]!r} is not split/ImageID or ImageID"
+                raise _bad_line(path, number, what)
+            split, open_images_id = found[1] or "", found[2]
+            known = splits.get(open_images_id) or split
+            if split not in ("", known):
+                what = f"{open_images_id} is in {known} on an earlier line"
+                raise _bad_line(path, number, what)
+            splits[open_images_id] = known
     if not splits:
         raise Problem(Kind.EMPTY, path, key="data.image_ids", remedy=Remedy.CHANGE_SETTING)
     return splits
-
-
-def _parse(path: Path, number: int, text: str) -> tuple[str, str]:
-    found = _LINE.fullmatch(text)
-    if found is None:
-        raise _bad_line(path, number, f"{text[:_LONGEST_SHOWN]!r} is not split/ImageID or ImageID")
-    return found[1] or "", found[2]
 
 
 def _bad_line(path: Path, number: int, what: str) -> Problem:

@@ -14,7 +14,7 @@ import pandas as pd
 from oiv5_d2.acquisition.fetch import bytes_beside
 from oiv5_d2.acquisition.images import ImageNeed, needed_images
 from oiv5_d2.acquisition.manifest import IMAGE, MASK
-from oiv5_d2.acquisition.mask_zips import needed_bytes
+from oiv5_d2.acquisition.mask_zips import ZipNeed, needed_bytes
 from oiv5_d2.files import free_bytes
 from oiv5_d2.jobs import Show, unseen
 from oiv5_d2.preparation.settings import Request
@@ -44,11 +44,8 @@ class SplitNeed(NamedTuple):
 
     split: str
     images: ImageNeed
-    num_masks: int
-    mask_bytes: int
-    """To download: the masks and what lies between them."""
-    num_requests: int
-    num_masks_missing: int
+    masks: ZipNeed
+    """Of all its zips."""
     problems: tuple[Problem, ...]
     """Why some files could not be asked about; the first of each kind."""
 
@@ -68,7 +65,7 @@ class Plan:
     @property
     def num_bytes(self) -> int:
         """Bytes to fetch."""
-        return sum(split.images.num_bytes + split.mask_bytes for split in self.splits)
+        return sum(split.images.num_bytes + split.masks.num_bytes for split in self.splits)
 
     @property
     def disk_bytes(self) -> int:
@@ -78,7 +75,7 @@ class Plan:
         beside = sum(
             bytes_beside(part.num_images, part.num_masks, part.num_ignored) for part in new
         )
-        return self.num_bytes + sum(split.mask_bytes for split in self.splits) + beside
+        return self.num_bytes + sum(split.masks.num_bytes for split in self.splits) + beside
 
 
 def seconds_at(num_bytes: int, bits_per_second: float) -> float:
@@ -144,7 +141,7 @@ def _split_needs(files: pd.DataFrame, request: Request, show: Show) -> Iterator[
         image_need = needed_images(of_images, images, request.data.dir / "images", most)
         problems = [image_need.problem] if image_need.problem else []
         zips = masks.groupby("Key")["Name"]
-        needs = []
+        needs = [ZipNeed()]
         with show(f"mask zips of {split}", {"mask zips": len(zips)}) as advance:
             for key, names in zips:
                 shard_path = request.data.dir / "masks" / Path(str(key)).name
@@ -156,9 +153,6 @@ def _split_needs(files: pd.DataFrame, request: Request, show: Show) -> Iterator[
         yield SplitNeed(
             split=str(split),
             images=image_need,
-            num_masks=sum(need.num_masks for need in needs),
-            mask_bytes=sum(need.num_bytes for need in needs),
-            num_requests=sum(need.num_requests for need in needs),
-            num_masks_missing=sum(need.num_missing for need in needs),
+            masks=ZipNeed(*map(sum, zip(*needs, strict=True))),
             problems=tuple({problem.kind: problem for problem in reversed(problems)}.values()),
         )

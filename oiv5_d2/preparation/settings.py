@@ -4,10 +4,9 @@ The records are not frozen: OmegaConf fills them, which checks the types.
 """
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,8 +16,6 @@ from oiv5_d2.openimages import release
 from oiv5_d2.openimages.release import RELEASES, Release
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.selection.choice import Choice
-
-Frozen = TypeVar("Frozen", Choice, Transfer)
 
 _REQUIRED = {
     "source": "a folder or URL that holds the release",
@@ -108,7 +105,7 @@ class Request:
     full_decode: bool
     verify_sample: int
     d2: Any
-    transfer: Transfer = field(init=False, metadata={"omegaconf_ignore": True})
+    transfer: Transfer
 
     @property
     def num_workers(self) -> int:
@@ -141,12 +138,10 @@ def read_request(run: DictConfig) -> Request:
     # In the YAML image_ids is a file, which is read when it is needed.
     names = {each.name for each in fields(Choice)} - {"image_ids"}
     choice = {name: settings["data"].pop(name) for name in names & settings["data"].keys()}
-    transfer = settings.pop("transfer")
     try:
         typed = OmegaConf.merge(OmegaConf.structured(Request), settings)
         request = cast("Request", OmegaConf.to_object(typed))
-        request.data.choice = _read_frozen(Choice, "data", choice)
-        request.transfer = _read_frozen(Transfer, "transfer", transfer)
+        request.data.choice = _read_choice(choice)
     except OmegaConfBaseException as error:
         key = error.full_key or ""
         value = OmegaConf.select(run, key)
@@ -155,15 +150,13 @@ def read_request(run: DictConfig) -> Request:
     return request
 
 
-def _read_frozen(kind: type[Frozen], key: str, settings: Mapping[str, Any]) -> Frozen:
-    """Return a frozen record, its types checked; OmegaConf would not let its fields be set."""
-    schema = OmegaConf.structured(kind)
-    nested: list[Any] = [schema[name] for name in schema if not OmegaConf.is_missing(schema, name)]
-    for node in [schema, *nested]:
-        if OmegaConf.is_config(node):
-            OmegaConf.set_readonly(node, False)
-    typed = OmegaConf.merge({key: schema}, {key: settings})
-    return cast("dict[str, Frozen]", OmegaConf.to_object(typed))[key]
+def _read_choice(settings: dict[str, Any]) -> Choice:
+    """Return the frozen record, its types checked; OmegaConf would not let its fields be set."""
+    schema = OmegaConf.structured(Choice)
+    for node in (schema, schema.limit):
+        OmegaConf.set_readonly(node, False)
+    typed = OmegaConf.merge({"data": schema}, {"data": settings})
+    return cast("dict[str, Choice]", OmegaConf.to_object(typed))["data"]
 
 
 def _check(request: Request) -> None:

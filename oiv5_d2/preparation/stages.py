@@ -38,7 +38,7 @@ class Stage:
     outputs: Callable[[], Iterable[Path]]
     count: Callable[[], Mapping[str, int]]
     """How much there is to do, by kind, in the order in which it is done; 0 if unknown."""
-    run: Callable[[Advance], None]
+    run: Callable[[Advance], object]
 
 
 def is_done(stage: Stage, data_dir: Path) -> bool:
@@ -47,12 +47,7 @@ def is_done(stage: Stage, data_dir: Path) -> bool:
         stamp = json.loads(_stamp_path(stage, data_dir).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return False
-    if not isinstance(stamp, dict) or stamp.get("settings") != _settings(stage):
-        return False
-    return all(
-        stamp.get(key) == _fingerprints(paths(), data_dir)
-        for key, paths in (("inputs", stage.inputs), ("outputs", stage.outputs))
-    )
+    return bool(stamp == _stamp(stage, data_dir, _fingerprints(stage.inputs(), data_dir)))
 
 
 def run(stage: Stage, data_dir: Path, advance: Advance) -> None:
@@ -67,13 +62,9 @@ def run(stage: Stage, data_dir: Path, advance: Advance) -> None:
     stamp_path.unlink(missing_ok=True)
     inputs = _fingerprints(stage.inputs(), data_dir)  # now, so that a change meanwhile shows
     stage.run(advance)
-    stamp = {
-        "settings": _settings(stage),
-        "inputs": inputs,
-        "outputs": _fingerprints(stage.outputs(), data_dir),
-    }
-    with whole_file(stamp_path) as part_path:
-        part_path.write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(_stamp(stage, data_dir, inputs), indent=1) + "\n"
+    with whole_file(stamp_path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -103,20 +94,24 @@ def _stamp_path(stage: Stage, data_dir: Path) -> Path:
     return data_dir / STAMPS / f"{stage.name.replace(' ', '-')}.json"
 
 
-def _settings(stage: Stage) -> dict[str, Any]:
-    """Return the settings as JSON gives them back, with the program's version."""
-    settings: dict[str, Any] = json.loads(json.dumps({**stage.settings, "_version": VERSION}))
-    return settings
+def _stamp(stage: Stage, data_dir: Path, inputs: Mapping[str, Any]) -> Any:
+    """Return a stage's stamp as JSON gives it back; the program's version is one more setting."""
+    settings = {**stage.settings, "_version": VERSION}
+    outputs = _fingerprints(stage.outputs(), data_dir)
+    return json.loads(json.dumps({"settings": settings, "inputs": inputs, "outputs": outputs}))
 
 
 def _fingerprints(paths: Iterable[Path], data_dir: Path) -> dict[str, list[int] | None]:
-    """Return size and modification time of each path, None for a missing one."""
-    return {_name(path, data_dir): _fingerprint(path) for path in sorted(set(paths))}
+    """Return size and modification time of each path, None for a missing one.
 
-
-def _name(path: Path, data_dir: Path) -> str:
-    """Return a path in the folder relative to it, so that the folder can be moved."""
-    return str(path.relative_to(data_dir) if path.is_relative_to(data_dir) else path)
+    A path in the folder is relative to it, so that the folder can be moved.
+    """
+    return {
+        str(path.relative_to(data_dir) if path.is_relative_to(data_dir) else path): _fingerprint(
+            path
+        )
+        for path in sorted(set(paths))
+    }
 
 
 def _fingerprint(path: Path) -> list[int] | None:

@@ -1,41 +1,25 @@
 """Preparing data from a release to audited COCO files, as a row of stages that can be resumed."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from oiv5_d2.acquisition.buckets import Bucket, folder_of
 from oiv5_d2.acquisition.fetch import check_room, fetch
-from oiv5_d2.acquisition.manifest import (
-    IMAGE,
-    MANIFEST_CSV,
-    MANIFEST_SQLITE,
-    MASK,
-    num_to_retry,
-    read_manifest,
-)
+from oiv5_d2.acquisition.manifest import MANIFEST_CSV, MANIFEST_SQLITE, num_to_retry, read_manifest
 from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, remove_damaged
 from oiv5_d2.audit.audit import AUDIT_JSON, audit
 from oiv5_d2.conversion.convert import coco_path, convert, read_converted
 from oiv5_d2.conversion.verify import verify
-from oiv5_d2.jobs import Advance, Show
+from oiv5_d2.jobs import Advance, Show, ignore
 from oiv5_d2.openimages.release import HEX_DIGITS
-from oiv5_d2.preparation.listings import (
-    CREDITS_CSV,
-    IMAGE_LIST_TXT,
-    read_image_list,
-    write_credits,
-    write_image_list,
-)
+from oiv5_d2.preparation import listings
 from oiv5_d2.preparation.settings import Data, Request
 from oiv5_d2.preparation.stages import Stage, is_done, run
 from oiv5_d2.problems import Kind, Problem
 from oiv5_d2.selection.select import needed_tables, num_bytes_to_read, select
-from oiv5_d2.selection.subset import Subset, list_files, load, save
+from oiv5_d2.selection.subset import Subset, list_files, load, save, saved_files
 from oiv5_d2.synthetic import write_release
 
 
@@ -76,11 +60,11 @@ def stages(request: Request) -> list[Stage]:
 
 def is_to_do(stage: Stage, request: Request) -> bool:
     """Return True if a stage has to run."""
-    return (
-        request.force
-        or not is_done(stage, request.data.dir)
-        or (stage.name == "fetch" and _is_to_retry(request))
-    )
+    if request.force or not is_done(stage, request.data.dir):
+        return True
+    path = request.data.dir / MANIFEST_CSV
+    is_retry = request.retry_failed and stage.name == "fetch" and path.exists()
+    return is_retry and num_to_retry(read_manifest(path)) > 0
 
 
 def load_subsets(data: Data) -> list[Subset]:
@@ -98,14 +82,14 @@ def select_subsets(request: Request, advance: Advance) -> list[Subset]:
         advance: called with bytes of tables, of `table_bytes` in all: downloaded ones or, if the
             tables are in a folder, read ones.
     """
-    data, bucket, tables_dir = request.data, *_tables(request)
-    files = needed_tables(data.published, data.choice)
-    root = fetch_tables(bucket, files, tables_dir, advance)
-    is_read: Callable[[int], object] = advance if bucket.folder else lambda num_bytes: None
+    data, (bucket, tables_dir) = request.data, _tables(request)
     choice = data.choice
+    root = fetch_tables(bucket, needed_tables(data.published, choice), tables_dir, advance)
     if data.image_ids is not None:
-        choice = replace(choice, image_ids=tuple(sorted(read_image_list(data.image_ids))))
+        ids = listings.read_image_list(data.image_ids)
+        choice = replace(choice, image_ids=tuple(sorted(ids)))
     try:
+        is_read = advance if bucket.folder else ignore
         return list(select(root, data.published, choice, is_read).values())
     except Problem as problem:
         if problem.kind is Kind.DAMAGED and root == tables_dir:
@@ -115,14 +99,13 @@ def select_subsets(request: Request, advance: Advance) -> list[Subset]:
 
 def table_bytes(request: Request) -> dict[str, int]:
     """Return how much `select_subsets` reads, as a stage counts it."""
-    data = request.data
+    release, choice = request.data.published, request.data.choice
     try:
         bucket, tables_dir = _tables(request)
         if bucket.folder:
-            num_bytes = num_bytes_to_read(bucket.folder, data.published, data.choice)
+            num_bytes = num_bytes_to_read(bucket.folder, release, choice)
         else:
-            files = needed_tables(data.published, data.choice)
-            num_bytes = bytes_to_download(bucket, files, tables_dir)
+            num_bytes = bytes_to_download(bucket, needed_tables(release, choice), tables_dir)
     except (OSError, Problem):
         num_bytes = 0  # reading the tables says best what is missing
     return {"bytes of tables": num_bytes}
@@ -132,18 +115,10 @@ def _tables(request: Request) -> tuple[Bucket, Path]:
     return Bucket(request.data.buckets[0], request.transfer), request.data.dir / "tables"
 
 
-def _is_to_retry(request: Request) -> bool:
-    """Return True if files are to be requested again that were not available the last time."""
-    path = request.data.dir / MANIFEST_CSV
-    if not request.retry_failed or not path.exists():
-        return False
-    return num_to_retry(read_manifest(path)) > 0
-
-
 def _draw(request: Request) -> Stage:
     data, synthetic = request.data, request.data.synthetic
     assert synthetic is not None and data.source is not None
-    release_dir = Path(data.source)
+    root, num_images, (height, width) = Path(data.source), synthetic.num_images, synthetic.size
 
     def draw(advance: Advance) -> None:
         # The same ids may get other images: those of an earlier release must not stay.
@@ -151,60 +126,56 @@ def _draw(request: Request) -> Stage:
             shutil.rmtree(data.dir / fetched, ignore_errors=True)
         for name in (MANIFEST_CSV, MANIFEST_SQLITE):
             (data.dir / name).unlink(missing_ok=True)
-        height, width = synthetic.size
-        write_release(
-            release_dir,
-            synthetic.num_images,
-            (height, width),
-            synthetic.seed,
-            advance,
-            request.num_workers,
-            data.published,
-        )
+        size, workers = (height, width), request.num_workers
+        write_release(root, num_images, size, synthetic.seed, advance, workers, data.published)
 
     return Stage(
         name="draw",
         settings=asdict(synthetic),
         inputs=list,
-        outputs=lambda: [path for path in release_dir.rglob("*") if path.is_file()],
-        count=lambda: {"images": sum(synthetic.num_images.values())},
+        outputs=lambda: [path for path in root.rglob("*") if path.is_file()],
+        count=lambda: {"images": sum(num_images.values())},
         run=draw,
     )
 
 
 def _select(request: Request) -> Stage:
-    data = request.data
-    tables = needed_tables(data.published, data.choice)
+    data, choice = request.data, request.data.choice
+    lists = [data.dir / listings.CREDITS_CSV, data.dir / listings.IMAGE_LIST_TXT]
+
+    def inputs() -> list[Path]:
+        tables = [table.path for table in needed_tables(data.published, choice)]
+        return _on_disk(data.buckets[0], tables) + ([data.image_ids] if data.image_ids else [])
 
     def run(advance: Advance) -> None:
         subsets = select_subsets(request, advance)
         _remove_other_parts(data)
         for subset in subsets:
             save(subset, data.dir / "subset")
-        write_credits(subsets, data.dir / CREDITS_CSV)
-        write_image_list(subsets, data.dir / IMAGE_LIST_TXT)
+        listings.write_credits(subsets, lists[0])
+        listings.write_image_list(subsets, lists[1])
 
+    about = {"release": data.release, "buckets": data.buckets, "image_ids": str(data.image_ids)}
     return Stage(
         name="select",
-        settings=_selection(data),
-        inputs=lambda: [
-            *_on_disk(data.buckets[0], *(table.path for table in tables)),
-            *([data.image_ids] if data.image_ids else []),
-        ],
-        outputs=lambda: [
-            *_subset_files(data, *data.parts),
-            data.dir / CREDITS_CSV,
-            data.dir / IMAGE_LIST_TXT,
-        ],
+        settings=about | choice.settings(),
+        inputs=inputs,
+        outputs=lambda: _subset_files(data, *data.parts) + lists,
         count=lambda: table_bytes(request),
         run=run,
     )
 
 
 def _fetch(request: Request) -> Stage:
-    data = request.data
+    data, masks, images = request.data, *request.data.buckets
     splits, mask_zip = data.choice.splits, data.published.mask_zip
     zips = [mask_zip(split, digit).path for split in splits for digit in HEX_DIGITS]
+    sources = _on_disk(images, splits) + _on_disk(masks, zips)
+    settings = {"max_missing": request.max_missing, "full_decode": request.full_decode}
+
+    def count() -> dict[str, int]:
+        kinds = list_files(load_subsets(data)).groupby("Kind")  # images first, as they are fetched
+        return {f"{kind}s": int(number) for kind, number in kinds.size().items()}
 
     def run(advance: Advance) -> None:
         files, (annotations, images) = list_files(load_subsets(data)), request.open_source()
@@ -221,108 +192,61 @@ def _fetch(request: Request) -> Stage:
 
     return Stage(
         name="fetch",
-        settings={
-            "buckets": data.buckets,
-            "max_missing": request.max_missing,
-            "full_decode": request.full_decode,
-        },
-        inputs=lambda: [
-            *_subset_files(data, *data.parts),
-            *_on_disk(data.buckets[1], *splits),
-            *_on_disk(data.buckets[0], *zips),
-        ],
+        settings=settings | {"buckets": data.buckets},
+        inputs=lambda: _subset_files(data, *data.parts) + sources,
         outputs=lambda: [data.dir / MANIFEST_CSV, *_fetched(data)],
-        count=lambda: _count_files(list_files(load_subsets(data))),
+        count=count,
         run=run,
     )
 
 
 def _convert(request: Request, part: str) -> Stage:
-    data = request.data
-
-    def run(advance: Advance) -> None:
-        convert(load(data.dir / "subset", part), data.dir, request.num_workers, advance)
-
+    data, subset_dir = request.data, request.data.dir / "subset"
     return Stage(
         name=f"convert {part}",
         settings={},
-        inputs=lambda: [*_subset_files(data, part), *_fetched(data)],
+        inputs=lambda: _subset_files(data, part) + _fetched(data),
         outputs=lambda: [coco_path(data.dir, part)],
-        count=lambda: {"images": len(load(data.dir / "subset", part).images)},
-        run=run,
+        count=lambda: {"images": len(load(subset_dir, part).images)},
+        run=lambda advance: convert(load(subset_dir, part), data.dir, request.num_workers, advance),
     )
 
 
 def _verify(request: Request, part: str) -> Stage:
-    data = request.data
-
-    def run(advance: Advance) -> None:
-        path, subset = coco_path(data.dir, part), load(data.dir / "subset", part)
-        advance(verify(path, subset, data.dir, request.verify_sample))
-
-    def count() -> dict[str, int]:
-        num_annotations = read_converted(coco_path(data.dir, part)).num_annotations
-        return {"annotations": min(request.verify_sample, num_annotations)}
-
+    data, sample, path = request.data, request.verify_sample, coco_path(request.data.dir, part)
     return Stage(
         name=f"verify {part}",
-        settings={"sample": request.verify_sample},
-        inputs=lambda: [coco_path(data.dir, part), *_subset_files(data, part)],
+        settings={"sample": sample},
+        inputs=lambda: [path, *_subset_files(data, part)],
         outputs=list,
-        count=count,
-        run=run,
+        count=lambda: {"annotations": min(sample, read_converted(path).num_annotations)},
+        run=lambda advance: advance(
+            verify(path, load(data.dir / "subset", part), data.dir, sample)
+        ),
     )
 
 
 def _audit(request: Request) -> Stage:
-    data = request.data
-
-    def run(advance: Advance) -> None:
-        audit(data.dir, data.parts, request.train_parts, request.num_workers, advance)
-
-    def count() -> dict[str, int]:
-        paths = [coco_path(data.dir, part) for part in data.parts]
-        return {"images": sum(read_converted(path).num_images for path in paths)}
-
+    data, trained, workers = request.data, request.train_parts, request.num_workers
+    paths = [coco_path(data.dir, part) for part in data.parts]
     return Stage(
         name="audit",
-        settings={"parts": data.parts, "train_parts": request.train_parts},
-        inputs=lambda: [
-            *(coco_path(data.dir, part) for part in data.parts),
-            *_subset_files(data, *data.parts),
-            *_fetched(data),
-        ],
+        settings={"parts": data.parts, "train_parts": trained},
+        inputs=lambda: paths + _subset_files(data, *data.parts) + _fetched(data),
         outputs=lambda: [data.dir / AUDIT_JSON],
-        count=count,
-        run=run,
+        count=lambda: {"images": sum(read_converted(path).num_images for path in paths)},
+        run=lambda advance: audit(data.dir, data.parts, trained, workers, advance),
     )
 
 
-def _count_files(files: pd.DataFrame) -> dict[str, int]:
-    """Return how many files of each kind there are, in the order in which `fetch` fetches them."""
-    num_of = files["Kind"].value_counts()
-    return {name: int(num_of.get(kind, 0)) for name, kind in (("images", IMAGE), ("masks", MASK))}
-
-
-def _selection(data: Data) -> dict[str, Any]:
-    """Return the settings that decide what is selected."""
-    return {
-        "release": data.release,
-        "buckets": data.buckets,
-        "image_ids": str(data.image_ids),
-        **data.choice.settings(),
-    }
-
-
-def _on_disk(bucket: str, *names: str) -> list[Path]:
+def _on_disk(bucket: str, names: Iterable[str]) -> list[Path]:
     """Return where a bucket's files are; none of a remote one, whose changes are not noticed."""
     folder = folder_of(bucket)
     return [folder / name for name in names] if folder else []
 
 
 def _subset_files(data: Data, *parts: str) -> list[Path]:
-    endings = (".images.parquet", ".instances.parquet", ".json")
-    return [data.dir / "subset" / f"{part}{ending}" for part in parts for ending in endings]
+    return [path for part in parts for path in saved_files(data.dir / "subset", part)]
 
 
 def _fetched(data: Data) -> list[Path]:

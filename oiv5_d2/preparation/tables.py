@@ -62,16 +62,16 @@ def _to_fetch(plan: Plan) -> Table:
 
 
 def _figures(split: SplitNeed) -> tuple[str, ...]:
-    images = split.images
+    images, masks = split.images, split.masks
     about = "" if images.num_asked == images.num_images else "about "
     return (
         f"{images.num_images:,}",
         f"{about}{_megabytes(images.num_bytes)}",
         f"{images.num_absent:,}",
-        f"{split.num_masks:,}",
-        _megabytes(split.mask_bytes),
-        f"{split.num_requests:,}",
-        f"{split.num_masks_missing:,}",
+        f"{masks.num_masks:,}",
+        _megabytes(masks.num_bytes),
+        f"{masks.num_requests:,}",
+        f"{masks.num_missing:,}",
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from oiv5_d2.acquisition.jpeg import check_jpeg, decode, read_header
+from oiv5_d2.acquisition.jpeg import check_jpeg, read_header
 
 
 def encoded(height=16, width=24, mode="RGB", orientation=None, kind="JPEG"):
@@ -81,8 +81,7 @@ def test_any_bytes_pass_or_are_refused_with_one_line(data, place):
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_the_header_gives_height_and_width(path, mode):
     path.write_bytes(encoded(20, 30, mode))
-    assert read_header(path) == (20, 30, 1)
-    decode(path)
+    assert read_header(path) == read_header(path, full_decode=True) == (20, 30, 1)
 
 
 @pytest.mark.parametrize(
@@ -102,9 +101,9 @@ def test_broken_exif_is_ignored(path):
 def test_an_image_cut_short_is_a_value_error_without_its_path(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("cut") / "a.jpg"
     path.write_bytes(encoded(40, 60)[:-cut])
-    for read in (read_header, decode):
+    for full_decode in (False, True):
         with pytest.raises(ValueError) as caught:
-            read(path)
+            read_header(path, full_decode)
         assert "a.jpg" not in str(caught.value)
 
 
@@ -116,12 +115,12 @@ def test_bytes_after_the_end_do_no_harm(path):
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\xff\xd8\xff\xd9"])
 def test_what_is_not_an_image_is_a_value_error(path, content):
     path.write_bytes(content)
-    for read in (read_header, decode):
+    for full_decode in (False, True):
         with pytest.raises(ValueError):
-            read(path)
+            read_header(path, full_decode)
 
 
 def test_an_absent_image_is_not_a_broken_one(path):
-    for read in (read_header, decode):
+    for full_decode in (False, True):
         with pytest.raises(FileNotFoundError):
-            read(path)
+            read_header(path, full_decode)

@@ -19,7 +19,7 @@ from zip_files import (
 
 from oiv5_d2.acquisition import partial_zips
 from oiv5_d2.acquisition.buckets import Bucket, Head, Transfer
-from oiv5_d2.acquisition.partial_zips import Entry, coalesce, open_zip
+from oiv5_d2.acquisition.partial_zips import Entry, coalesce, fill, open_zip
 from oiv5_d2.acquisition.shards import DAMAGE
 from oiv5_d2.problems import Kind
 
@@ -142,14 +142,14 @@ def test_a_directory_that_came_is_not_fetched_again(copy_of):
     copy_of(data)[0].close()
     zip_, log = copy_of(data)
     assert (log, zip_.num_fetched) == ([], 0)
-    zip_.fill(0, data[: zip_.archive.start_dir])
+    fill(zip_.file, 0, data[: zip_.archive.start_dir])
     assert contents(zip_) == FOUR
 
 
 def test_a_copy_whose_directory_came_only_in_part_is_made_anew(copy_of):
     data = zipped(FOUR)
     zip_, _ = copy_of(data)
-    zip_.fill(zip_.archive.start_dir, bytes(60))
+    fill(zip_.file, zip_.archive.start_dir, bytes(60))
     zip_.close()
     zip_, log = copy_of(data)
     assert log
@@ -160,7 +160,7 @@ def test_a_copy_whose_directory_came_only_in_part_is_made_anew(copy_of):
 def test_what_did_not_come_is_not_read(copy_of):
     data = zipped(FOUR)
     zip_, _ = copy_of(data)
-    zip_.fill(zip_.entries["1.png"].start, data[zip_.entries["1.png"].start :][:80])
+    fill(zip_.file, zip_.entries["1.png"].start, data[zip_.entries["1.png"].start :][:80])
     for name in FOUR:
         with pytest.raises(DAMAGE):
             zip_.read(zip_.entries[name])

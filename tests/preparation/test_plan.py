@@ -66,9 +66,9 @@ def test_what_is_fetched_is_what_the_plan_says_to_the_byte(dense_release, ask, w
         server.log.clear()
         prepare(request, "select", "fetch")
         assert num_bytes_of(server.log, ".jpg") == need.images.num_bytes > 0
-        assert num_bytes_of(server.log, ".zip") == need.mask_bytes > 0
+        assert num_bytes_of(server.log, ".zip") == need.masks.num_bytes > 0
         asked = [line for line in server.log if line.method == "GET"]
-        assert sum(line.path.endswith(".zip") for line in asked) == need.num_requests
+        assert sum(line.path.endswith(".zip") for line in asked) == need.masks.num_requests
 
 
 def test_tables_are_downloaded_once_and_serve_any_choice(dense_release, ask):
@@ -107,7 +107,7 @@ def test_a_server_without_ranges_is_planned_with_whole_zips(dense_release, ask):
         server.log.clear()
         prepare(request, "select", "fetch")
         whole = [line for line in server.log if line.path.endswith(".zip") and not line.range]
-        assert sum(line.num_bytes for line in whole) == need.mask_bytes
+        assert sum(line.num_bytes for line in whole) == need.masks.num_bytes
 
 
 def test_what_is_here_is_not_planned_again(dense_release, ask):
@@ -122,7 +122,7 @@ def test_what_is_here_is_not_planned_again(dense_release, ask):
         (request.data.dir / "masks" / "train-masks-0.zip").unlink()
         (again,) = make_plan(request).splits
     assert again.images.num_images == 7 + first.images.num_absent
-    assert 0 < again.num_masks < first.num_masks
+    assert 0 < again.masks.num_masks < first.masks.num_masks
 
 
 def test_what_failed_is_planned_again_when_it_is_to_be_retried(dense_release, ask):
@@ -137,7 +137,6 @@ def test_what_failed_is_planned_again_when_it_is_to_be_retried(dense_release, as
         server.faults = None
         assert dict(make_plan(request).stages)["fetch"]
         again = replace(request, retry_failed=True)
-        again.transfer = request.transfer
         plan = make_plan(again)
         assert not dict(plan.stages)["fetch"] and not dict(plan.stages)["convert train"]
         server.log.clear()
@@ -161,7 +160,7 @@ def test_missing_and_refused_files_are_counted(dense_release, ask):
         assert need.images.num_bytes == 0
         assert need.images.num_absent == (need.images.num_images if status == 404 else 0)
         assert kind in {problem.kind for problem in need.problems}
-        assert need.num_masks > 0  # of the other zips
+        assert need.masks.num_masks > 0  # of the other zips
 
 
 def test_many_images_are_asked_about_in_a_sample(dense_release, ask, monkeypatch):

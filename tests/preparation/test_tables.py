@@ -3,6 +3,7 @@
 import pandas as pd
 
 from oiv5_d2.acquisition.images import ImageNeed
+from oiv5_d2.acquisition.mask_zips import ZipNeed
 from oiv5_d2.preparation.plan import PartNeed, Plan, SplitNeed
 from oiv5_d2.preparation.tables import files_line, not_fetched, plan_tables
 
@@ -10,8 +11,10 @@ PLAN = Plan(
     (),
     parts=(PartNeed("train", 2_000, 1_509, {"Car": 1_200}, {"Car": 1_509}, 7),),
     splits=(
-        SplitNeed("test", ImageNeed(10, 1_000_000, 10, 0, None), 9, 9_000_000, 1, 0, ()),
-        SplitNeed("train", ImageNeed(2_000, 70_000_000, 200, 4, None), 1_500, 600_000, 20, 3, ()),
+        SplitNeed("test", ImageNeed(10, 1_000_000, 10, 0, None), ZipNeed(9, 9_000_000, 1), ()),
+        SplitNeed(
+            "train", ImageNeed(2_000, 70_000_000, 200, 4, None), ZipNeed(1_500, 600_000, 20, 3), ()
+        ),
     ),
 )
 

@@ -205,7 +205,7 @@ def test_the_plan_writes_no_file_and_agrees_with_what_is_then_done(
     assert sum(need.images.num_bytes for need in plan.splits) == (
         present.query("Kind == 'image'")["Bytes"].sum()
     )
-    num_missing = sum(need.images.num_absent + need.num_masks_missing for need in plan.splits)
+    num_missing = sum(need.images.num_absent + need.masks.num_missing for need in plan.splits)
     assert num_missing == len(manifest) - len(present)
     again = make_plan(prepared)
     assert all(done for _, done in again.stages)
@@ -233,11 +233,11 @@ def test_after_a_run_that_failed_the_plan_is_what_is_left_and_the_run_does_it(
         prepare(request)
         asked = [line for line in server.log[num_before:] if line.method == "GET"]
     came = sum(line.num_bytes for line in asked if line.path.endswith(".zip"))
-    assert came == sum(need.mask_bytes for need in plan.splits) > 0
+    assert came == sum(need.masks.num_bytes for need in plan.splits) > 0
     images = [line for line in asked if line.path.endswith(".jpg")]
     assert len(images) == sum(need.images.num_images for need in plan.splits) > 0
     assert digests(request.data.dir / "masks") == digests(prepared.data.dir / "masks")
-    assert not any(need.num_masks for need in make_plan(request).splits)
+    assert not any(need.masks.num_masks for need in make_plan(request).splits)
 
 
 @pytest.mark.parametrize(
