@@ -27,9 +27,10 @@ import obstore
 import pandas as pd
 from obstore.store import S3Store
 
-from oiv5_d2.acquisition.buckets import Bucket, Transfer
+from oiv5_d2.acquisition.buckets import Bucket
 from oiv5_d2.acquisition.images import fetch_images
 from oiv5_d2.acquisition.manifest import State, open_manifest
+from oiv5_d2.acquisition.transfer import Transfer
 from oiv5_d2.openimages import release
 from oiv5_d2.synthetic import write_release
 

@@ -57,7 +57,7 @@ def main(run: DictConfig) -> None:
 
 def show_plan(plan: "Plan", request: "Request") -> None:
     """Print what would be done."""
-    from oiv5_d2.acquisition.buckets import folder_of
+    from oiv5_d2.acquisition.transfer import folder_of
     from oiv5_d2.console.screen import console, draw, duration, size
     from oiv5_d2.preparation.plan import seconds_at
     from oiv5_d2.preparation.tables import plan_tables

@@ -11,10 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import obstore
 from obstore import exceptions
 
-from oiv5_d2.acquisition.transfer import Transfer as Transfer
-from oiv5_d2.acquisition.transfer import check_address as check_address
-from oiv5_d2.acquisition.transfer import facts_of, open_store
-from oiv5_d2.acquisition.transfer import folder_of as folder_of
+from oiv5_d2.acquisition.transfer import Transfer, facts_of, folder_of, open_store
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 T = TypeVar("T")
@@ -59,20 +56,16 @@ class Answer(NamedTuple):
 
 
 class Bucket:
-    """One bucket. Keys are paths in it, such as ``train/0123456789abcdef.jpg``.
+    """A bucket, with keys such as ``train/0123456789abcdef.jpg``; its errors are `open_store`'s.
 
     Args:
         location: a folder, ``file:///folder``, ``http(s)://host/path``, ``s3://bucket/prefix``,
             ``gs://...`` or ``az://...``.
         transfer: the settings of remote buckets.
-
-    Raises:
-        Problem: as `open_store`.
     """
 
     def __init__(self, location: str, transfer: Transfer) -> None:
-        self.folder = folder_of(location)
-        """Where the files are on this machine; None for a remote bucket."""
+        self.folder = folder_of(location)  # None for a remote bucket
         self.location = str(self.folder or location.rstrip("/"))
         self._connections = transfer.connections
         self._num_unreachable = 0  # in a row
@@ -83,11 +76,7 @@ class Bucket:
         return f"{self.location}/{key}"
 
     def head(self, key: str) -> Head:
-        """Return a file's length and ETag.
-
-        Raises:
-            Problem: ABSENT, REFUSED, UNREACHABLE or UNSUPPORTED.
-        """
+        """Return a file's length and ETag; see `read` for the errors."""
         meta = self._ask(key, lambda: obstore.head(self._store, key))
         return Head(meta["size"], meta["e_tag"] or "")
 
@@ -99,7 +88,7 @@ class Bucket:
                 ranges.
         """
         data = self._ask(get.key, lambda: bytes(self._get(get).bytes()))
-        if get.stop is not None and len(data) != get.stop - get.start:
+        if get.stop and len(data) != get.stop - get.start:
             detail = f"{len(data)} bytes instead of {get.stop - get.start}"
             raise Problem(Kind.UNREACHABLE, self.url(get.key), detail, remedy=Remedy.RUN_AGAIN)
         return data
@@ -109,9 +98,9 @@ class Bucket:
     ) -> Iterator[Answer]:
         """Yield an answer for each request, in the order in which they come.
 
-        What may fail for a moment only is asked for again after all others, up to four times; in a
-        folder it is not. When a server has not answered any of many requests in a row, the rest are
-        UNREACHABLE without being asked for.
+        What fails in a way that may be temporary, after the retries of each request, is asked for
+        again after all others, a few times; in a folder it is not. When a server has not answered
+        any of many requests in a row, the rest are UNREACHABLE without being asked for.
 
         Args:
             gets: taken one by one, never listed.
@@ -140,11 +129,7 @@ class Bucket:
         yield from _in_threads(ask, keys, self._connections)
 
     def stream(self, get: Get) -> Iterator[bytes]:
-        """Yield the requested bytes of a file piece by piece.
-
-        Raises:
-            Problem: as `read`.
-        """
+        """Yield the requested bytes of a file piece by piece; see `read` for the errors."""
         result = self._ask(get.key, lambda: self._get(get))
         pieces = iter(result.stream(min_chunk_size=_PIECE_BYTES))
         while piece := self._ask(get.key, lambda: bytes(next(pieces, b""))):
@@ -179,13 +164,12 @@ class Bucket:
             return Answer(get, b"", Problem(Kind.UNREACHABLE, url, "gave no answer before"))
         try:
             data = self.read(get)
+            self._num_unreachable = 0
+            check(data)
         except Problem as problem:
             is_answer = problem.kind is not Kind.UNREACHABLE
             self._num_unreachable = 0 if is_answer else self._num_unreachable + 1
             return Answer(get, b"", problem)
-        self._num_unreachable = 0
-        try:
-            check(data)
         except ValueError as error:
             damage = Problem(Kind.DAMAGED, url, str(error), remedy=Remedy.FIX_SOURCE)
             return Answer(get, b"", damage)

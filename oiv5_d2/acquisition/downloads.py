@@ -11,8 +11,8 @@ from oiv5_d2.jobs import Advance
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 DOWNLOAD_PREFIX = ".download-"
-# How often in a row no byte may come, by what is wrong; a file with a wrong MD5 is whole.
 _MD5 = partial(hashlib.md5, usedforsecurity=False)
+# How often in a row no byte may come, by what is wrong; a file with a wrong MD5 is whole.
 _TRIES = {Kind.CHANGED: 5, Kind.DAMAGED: 2, Kind.UNREACHABLE: 5, Kind.UNSUPPORTED: 5}
 
 
@@ -37,7 +37,6 @@ def download(
     Raises:
         Problem: ABSENT or REFUSED; UNREACHABLE or CHANGED, what came stays for the next run;
             DAMAGED, length or MD5 is wrong, and nothing stays.
-        OSError: the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     most, num_failed = 0, 0
@@ -47,8 +46,7 @@ def download(
         if most == num_failed == 0:
             advance(_num_bytes(temporary))
         try:
-            _append(bucket, key, temporary, head, advance, num_failed > 0)
-            _check(temporary, bucket.url(key), head, md5)
+            _complete(bucket, key, temporary, head, advance, md5)
         except Problem as problem:
             num_bytes = _num_bytes(temporary)
             most, num_failed = max(most, num_bytes), 0 if num_bytes > most else num_failed + 1
@@ -59,50 +57,42 @@ def download(
             return
 
 
-def copy_path(prefix: str, path: Path, *about: str) -> Path:
-    """Return where a file's bytes are until it is whole, a name tied to what they are of."""
-    fingerprint = hashlib.sha256("\n".join(about).encode()).hexdigest()[:12]
-    return path.with_name(f"{prefix}{fingerprint}-{path.name}")
-
-
 def _temporary(bucket: Bucket, key: str, path: Path, head: Head) -> Path:
     """Return the temporary file's name; what came of another file than this one is removed."""
-    temporary = copy_path(DOWNLOAD_PREFIX, path, bucket.location, key, head.etag)
+    about = "\n".join([bucket.location, key, head.etag])
+    fingerprint = hashlib.sha256(about.encode()).hexdigest()[:12]
+    temporary = path.with_name(f"{DOWNLOAD_PREFIX}{fingerprint}-{path.name}")
     for other in path.parent.glob(f"{DOWNLOAD_PREFIX}*-{glob.escape(path.name)}"):
         if other != temporary or not head.etag:
             other.unlink()
     return temporary
 
 
-def _append(
-    bucket: Bucket, key: str, temporary: Path, head: Head, advance: Advance, may_restart: bool
+def _complete(
+    bucket: Bucket, key: str, temporary: Path, head: Head, advance: Advance, md5: str | None
 ) -> None:
-    with temporary.open("ab") as file:
-        if file.tell() > head.num_bytes and may_restart:
+    """Fetch what is missing of a file; one with another MD5 is removed."""
+    with temporary.open("a+b") as file:
+        if file.tell() > head.num_bytes:
             file.truncate(0)
         start = file.seek(0, os.SEEK_END)
-        if start >= head.num_bytes:
-            return
-        for piece in bucket.stream(Get(key, start, None, head.etag)):
+        get = Get(key, start, None, head.etag)
+        for piece in bucket.stream(get) if start < head.num_bytes else ():
             file.write(piece)
             file.flush()  # out of this process, so that a kill loses none
             advance(len(piece), len(piece))
-
-
-def _check(temporary: Path, url: str, head: Head, md5: str | None) -> None:
-    """Check length and MD5; a file with another MD5 is removed."""
-    with temporary.open("rb") as file:
-        num_bytes = os.fstat(file.fileno()).st_size
-        # Read again rather than hashed on its way: most files have no MD5 to be compared with.
-        found = hashlib.file_digest(file, _MD5).hexdigest() if md5 else None
         os.fsync(file.fileno())
-    if num_bytes != head.num_bytes:  # what came stays: servers may tell a wrong length once
+        num_bytes = file.tell()
+        # Read again rather than hashed on its way: most files have no MD5 to be compared with.
+        file.seek(0)
+        found = hashlib.file_digest(file, _MD5).hexdigest() if md5 else None
+    if num_bytes != head.num_bytes:  # what came stays: a server may give a wrong length once
         detail = f"{num_bytes} bytes instead of {head.num_bytes}"
-        raise Problem(Kind.UNREACHABLE, url, detail, remedy=Remedy.RUN_AGAIN)
+        raise Problem(Kind.UNREACHABLE, bucket.url(key), detail, remedy=Remedy.RUN_AGAIN)
     if found != md5:
         temporary.unlink()
         detail = f"MD5 {found} instead of {md5}"
-        raise Problem(Kind.DAMAGED, url, detail, remedy=Remedy.FIX_SOURCE)
+        raise Problem(Kind.DAMAGED, bucket.url(key), detail, remedy=Remedy.FIX_SOURCE)
 
 
 def _num_bytes(path: Path) -> int:

@@ -40,18 +40,16 @@ def fetch_images(
         rows = files[files["Split"] == split]
         keys = dict(zip(rows["Name"], rows["Key"], strict=True))
         folder = _Folder(images_dir / split, bucket, keys, manifest.known(IMAGE, split))
-        outcomes = {}
-        for name in keys:
+        outcomes, to_fetch = [], {}
+        for name, key in keys.items():
             if outcome := folder.look(name, full_decode):
-                outcomes[name] = outcome
                 advance(1, 0, outcome.state is not State.PRESENT)
-        # Before any is written: after a kill it is known that these tools did.
-        asked = {key: name for name, key in keys.items() if name not in outcomes}
-        for key, name in asked.items():
-            unfinished = Outcome(name, State.FAILED, Kind.UNFINISHED, source=bucket.url(key))
-            outcomes[name] = unfinished
-        manifest.record(IMAGE, split, outcomes.values())
-        manifest.record(IMAGE, split, folder.fetch(asked, full_decode, advance))
+            else:  # recorded before it is written: after a kill it is known that these tools did
+                outcome = Outcome(name, State.FAILED, Kind.UNFINISHED, source=bucket.url(key))
+                to_fetch[key] = name
+            outcomes.append(outcome)
+        manifest.record(IMAGE, split, outcomes)
+        manifest.record(IMAGE, split, folder.fetch(to_fetch, full_decode, advance))
 
 
 class ImageNeed(NamedTuple):
@@ -69,18 +67,16 @@ def needed_images(
 ) -> ImageNeed:
     """Return what is still to be fetched; at most so many images are asked for their size."""
     keys = []
-    for split in sorted(set(files["Split"])):
-        rows = files[files["Split"] == split]
-        folder = images_dir / split  # listed once: on a cluster's disk each look takes long
+    for split, rows in files.groupby("Split"):
+        folder = images_dir / str(split)  # listed once: on a cluster's disk each look takes long
         names = os.listdir(folder) if folder.is_dir() else []
         keys += rows.loc[~rows["Name"].isin(names), "Key"].tolist()
     answers = [answer for _, answer in bucket.head_many(keys[:: max(1, -(-len(keys) // most))])]
-    sizes = [answer.num_bytes for answer in answers if isinstance(answer, Head)]
-    problems = [answer for answer in answers if isinstance(answer, Problem)]
-    others = [problem for problem in problems if problem.kind is not Kind.ABSENT]
-    num_bytes = len(keys) * sum(sizes) // max(1, len(answers) - len(others))
-    num_absent = len(problems) - len(others)
-    return ImageNeed(len(keys), num_bytes, len(answers), num_absent, others[0] if others else None)
+    sizes = [it.num_bytes for it in answers if isinstance(it, Head)]
+    problems = [it for it in answers if isinstance(it, Problem) and it.kind is not Kind.ABSENT]
+    num_absent = len(answers) - len(sizes) - len(problems)
+    num_bytes = len(keys) * sum(sizes) // max(1, len(sizes) + num_absent)
+    return ImageNeed(len(keys), num_bytes, len(answers), num_absent, next(iter(problems), None))
 
 
 class _Folder:

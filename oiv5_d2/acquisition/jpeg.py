@@ -40,25 +40,21 @@ def check_jpeg(data: bytes, full_decode: bool = False) -> None:
         raise ValueError("not a JPEG" if data else "the file is empty")
     with as_value_errors("JPEG"):
         height, width = _size(data)
-        if height * width <= LARGEST_IMAGE and (full_decode or not data.endswith(_END)):
+        if height * width > LARGEST_IMAGE:
+            raise ValueError(f"{width}x{height} pixels are too many")
+        if full_decode or not data.endswith(_END):
             # Strict: what libjpeg only warns of, and Pillow shows as grey, is damage too.
             simplejpeg.decode_jpeg(data, strict=True)
-    if height * width > LARGEST_IMAGE:
-        raise ValueError(f"{width}x{height} pixels are too many")
 
 
 def read_header(path: Path, full_decode: bool = False) -> Header:
-    """Read an image's header, and check that the file is not cut short.
+    """Read an image's header, and check that the file is not cut short, or decode every pixel.
 
     Odd EXIF is ignored, as by Detectron2. Not for several threads.
 
-    Args:
-        path: the image.
-        full_decode: decode every pixel as training will, and not only of a file that has no end.
-
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not an image, or cannot be decoded; the message has the bare facts.
+        ValueError: it is not an image, or is damaged; the message has the bare facts.
     """
     with path.open("rb") as file, as_value_errors("JPEG"), warnings.catch_warnings(action="ignore"):
         image = Image.open(file)
@@ -93,10 +89,10 @@ def as_value_errors(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Pillow names an object in memory, or the file.
-        raise ValueError(f"a damaged {what}: {line_of(error).partition(' <')[0]}") from error
+        facts = line_of(error).partition(" <")[0]  # Pillow names an object in memory, or the file
+        raise ValueError(f"a damaged {what}: {facts}") from error
 
 
 def line_of(error: Exception) -> str:
     """Return the first line of an error's words."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -7,8 +7,10 @@ only those may be replaced or removed.
 
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum, auto
 from pathlib import Path
@@ -21,14 +23,16 @@ from oiv5_d2.problems import Kind, Problem, Remedy
 
 IMAGE, MASK = "image", "mask"
 MANIFEST_SQLITE, MANIFEST_CSV = ".stamps/manifest.sqlite", "manifest.csv"
-MANIFEST_COLUMNS = [
-    "Kind", "Split", "Path", "State", "Reason", "Detail", "Bytes", "BLAKE3", "Source", "Fetched",
-]  # fmt: skip
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
     kind TEXT, split TEXT, name TEXT, state TEXT, reason TEXT, num_bytes INTEGER, checksum TEXT,
     source TEXT, fetched TEXT, detail TEXT, PRIMARY KEY (kind, split, name)
 ) WITHOUT ROWID
+"""
+_EXPORT = """
+SELECT kind AS Kind, split AS Split, name AS Path, state AS State, reason AS Reason,
+    detail AS Detail, num_bytes AS Bytes, checksum AS BLAKE3, source AS Source, fetched AS Fetched
+FROM files ORDER BY kind, split, name
 """
 _BATCH_SECONDS = 1.0  # the most that a killed run has to check again
 
@@ -38,7 +42,7 @@ class State(StrEnum):
 
     PRESENT = auto()
     MISSING = auto()  # the source does not have it
-    CORRUPT = auto()  # what came, or what lies there, is damaged
+    CORRUPT = auto()  # what came, or what is there, is damaged
     FAILED = auto()  # it could not be fetched now; a retry may help
 
 
@@ -72,7 +76,7 @@ def moment(seconds: float) -> str:
 
 def read_manifest(path: Path) -> pd.DataFrame:
     """Read ``manifest.csv``: all columns str but Bytes: int64; Path is an `Outcome`'s name."""
-    types = dict.fromkeys(MANIFEST_COLUMNS, "str") | {"Bytes": "int64"}
+    types = defaultdict(lambda: "str", Bytes="int64")
     return pd.read_csv(path, dtype=types, keep_default_na=False)
 
 
@@ -99,11 +103,11 @@ def open_manifest(data_dir: Path) -> Iterator["Manifest"]:
         connection.close()
 
 
+@dataclass
 class Manifest:
     """The rows of all files that were ever wanted in a data folder; see `open_manifest`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    _connection: sqlite3.Connection
 
     def record(self, kind: str, split: str, outcomes: Iterable[Outcome]) -> None:
         """Write rows, a batch a second; a file's earlier row is replaced."""
@@ -125,20 +129,12 @@ class Manifest:
         }
 
     def export(self, files: pd.DataFrame, path: Path) -> pd.DataFrame:
-        """Write some files' rows as CSV, sorted by kind, split and name; return them.
+        """Write the rows of files (Kind, Split and Name) as sorted CSV; return them.
 
         The rows of others stay in the manifest, as their files do: when they are wanted again, it
         is known that these tools have written them.
-
-        Args:
-            files: with the columns Kind, Split and Name, distinct.
-            path: the CSV.
         """
-        rows = pd.read_sql_query(
-            "SELECT kind, split, name, state, reason, detail, num_bytes, checksum, source, fetched"
-            " FROM files ORDER BY kind, split, name",
-            self._connection,
-        ).set_axis(MANIFEST_COLUMNS, axis="columns")
+        rows = pd.read_sql_query(_EXPORT, self._connection)
         wanted = files[["Kind", "Split", "Name"]].rename(columns={"Name": "Path"})
         rows = rows.merge(wanted, on=["Kind", "Split", "Path"])
         with whole_file(path) as temporary:

@@ -4,8 +4,10 @@ What was fetched of a zip stays beside the shard until all wanted masks are ther
 run fetches nothing twice.
 """
 
+import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +25,7 @@ from oiv5_d2.problems import Kind, Problem
 
 logger = logging.getLogger(__name__)
 
-_COPY_PREFIX = ".arriving-"
+_COPIES_PREFIX = ".arriving-"  # of the folder where a shard's zip arrives
 _TRIES = 8  # a server may lie about a length several times in a row
 
 
@@ -39,21 +41,17 @@ class ZipNeed(NamedTuple):
 def extract_masks(
     bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Path, advance: Advance
 ) -> list[Outcome]:
-    """Make a shard hold the wanted masks and nothing else; what it holds already is kept.
+    """Make a shard hold the wanted masks and nothing else; return their outcomes in order.
 
     Args:
         bucket: has the zip. A folder is read in place, and only read.
         key: the zip.
         wanted: the masks' names, distinct and sorted.
-        shard_path: the shard. It is not written if it need not change.
+        shard_path: the shard. What it holds already is kept; it is written only if it changes.
         advance: called with newly finished masks, bytes fetched, and masks that cannot be used.
-
-    Returns:
-        each wanted mask's outcome, in order.
 
     Raises:
         Problem: FOREIGN, what is at `shard_path` was not made by these tools.
-        OSError: the folder of `shard_path` cannot be written.
     """
     with closing(_Work(bucket, key, wanted, shard_path, advance)) as work:
         if work.is_to_do():
@@ -62,7 +60,7 @@ def extract_masks(
         if work.arrived or work.shard is None or work.shard.namelist() != present:
             write_shard(shard_path, present, work.read)
         if all(outcome.state is not State.FAILED for outcome in work.lost.values()):
-            work.remove_copies()
+            shutil.rmtree(work.copies_dir, ignore_errors=True)
         advance(len(wanted) - work.num_told, 0, len(work.lost))
         when, found = moment(shard_path.stat().st_mtime), work.held | work.arrived
         found = {name: it._replace(fetched=when) for name, it in found.items()} | work.lost
@@ -73,36 +71,30 @@ def needed_bytes(bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Pa
     """Return what `extract_masks` would fetch, by the zip's directory, which is kept for it.
 
     Raises:
-        Problem: ABSENT, REFUSED, UNREACHABLE, CHANGED or DAMAGED, about the zip; FOREIGN as
-            `extract_masks`.
+        Problem: as `Bucket.read` about the zip, or it is DAMAGED; FOREIGN as `extract_masks`.
     """
     with closing(_Work(bucket, key, wanted, shard_path, ignore)) as work:
         if not work.is_to_do():
             return ZipNeed()
+        head = bucket.head(key)
         try:
-            zip_ = work.open(may_download=False)
+            zip_ = work.open(head, may_download=False)
         except Problem as problem:
             if problem.kind is not Kind.UNSUPPORTED:
                 raise
-            return ZipNeed(len(set(wanted) - work.held.keys()), bucket.head(key).num_bytes, 1, 0)
-        entries = work.to_fetch()
+            return ZipNeed(len(work.missing()), head.num_bytes, 1, 0)
+        entries = work.to_fetch(zip_)
         spans = zip_.requests(entries).values()
         num_bytes = sum(span[-1].stop - span[0].start for span in spans)
-        num_missing = len(set(wanted) - zip_.entries.keys() - work.held.keys())
+        num_missing = len(work.missing() - zip_.entries.keys())
         return ZipNeed(len(entries), num_bytes, len(spans), num_missing)
 
 
-def remove_unfinished(masks_dir: Path, wanted: Iterable[str]) -> None:
+def remove_unfinished(masks_dir: Path, wanted: Collection[str]) -> None:
     """Remove what was fetched for shards, except for those of these names."""
-    endings = tuple(f"-{name}" for name in wanted)
-    for path in _copies(masks_dir):
-        if not path.name.endswith(endings):
-            path.unlink()
-
-
-def _copies(masks_dir: Path) -> Iterator[Path]:
-    for prefix in (_COPY_PREFIX, downloads.DOWNLOAD_PREFIX):
-        yield from masks_dir.glob(f"{prefix}*")
+    for folder in masks_dir.glob(f"{_COPIES_PREFIX}*"):
+        if folder.name.removeprefix(_COPIES_PREFIX) not in wanted:
+            shutil.rmtree(folder)
 
 
 class _Work:
@@ -115,6 +107,7 @@ class _Work:
         self._url = bucket.url(key)
         self._zip: PartialZip | None = None
         self._shard_path, self.shard = shard_path, open_shard(shard_path)
+        self.copies_dir = shard_path.with_name(f"{_COPIES_PREFIX}{shard_path.name}")
         self.held: dict[str, Outcome] = {}  # masks that the shard has, complete
         self._content_of: dict[str, tuple[int, int]] = {}  # their CRC-32 and length
         self.arrived: dict[str, Outcome] = {}  # masks that are on disk in the zip, checked
@@ -126,14 +119,13 @@ class _Work:
                 self._content_of[info.filename] = info.CRC, info.file_size
 
     def close(self) -> None:
-        """Close the zip and the shard."""
         self._close_zip()
         if self.shard:
             self.shard.close()
 
     def is_to_do(self) -> bool:
         """Return True if a mask is not there, or the zip in a folder changed after the shard."""
-        if not self.held.keys() >= set(self._wanted):
+        if self.missing():
             return True
         if self._bucket.folder is None or self.shard is None:
             return False
@@ -144,14 +136,20 @@ class _Work:
     def fetch(self) -> None:
         """Fetch what is wanted and not there, and note what cannot be used.
 
-        If the zip changes meanwhile, all is fetched again; what came damaged, once.
+        All again if the zip changes meanwhile or cannot be opened; once, what came damaged.
         """
         for number in range(_TRIES):
             self.lost.clear()
             try:
-                self._take(self.open())
+                head = self._bucket.head(self._key)
+            except Problem as problem:  # a server that is down is not asked again
+                self._lose(self.missing(), problem)
+                break
+            try:
+                self._take(self.open(head))
             except Problem as problem:
-                self._lose(set(self._wanted) - self.held.keys(), problem)
+                self._lose(self.missing(), problem)
+                continue
             reasons = {outcome.reason for outcome in self.lost.values()}
             if Kind.CHANGED in reasons and number < _TRIES - 1:
                 self._close_zip()
@@ -162,51 +160,48 @@ class _Work:
             what = "%s: %d masks changed at the source, unusable; keeping the old ones (%s)"
             logger.warning(what, self._shard_path, len(stale), stale[0].detail)
 
-    def open(self, may_download: bool = True) -> PartialZip:
-        """Return the zip; it is opened unless it is open, and copies of former ones are removed.
+    def missing(self) -> set[str]:
+        """Return the wanted masks that are not there."""
+        return set(self._wanted) - self.held.keys() - self.arrived.keys()
 
-        A server without ranges has to send all of it.
+    def open(self, head: Head, may_download: bool = True) -> PartialZip:
+        """Return the zip, opened if need be; a server without ranges has to send all of it.
 
         Raises:
             Problem: as `open_zip`; UNSUPPORTED, all of it has to come, but may not.
         """
         if self._zip is None:
-            self._zip = self._open(self._bucket.head(self._key), may_download)
-            self.remove_copies(self._zip.path)
+            self._zip = self._open(head, may_download)
+            for path in self.copies_dir.glob("*"):  # of former zips
+                if path != self._zip.path:
+                    path.unlink()
             if not self._bucket.folder and not self._zip.num_fetched:  # an earlier run began it
-                self._check(self._zip, self.to_fetch())
+                self._check(self._zip, self.to_fetch(self._zip))
                 self.lost.clear()
             self._tell(self._zip.num_fetched)
         return self._zip
 
-    def to_fetch(self) -> list[Entry]:
+    def to_fetch(self, zip_: PartialZip) -> list[Entry]:
         """Return the entries that are not there, or not with the content that the zip has now."""
         return [
             entry
-            for name, entry in self.open().entries.items()
+            for name, entry in zip_.entries.items()
             if name not in self.arrived
             and self._content_of.get(name) != (entry.info.CRC, entry.info.file_size)
         ]
 
     def read(self, name: str) -> bytes:
-        """Return a mask that is there."""
-        if name in self.arrived:
-            return self.open().read(self.open().entries[name])
+        if self._zip and name in self.arrived:
+            return self._zip.read(self._zip.entries[name])
         assert self.shard, "there is nothing to read"
         return self.shard.read(name)
-
-    def remove_copies(self, kept: Path | None = None) -> None:
-        """Remove all copies of the zip but one."""
-        for path in _copies(self._shard_path.parent):
-            if path.name.endswith(f"-{self._shard_path.name}") and path != kept:
-                path.unlink()
 
     def _open(self, head: Head, may_download: bool) -> PartialZip:
         bucket, key, wanted = self._bucket, self._key, self._wanted
         if bucket.folder:
             return open_zip(bucket.folder / key, head, wanted)
-        about = self._url, head.etag, str(head.num_bytes)
-        path = downloads.copy_path(_COPY_PREFIX, self._shard_path, *about)
+        about = "\n".join([self._url, head.etag, str(head.num_bytes)])
+        path = self.copies_dir / hashlib.sha256(about.encode()).hexdigest()[:12]
         try:
             return open_zip(path, head, wanted, bucket, key)
         except Problem as problem:
@@ -225,10 +220,11 @@ class _Work:
     def _take(self, zip_: PartialZip) -> None:
         """Fetch what is wanted and not there."""
         absent = Problem(Kind.ABSENT, self._url, "the zip has no such entry")
-        self._lose(set(self._wanted) - zip_.entries.keys() - self.held.keys(), absent)
-        for name, facts in zip_.refused.items():
-            self._lose([name], Problem(Kind.DAMAGED, self._url, facts))
-        entries = self.to_fetch()
+        self._lose(self.missing() - zip_.entries.keys(), absent)
+        self._lose(
+            zip_.refused, Problem(Kind.DAMAGED, self._url, "a strange size, place or compression")
+        )
+        entries = self.to_fetch(zip_)
         if zip_.is_whole:
             for entry in entries:
                 self._check(zip_, [entry])
@@ -257,9 +253,8 @@ class _Work:
     def _lose(self, names: Iterable[str], problem: Problem) -> None:
         self.lost |= {name: outcome_of(name, problem, self._url) for name in names}
 
-    def _present(self, name: str, content: bytes) -> Outcome:
-        checksum = blake3(content).hexdigest()
-        return Outcome(name, State.PRESENT, None, len(content), checksum, self._url)
+    def _present(self, name: str, data: bytes) -> Outcome:
+        return Outcome(name, State.PRESENT, None, len(data), blake3(data).hexdigest(), self._url)
 
     def _tell(self, num_bytes: int) -> None:
         """Report finished masks, each once, even if a changed zip is started over."""

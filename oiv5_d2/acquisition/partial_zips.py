@@ -23,6 +23,7 @@ from oiv5_d2.acquisition.jpeg import line_of
 from oiv5_d2.acquisition.shards import DAMAGE
 from oiv5_d2.problems import Kind, Problem, Remedy
 
+_METHODS = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 _MOST_BYTES = 16 << 20  # a 1-bit mask of 100 million pixels; the release's are below two million
 _MOST_DIRECTORY_BYTES = 64 << 20  # the release's largest has 170,000 entries in about 15 MB
 _SPAN_BYTES = 2 << 20  # a bucket holds up to 64 answers in memory
@@ -55,7 +56,7 @@ class PartialZip:
     file: io.FileIO  # without a buffer, which would not know what is filled in
     archive: zipfile.ZipFile
     entries: Mapping[str, Entry]  # those wanted
-    refused: Mapping[str, str]  # the wanted ones that are damaged and not to be read, and why
+    refused: Collection[str]  # wanted ones of a strange size, place or compression, not to be read
 
     def read(self, entry: Entry) -> bytes:
         """Return an entry's content.
@@ -81,7 +82,6 @@ class PartialZip:
 
     def close(self) -> None:
         """Close the file."""
-        self.archive.close()
         self.file.close()
 
 
@@ -95,18 +95,17 @@ def fill(file: io.FileIO, start: int, data: bytes) -> None:
 def open_zip(
     path: Path, head: Head, wanted: Collection[str], bucket: Bucket | None = None, key: str = ""
 ) -> PartialZip:
-    """Open a zip, or a copy of one in a bucket; its directory is fetched if it is not there yet.
+    """Open a zip at a path or, with a bucket, a copy whose directory is fetched unless it is there.
 
     Args:
-        path: where the zip is or, if it is in a bucket, its copy is or will be.
-        head: what the bucket says of it.
+        path: the zip or its copy.
+        head: what the bucket says of the zip.
         wanted: names of entries.
         bucket: has the zip; None if all of it is at `path`.
         key: the zip in the bucket.
 
     Raises:
         Problem: DAMAGED; REFUSED, the file cannot be read; or as `Bucket.read`.
-        OSError: the copy cannot be written.
     """
     try:
         file, archive = _open_copy(path, head, bucket, key) if bucket else _parse(io.FileIO(path))
@@ -119,8 +118,9 @@ def open_zip(
         where = bucket.url(key) if bucket else path
         raise Problem(kind, where, line_of(error), remedy=Remedy.FIX_SOURCE) from error
     num_fetched = file.num_fetched if isinstance(file, _Filling) else 0
-    places = _locate(archive, set(wanted))
-    return PartialZip(path, key, head, bucket is None, num_fetched, file, archive, *places)
+    entries = _locate(archive, set(wanted))
+    refused = set(wanted).intersection(archive.NameToInfo) - entries.keys()
+    return PartialZip(path, key, head, bucket is None, num_fetched, file, archive, entries, refused)
 
 
 def _open_copy(
@@ -174,37 +174,29 @@ class _Filling(io.FileIO):
         return super().read(-1 if size is None else size) or b""
 
 
-def _locate(archive: zipfile.ZipFile, wanted: set[str]) -> tuple[dict[str, Entry], dict[str, str]]:
-    """Return the wanted entries with their places, and those that are not to be read."""
+def _locate(archive: zipfile.ZipFile, wanted: set[str]) -> dict[str, Entry]:
+    """Return the wanted entries that can be read, with their places."""
     infos = archive.infolist()
     starts = sorted(info.header_offset for info in infos)
     stops = [min(start, archive.start_dir) for start in [*starts[1:], archive.start_dir]]
     entries: dict[str, Entry] = {}
-    refused: dict[str, str] = {}
     for info in infos:
-        name, start, num_packed = info.filename, info.header_offset, info.compress_size
-        if name not in wanted:
-            continue
-        after = stops[bisect_left(starts, start)]
-        least_stop = start + _LOCAL_HEADER_BYTES + num_packed
-        if max(num_packed, info.file_size) > _MOST_BYTES:
-            refused[name] = f"{num_packed} bytes that unpack to {info.file_size}"
-        elif not 0 <= start < least_stop <= after:
-            refused[name] = "it overlaps another entry"
-        else:
-            entries[name] = Entry(name, start, min(after, least_stop + _MOST_BESIDE), info)
-    return entries, refused
+        start, name, is_known = info.header_offset, info.filename, info.compress_type in _METHODS
+        is_small = max(info.compress_size, info.file_size) <= _MOST_BYTES
+        if name in wanted and is_known and is_small:
+            after = stops[bisect_left(starts, start)]
+            least_stop = start + _LOCAL_HEADER_BYTES + info.compress_size
+            if 0 <= start < least_stop <= after:  # it does not overlap another
+                entries[name] = Entry(name, start, min(after, least_stop + _MOST_BESIDE), info)
+    return entries
 
 
-def coalesce(
-    entries: Iterable[Entry], max_waste: float = 0.05, max_bytes: int = _SPAN_BYTES
-) -> list[list[Entry]]:
+def coalesce(entries: Iterable[Entry], max_waste: float = 0.05) -> list[list[Entry]]:
     """Return entries by place; those near each other, across the smallest gaps first, in one list.
 
     Args:
         entries: none overlaps another.
         max_waste: the bytes between joined entries may be so many, as a share of all entries' own.
-        max_bytes: of several entries that are joined.
     """
     ordered = sorted(entries, key=lambda entry: entry.start)
     gaps = [after.start - before.stop for before, after in pairwise(ordered)]
@@ -213,7 +205,7 @@ def coalesce(
     too_large = next((gap for gap, waste in wastes if waste > budget), math.inf)
     spans = [[entry] for entry in ordered[:1]]
     for gap, entry in zip(gaps, ordered[1:], strict=True):
-        if gap < too_large and entry.stop - spans[-1][0].start <= max_bytes:
+        if gap < too_large and entry.stop - spans[-1][0].start <= _SPAN_BYTES:
             spans[-1].append(entry)
         else:
             spans.append([entry])

@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from oiv5_d2.acquisition.buckets import Bucket, Head
 from oiv5_d2.acquisition.downloads import download
@@ -18,14 +17,6 @@ from oiv5_d2.openimages.release import ReleaseFile
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 logger = logging.getLogger(__name__)
-
-
-class Note(NamedTuple):
-    """What a downloaded table is."""
-
-    url: str
-    etag: str
-    num_bytes: int  # -1 until the download is complete
 
 
 def fetch_tables(
@@ -43,14 +34,13 @@ def fetch_tables(
         advance: called with bytes, of `bytes_to_download` in all.
 
     Raises:
-        Problem: ABSENT; or a table that is not here is REFUSED, UNREACHABLE or DAMAGED (its MD5 is
-            not the release's); or a file in `tables_dir` is FOREIGN, and would be replaced.
+        Problem: ABSENT; a table that is not here is REFUSED, UNREACHABLE or DAMAGED (by its MD5);
+            a file in `tables_dir` is FOREIGN.
     """
     if bucket.folder:
         for path in (bucket.folder / file.path for file in files):
             if not path.is_file():
-                detail = "this table of the release is missing"
-                raise Problem(Kind.ABSENT, path, detail, remedy=Remedy.CHECK_ADDRESS)
+                raise Problem(Kind.ABSENT, path, "a release's table", remedy=Remedy.CHECK_ADDRESS)
         return bucket.folder
     for file, head in _outdated(bucket, files, tables_dir):
         path, url = tables_dir / file.path, bucket.url(file.path)
@@ -58,11 +48,11 @@ def fetch_tables(
             if path.exists() or path.is_symlink():
                 detail = f"{url} would replace it"
                 raise Problem(Kind.FOREIGN, path, detail, remedy=Remedy.MOVE_AWAY)
-            _write_note(path, Note(url, "", -1))  # what will be there is ours
+            _write_note(path, url, Head(-1, ""))  # what will be there is ours
         # As long as the release's file: it is that, and not a subset of it on a mirror.
         md5 = file.md5 if head.num_bytes == file.num_bytes else None
         download(bucket, file.path, path, advance, md5)
-        _write_note(path, Note(url, head.etag, path.stat().st_size))
+        _write_note(path, url, Head(path.stat().st_size, head.etag))
     return tables_dir
 
 
@@ -76,10 +66,7 @@ def bytes_to_download(bucket: Bucket, files: Sequence[ReleaseFile], tables_dir: 
 
 
 def remove_damaged(path: Path) -> None:
-    """Remove a table that was downloaded and turned out damaged, so that it is fetched again.
-
-    A table that was not downloaded is left alone.
-    """
+    """Remove a damaged table if it was downloaded, so that it is fetched again."""
     if _note_path(path).exists():
         path.unlink(missing_ok=True)
         _note_path(path).unlink()
@@ -95,9 +82,8 @@ def _outdated(
         answer = answers[file.path]
         note = _read_note(tables_dir / file.path, bucket.url(file.path))
         if isinstance(answer, Head):
-            # A length alone may be wrong, so it counts only where there is no ETag.
-            has_length = note and (answer.etag or note.num_bytes == answer.num_bytes)
-            if not note or note.etag != answer.etag or not has_length:
+            # A length may be wrong, so it counts only where there is no ETag.
+            if not note or note.etag != answer.etag or not (answer.etag or note == answer):
                 outdated.append((file, answer))
         elif note is None or answer.kind is Kind.ABSENT:
             raise answer
@@ -113,15 +99,16 @@ def _note_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.json")
 
 
-def _read_note(path: Path, url: str) -> Note | None:
-    """Return the note of a table that is here, whole, and from this address; otherwise None."""
+def _read_note(path: Path, url: str) -> Head | None:
+    """Return what a table is that is here, whole, and from this address; otherwise None."""
     try:
-        note = Note(**json.loads(_note_path(path).read_text(encoding="utf-8")))
-        return note if note.url == url and path.stat().st_size == note.num_bytes else None
-    except (FileNotFoundError, ValueError, TypeError):
+        note = json.loads(_note_path(path).read_text(encoding="utf-8"))
+        head = Head(note["num_bytes"], note["etag"])
+        return head if note["url"] == url and path.stat().st_size == head.num_bytes else None
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
 
 
-def _write_note(path: Path, note: Note) -> None:
+def _write_note(path: Path, url: str, head: Head) -> None:
     with whole_file(_note_path(path)) as temporary:
-        temporary.write_text(json.dumps(note._asdict()) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps({"url": url, **head._asdict()}) + "\n", encoding="utf-8")

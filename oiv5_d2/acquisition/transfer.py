@@ -23,10 +23,6 @@ from oiv5_d2.problems import Kind, Problem, Remedy
 _ADDRESS = re.compile(r"(https?|s3|gs|az)://([\w.-]+|\[[\da-f:]+\])(:\d+)?(/[^\s?#]*)?", re.ASCII)
 # A proxy that no address needs: otherwise obstore takes the environment's.
 _NO_PROXY = {"proxy_url": "http://127.0.0.1", "proxy_excludes": "*,0.0.0.0/0,::/0"}
-_CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-)  # fmt: skip
 
 
 @dataclass
@@ -34,13 +30,11 @@ class Transfer:
     """How remote buckets are asked; all but `connections` are obstore's own keyword arguments."""
 
     connections: int = 32  # requests under way at a time
-    client_options: dict[str, Any] = field(default_factory=dict)
-    """Of `obstore.store.ClientConfig`: timeout, connect_timeout, proxy_url, ..."""
+    client_options: dict[str, Any] = field(default_factory=dict)  # of `obstore.store.ClientConfig`
     retry_config: dict[str, Any] = field(default_factory=dict)
-    """Of `obstore.store.RetryConfig`: max_retries, retry_timeout, backoff; durations as "10s"."""
+    """Of `obstore.store.RetryConfig`; durations are texts such as "10s"."""
     store: dict[str, Any] = field(default_factory=dict, repr=False)
-    """Of the cloud's own store, `S3Store`, `GCSStore`, `AzureStore`: region, endpoint,
-    skip_signature, ..."""
+    """Of the cloud's own store, `S3Store`, `GCSStore`, `AzureStore`: region, skip_signature, ..."""
 
     def __post_init__(self) -> None:
         if self.connections < 1:
@@ -102,9 +96,10 @@ def open_store(location: str, transfer: Transfer) -> Any:
         keys = "transfer.client_options transfer.retry_config transfer.store"
         raise _refused_setting(location, facts_of(error), keys) from error
     if location.startswith("s3") and not transfer.store.get("skip_signature", True):
-        if "access_key_id" not in transfer.store and not any(map(os.environ.get, _CREDENTIALS)):
+        has_key = "access_key_id" in transfer.store
+        if not has_key and not any(name.startswith("AWS_") for name in os.environ):
             detail = "not set in the environment"
-            raise _refused_setting(_CREDENTIALS[0], detail, "transfer.store.skip_signature")
+            raise _refused_setting("AWS_ACCESS_KEY_ID", detail, "transfer.store.skip_signature")
         _refuse_redirects(location, transfer)
     return store
 

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from oiv5_d2.acquisition.fetch import bytes_beside
 from oiv5_d2.acquisition.images import ImageNeed, needed_images
 from oiv5_d2.acquisition.manifest import IMAGE, MASK
 from oiv5_d2.acquisition.mask_zips import ZipNeed, needed_bytes
 from oiv5_d2.files import free_bytes
 from oiv5_d2.jobs import Show, unseen
+from oiv5_d2.preparation.disk import bytes_beside
 from oiv5_d2.preparation.settings import Request
 from oiv5_d2.preparation.steps import is_to_do, load_subsets, select_subsets, stages, table_bytes
 from oiv5_d2.problems import Problem

@@ -11,7 +11,8 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from oiv5_d2.acquisition.buckets import Bucket, Transfer, check_address, folder_of
+from oiv5_d2.acquisition.buckets import Bucket
+from oiv5_d2.acquisition.transfer import Transfer, check_address, folder_of
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.release import RELEASES, Release
 from oiv5_d2.problems import Kind, Problem, Remedy

@@ -5,16 +5,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from oiv5_d2.acquisition.buckets import Bucket, folder_of
-from oiv5_d2.acquisition.fetch import check_room, fetch
+from oiv5_d2.acquisition.buckets import Bucket
+from oiv5_d2.acquisition.fetch import fetch
 from oiv5_d2.acquisition.manifest import MANIFEST_CSV, MANIFEST_SQLITE, num_to_retry, read_manifest
 from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, remove_damaged
+from oiv5_d2.acquisition.transfer import folder_of
 from oiv5_d2.audit.audit import AUDIT_JSON, audit
 from oiv5_d2.conversion.convert import coco_path, convert, read_converted
 from oiv5_d2.conversion.verify import verify
 from oiv5_d2.jobs import Advance, Show, ignore
 from oiv5_d2.openimages.release import HEX_DIGITS
 from oiv5_d2.preparation import listings
+from oiv5_d2.preparation.disk import check_room
 from oiv5_d2.preparation.settings import Data, Request
 from oiv5_d2.preparation.stages import Stage, is_done, run
 from oiv5_d2.problems import Kind, Problem

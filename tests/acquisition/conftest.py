@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from oiv5_d2.acquisition.buckets import Bucket, Transfer
+from oiv5_d2.acquisition.buckets import Bucket
+from oiv5_d2.acquisition.transfer import Transfer
 
 HASTY = {
     "client_options": {"timeout": "10s", "connect_timeout": "5s"},

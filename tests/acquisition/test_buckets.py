@@ -224,13 +224,13 @@ def test_what_passes_is_retried(bucket, connect, fault):
     assert answer == Answer(Get("small/1"), (bucket / "small/1").read_bytes())
 
 
-def test_what_is_damaged_in_the_bucket_is_known_after_three_rounds(bucket, connect):
+def test_what_is_damaged_in_the_bucket_is_known_after_some_rounds(bucket, connect):
     with serve(bucket, always(SHORTER)) as server:
         gets = [Get("small/1")]
         [answer] = connect(server.url).read_many(gets, ends_as_any_of(bucket))
     assert (answer.problem.kind, answer.problem.detail) == (Kind.DAMAGED, "it has no end")
     assert not answer.data
-    assert len(server.log) == 3
+    assert len(server.log) == 5
     (folder_answer,) = connect(str(bucket)).read_many([Get("big.bin")], ends_as_any_of(bucket))
     assert folder_answer.problem.kind is Kind.DAMAGED
 

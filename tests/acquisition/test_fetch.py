@@ -15,10 +15,11 @@ from blake3 import blake3
 from raising import refused
 from servers import PASSING, Fault, serve, sometimes
 
-from oiv5_d2.acquisition.buckets import Bucket, Transfer
-from oiv5_d2.acquisition.fetch import check_room, fetch
+from oiv5_d2.acquisition.buckets import Bucket
+from oiv5_d2.acquisition.fetch import fetch
 from oiv5_d2.acquisition.jpeg import check_jpeg
 from oiv5_d2.acquisition.manifest import MANIFEST_SQLITE, State, read_manifest
+from oiv5_d2.acquisition.transfer import Transfer
 from oiv5_d2.files import PART_PREFIX, naming_full_disk
 from oiv5_d2.openimages import release
 from oiv5_d2.problems import Kind, Remedy
@@ -277,16 +278,6 @@ def test_each_reason_has_its_remedy(files, our_release, data_dir, fault, reason,
 # --- Disk ---
 
 
-def test_what_will_not_fit_is_not_begun(files, our_release, data_dir, monkeypatch):
-    images = Bucket(str(our_release / release.IMAGES_DIR), Transfer())
-    monkeypatch.setattr("oiv5_d2.acquisition.fetch.free_bytes", lambda path: 5_000)
-    with refused(Kind.DISK_FULL, remedy=Remedy.FREE_DISK, about=data_dir):
-        check_room(files, images, data_dir)
-    run(files, our_release, data_dir)
-    there = files[[(data_dir / "images" / key).exists() for key in files["Key"]]]
-    check_room(there, images, data_dir)  # nothing is to come
-
-
 def test_a_full_disk_is_a_problem_and_other_errors_are_left_as_they_are(tmp_path):
     with refused(Kind.DISK_FULL, remedy=Remedy.FREE_DISK, about=tmp_path):
         with naming_full_disk(tmp_path), open("/dev/full", "wb", 0) as full:
@@ -301,7 +292,8 @@ CHILD = """
 import sys
 from pathlib import Path
 import pandas as pd
-from oiv5_d2.acquisition.buckets import Bucket, Transfer
+from oiv5_d2.acquisition.buckets import Bucket
+from oiv5_d2.acquisition.transfer import Transfer
 from oiv5_d2.acquisition.fetch import fetch
 url, files, data_dir = sys.argv[1:]
 retries = {"max_retries": 8, "backoff": {"init_backoff": "5ms", "max_backoff": "20ms"}}

@@ -21,7 +21,7 @@ from servers import CUT, NO_RANGES, PASSING, Fault, always, serve, sometimes
 from zip_files import header_of, in_header, zipped
 
 from oiv5_d2.acquisition import partial_zips
-from oiv5_d2.acquisition.buckets import Bucket, Head, Transfer
+from oiv5_d2.acquisition.buckets import Bucket, Head
 from oiv5_d2.acquisition.manifest import State
 from oiv5_d2.acquisition.mask_zips import (
     extract_masks,
@@ -30,6 +30,7 @@ from oiv5_d2.acquisition.mask_zips import (
 )
 from oiv5_d2.acquisition.partial_zips import open_zip
 from oiv5_d2.acquisition.shards import DAMAGE
+from oiv5_d2.acquisition.transfer import Transfer
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 NAMES = [f"0{number:015x}_m0k4j_{number:08x}.png" for number in range(12)]
@@ -144,7 +145,8 @@ def read_all(path):
 
 
 def files_beside(path):
-    return sorted(other.name for other in path.parent.iterdir() if other != path)
+    others = (other for other in path.parent.rglob("*") if other.is_file() and other != path)
+    return sorted(str(other.relative_to(path.parent)) for other in others)
 
 
 # --- What is made ---------------------------------------------------------------------------------
@@ -527,7 +529,8 @@ def test_an_aborted_run_asks_for_nothing_twice(far, shard_path, tmp_path, num_ca
 CHILD = """
 import sys
 from pathlib import Path
-from oiv5_d2.acquisition.buckets import Bucket, Transfer
+from oiv5_d2.acquisition.buckets import Bucket
+from oiv5_d2.acquisition.transfer import Transfer
 from oiv5_d2.acquisition.mask_zips import extract_masks
 url, key, shard_path, *wanted = sys.argv[1:]
 backoff = {"init_backoff": "10ms", "max_backoff": "20ms", "base": 2}
@@ -569,7 +572,7 @@ class Stingy:
 def arrived_in(masks_dir, names):
     """Return the masks that came and are complete, by the files in which they arrive."""
     found = set()
-    for copy in masks_dir.glob(".arriving-*"):
+    for copy in masks_dir.glob(".arriving-*/[!.]*"):
         try:
             zip_ = open_zip(copy, Head(0, ""), names)
         except (FileNotFoundError, Problem):
@@ -659,12 +662,12 @@ def test_what_came_of_zips_that_nobody_wants_is_removed(far, shard_path):
     wanted, other = shard_path, masks_dir / "test-masks-0.zip"
     for path in (wanted, other):
         needed_bytes(far, KEY, NAMES, path)
-        (masks_dir / f".download-1-.arriving-1-{path.name}").touch()
+        (masks_dir / f".arriving-{path.name}" / ".download-1-1").touch()
     other.touch()
     before = set(files_beside(wanted))
     assert len(before) == 5
     remove_unfinished(masks_dir, [wanted.name])
-    kept = {name for name in before if name.endswith("-train-masks-0.zip") or name == other.name}
+    kept = {name for name in before if "-train-masks-0.zip/" in name or name == other.name}
     assert set(files_beside(wanted)) == kept
     remove_unfinished(masks_dir, [])
     assert files_beside(wanted) == [other.name]

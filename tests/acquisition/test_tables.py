@@ -13,8 +13,9 @@ from raising import refused
 from servers import LONGER, SHORTER, Fault, port_without_server, serve, sometimes
 
 from oiv5_d2.acquisition import tables
-from oiv5_d2.acquisition.buckets import Bucket, Transfer
+from oiv5_d2.acquisition.buckets import Bucket
 from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, remove_damaged
+from oiv5_d2.acquisition.transfer import Transfer
 from oiv5_d2.openimages.release import SPLITS, V5
 from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.selection.choice import Choice
@@ -284,7 +285,8 @@ def test_a_stopped_run_goes_on_at_the_byte_that_it_had(bucket_dir, tables_dir):
 KILLED = """
 import sys
 from pathlib import Path
-from oiv5_d2.acquisition.buckets import Bucket, Transfer
+from oiv5_d2.acquisition.buckets import Bucket
+from oiv5_d2.acquisition.transfer import Transfer
 from oiv5_d2.acquisition.tables import fetch_tables
 from oiv5_d2.openimages.release import V5
 

@@ -11,13 +11,8 @@ from servers import (
     serve,
 )
 
-from oiv5_d2.acquisition.buckets import (
-    Bucket,
-    Get,
-    Transfer,
-    check_address,
-    folder_of,
-)
+from oiv5_d2.acquisition.buckets import Bucket, Get
+from oiv5_d2.acquisition.transfer import Transfer, check_address, folder_of
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 # --- Addresses and settings ---

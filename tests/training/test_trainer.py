@@ -65,6 +65,7 @@ def record_losses(trainer):
     return losses.values
 
 
+@pytest.mark.slow
 def test_with_all_features_off_the_losses_are_those_of_stock_detectron2(cfg):
     torch.manual_seed(1)
     stock = Stock(cfg)
