@@ -18,7 +18,7 @@ from oiv5_d2.training.weight_files import ForeignContentError, read_weights
 logger = logging.getLogger(__name__)
 
 
-class Loader(DetectionCheckpointer):  # type: ignore[misc]
+class WeightLoader(DetectionCheckpointer):  # type: ignore[misc]
     """A checkpointer that executes nothing, and keeps the names of what did not fit.
 
     Args:
@@ -71,7 +71,7 @@ def load_pretrained(model: torch.nn.Module, path: str, classes: Sequence[str] = 
     if not path:
         logger.info("No weights given: training starts from random ones")
         return []
-    loader, local = Loader(model, classes), _local(path)
+    loader, local = WeightLoader(model, classes), _local(path)
     try:
         loader.load(local)
     except ForeignContentError as error:
