@@ -52,17 +52,18 @@ def _choice(path: Path) -> str:
 
 def _settings(path: Path) -> Iterator[str]:
     """Yield a line for each setting of a file, with the comment that stands beside it."""
-    section = ""
+    above: list[tuple[int, str]] = []  # the sections that the line is in: indent, key
     for line in _read(path).splitlines():
         match = _SETTING.fullmatch(line)
         if match is None:
             continue
         indent, key, value, comment = match.groups(default="")
-        if not indent:
-            section = "" if value else key
-        if section not in _OTHERS and key not in _OTHERS | {section}:
-            prefix = f"{section}." if indent else ""
-            shown = f"  {prefix}{key}={'' if value == '???' else value}"
+        above = [section for section in above if section[0] < len(indent)]
+        keys = [*(section for _, section in above), key]
+        if not value:
+            above.append((len(indent), key))
+        if keys[0] not in _OTHERS and (len(keys) > 1 or value):
+            shown = f"  {'.'.join(keys)}={'' if value == '???' else value}"
             yield f"{shown.ljust(_COMMENT_AT)} {comment}".rstrip()
 
 

@@ -33,6 +33,7 @@ def test_prepare_data_lists_every_setting_with_its_comment():
         for key in keys_of(file):
             assert key in lines
     assert "random seed" in lines["data.seed"]
+    assert "transfer.store.region" in lines and "transfer.region" not in lines
     assert "SOLVER" not in said and "solver=" not in said and "hydra=" not in said
     assert "data=traffic" in said and "prepare_data.py data=traffic plan=true" in said
 
