@@ -103,6 +103,19 @@ class Problem(Exception):
         return remake, (self.kind, self.subject, self.detail)
 
 
+def wrong_setting(key: str, value: object, detail: str, *, change: str = "") -> Problem:
+    """Return the problem of a setting that is unknown here, or whose value has no meaning.
+
+    Args:
+        key: of the setting, such as "data.shares".
+        value: as a user would type it.
+        detail: what is wrong with it, in a few words.
+        change: the settings to change, as in `Problem`; `key` if not given.
+    """
+    subject, remedy = f"{key}={value}", Remedy.CHANGE_SETTING
+    return Problem(Kind.SETTING, subject, detail, key=change or key, remedy=remedy)
+
+
 class Stopped(SystemExit):
     """A training run was ended by a signal; the exit code is 128 and the signal's number.
 

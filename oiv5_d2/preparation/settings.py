@@ -15,7 +15,7 @@ from oiv5_d2.acquisition.buckets import Bucket
 from oiv5_d2.acquisition.transfer import Transfer, check_address, folder_of
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.release import RELEASES, Release
-from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.selection.choice import Choice
 
 _REQUIRED = {
@@ -65,7 +65,7 @@ class Data:
             Problem: SETTING.
         """
         if self.release not in RELEASES:
-            raise _refused("data.release", self.release, f"known are {', '.join(RELEASES)}")
+            raise wrong_setting("data.release", self.release, f"known are {', '.join(RELEASES)}")
         return RELEASES[self.release]
 
     @property
@@ -134,7 +134,7 @@ def read_request(run: DictConfig) -> Request:
     """
     for key, what in _REQUIRED.items():
         if OmegaConf.is_missing(run.data, key):
-            raise _refused(f"data.{key}", "???", f"give {what}")
+            raise wrong_setting(f"data.{key}", "???", f"give {what}")
     settings = cast("dict[str, Any]", OmegaConf.to_container(run, resolve=True))
     # In the YAML image_ids is a file, which is read when it is needed.
     names = {each.name for each in fields(Choice)} - {"image_ids"}
@@ -146,7 +146,7 @@ def read_request(run: DictConfig) -> Request:
     except OmegaConfBaseException as error:
         key = error.full_key or ""
         value = OmegaConf.select(run, key)
-        raise _refused(key, value, str(error).splitlines()[0]) from error
+        raise wrong_setting(key, value, str(error).splitlines()[0]) from error
     _check(request)
     return request
 
@@ -163,14 +163,14 @@ def _read_choice(settings: dict[str, Any]) -> Choice:
 def _check(request: Request) -> None:
     data = request.data
     if request.num_workers < 1:
-        raise _refused("workers", request.workers, "at least 1, or null for all cores")
+        raise wrong_setting("workers", request.workers, "at least 1, or null for all cores")
     if not 0 <= request.max_missing <= 1:
-        raise _refused("max_missing", request.max_missing, "a share from 0 to 1")
+        raise wrong_setting("max_missing", request.max_missing, "a share from 0 to 1")
     for name in ("max_errors", "verify_sample"):
         if (number := getattr(request, name)) < 0:
-            raise _refused(name, number, "0 or more")
+            raise wrong_setting(name, number, "0 or more")
     if data.synthetic is not None and len(data.synthetic.size) != 2:
-        raise _refused("data.synthetic.size", data.synthetic.size, "height and width")
+        raise wrong_setting("data.synthetic.size", data.synthetic.size, "height and width")
     if data.image_ids is not None and not data.image_ids.is_file():
         raise Problem(
             Kind.ABSENT, data.image_ids, key="data.image_ids", remedy=Remedy.CHANGE_SETTING
@@ -178,7 +178,7 @@ def _check(request: Request) -> None:
     for key in ("annotations", "images"):
         if data.source is not None and getattr(data, key) != getattr(data.published, key):
             detail = "data.source stands for both buckets; give one or the other"
-            raise _refused(f"data.{key}", getattr(data, key), detail)
+            raise wrong_setting(f"data.{key}", getattr(data, key), detail)
     if not data.is_drawn:
         for location in data.buckets:
             _check_bucket(location)
@@ -190,7 +190,3 @@ def _check_bucket(location: str) -> None:
         check_address(location)
     elif not folder.is_dir():
         raise Problem(Kind.ABSENT, location, key="data.source", remedy=Remedy.LAY_OUT_SOURCE)
-
-
-def _refused(key: str, value: object, detail: str) -> Problem:
-    return Problem(Kind.SETTING, f"{key}={value}", detail, key=key, remedy=Remedy.CHANGE_SETTING)

@@ -11,7 +11,7 @@ from PIL import Image
 from oiv5_d2.drawing.shapes import RgbImage, Shape, draw
 from oiv5_d2.drawing.sheets import Cell, LegendEntry, Sheet, lay_out
 from oiv5_d2.files import whole_file
-from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.reporting.truth import (
     AnnotatedImage,
     Part,
@@ -44,8 +44,7 @@ def pick(
     unknown = sorted(set(classes) - set(part.num_objects))
     if unknown:
         detail = f"{part.name} has the classes {', '.join(part.num_objects)}"
-        subject, remedy = f"classes={','.join(unknown)}", Remedy.CHANGE_SETTING
-        raise Problem(Kind.SETTING, subject, detail, key="classes", remedy=remedy)
+        raise wrong_setting("classes", ",".join(unknown), detail)
     shown = {i: t for i, t in part.traits.items() if not classes or t & set(classes)}
     if not shown:
         detail = f"no image shows {', '.join(classes) or 'anything'}"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from oiv5_d2.files import whole_file
 from oiv5_d2.keys import near
-from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs.prepared import read_json
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -68,8 +68,7 @@ def check_metric(name: str, classes: Sequence[str], has_masks: bool) -> str:
     per_class = [f"{average}-{one}" for average in ("AP", "AP50") for one in classes]
     names = [f"{task}/{one}" for task in ("bbox", "segm") for one in (*METRICS, *per_class)]
     if name not in names:
-        detail, remedy = f"no such metric{near(name, names)}", Remedy.CHANGE_SETTING
-        raise Problem(Kind.SETTING, f"metric={name}", detail, key="metric", remedy=remedy)
+        raise wrong_setting("metric", name, f"no such metric{near(name, names)}")
     return name if has_masks else f"bbox/{measure}"
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from oiv5_d2.openimages import release
-from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.problems import wrong_setting
 
 LIMIT_UNITS = ("images", "masks")
 NEVER_TARGETS = ("IsGroupOf", "IsDepiction")  # boxes of these kinds are never one real object
@@ -63,9 +63,7 @@ class Choice:
                 object.__setattr__(self, name, tuple(value))
         faults = (*self._part_faults(), *self._object_faults(), *self._id_faults())
         for name, value, detail in faults:
-            key = f"data.{name}"
-            remedy = Remedy.CHANGE_SETTING
-            raise Problem(Kind.SETTING, f"{key}={value}", detail, key=key, remedy=remedy)
+            raise wrong_setting(f"data.{name}", value, detail)
 
     @property
     def parts(self) -> tuple[str, ...]:

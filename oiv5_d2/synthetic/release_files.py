@@ -28,7 +28,7 @@ from oiv5_d2.openimages.release import (
     Release,
     ReleaseFile,
 )
-from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.processes import map_tasks
 from oiv5_d2.synthetic.annotations import MIDS, SEGMENTED, Annotated, ImagePlan, annotate
 from oiv5_d2.synthetic.scenery.cast import BILLBOARD, CROWD
@@ -100,7 +100,7 @@ def write_release(
     """
     plans = _plan(num_images, size, seed)
     if workers is not None and workers < 1:
-        raise _wrong("workers", workers, "it must be 1 or more")
+        raise wrong_setting("workers", workers, "it must be 1 or more")
     with _whole_folder(root) as temporary:
         drawn = _counted(_draw_all(plans, workers), advance)
         for split in SPLITS:
@@ -133,21 +133,17 @@ def _plan(num_images: Mapping[str, int], size: tuple[int, int], seed: int) -> li
 
 
 def _check(num_images: Mapping[str, int], size: tuple[int, int], seed: int) -> None:
+    key = "data.synthetic.num_images"
     for split, number in num_images.items():
         if split not in SPLITS:
-            raise _wrong("data.synthetic.num_images", split, f"not one of {', '.join(SPLITS)}")
+            raise wrong_setting(key, split, f"not one of {', '.join(SPLITS)}")
         if number < 0:
-            raise _wrong("data.synthetic.num_images", number, "it must be 0 or more")
+            raise wrong_setting(key, number, "it must be 0 or more")
     if size[0] < SMALLEST[0] or size[1] < SMALLEST[1]:
         smallest = f"the smallest height and width are {SMALLEST[0]} and {SMALLEST[1]}"
-        raise _wrong("data.synthetic.size", list(size), smallest)
+        raise wrong_setting("data.synthetic.size", list(size), smallest)
     if seed < 0:
-        raise _wrong("data.synthetic.seed", seed, "it must be 0 or more")
-
-
-def _wrong(key: str, value: object, detail: str) -> Problem:
-    remedy = Remedy.CHANGE_SETTING
-    return Problem(Kind.SETTING, f"{key}={value}", detail, key=key, remedy=remedy)
+        raise wrong_setting("data.synthetic.seed", seed, "it must be 0 or more")
 
 
 def _oddities_at(split: str, index: int, number: int) -> Iterator[str]:

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from oiv5_d2.files import whole_file
 from oiv5_d2.keys import check_known, leaves
-from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.problems import wrong_setting
 from oiv5_d2.runs.provenance import detectron2_version
 
 _HEADER = """\
@@ -88,10 +88,11 @@ def to_cfg(run: DictConfig, output_dir: str) -> CfgNode:
         merge(cfg, key.removeprefix("d2."), value)
     for key, default in overruled.items():
         if node_at(cfg, key) != default:
-            raise _wrong(f"d2.{key}={node_at(cfg, key)}", "it would be overruled", OVERRULED[key])
+            value, detail = node_at(cfg, key), "it would be overruled"
+            raise wrong_setting(f"d2.{key}", value, detail, change=OVERRULED[key])
     for key, (value, detail) in USELESS.items():
         if node_at(cfg, key) == value:
-            raise _wrong(f"d2.{key}={value}", detail, f"d2.{key}")
+            raise wrong_setting(f"d2.{key}", value, detail)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(run.data.classes)
     cfg.OUTPUT_DIR = output_dir
     cfg.freeze()
@@ -115,7 +116,7 @@ def merge(cfg: CfgNode, key: str, value: Any) -> None:
         wanted = type(node[last]).__name__
         hint = ", written 1.0 instead of 1" if (wanted, type(value)) == ("float", int) else ""
         detail = f"{type(value).__name__} instead of {wanted}{hint}"
-        raise _wrong(f"d2.{key}={value!r}", detail, f"d2.{key}") from error
+        raise wrong_setting(f"d2.{key}", repr(value), detail) from error
 
 
 def check(cfg: CfgNode, cuda_available: bool, num_processes: int = 1) -> None:
@@ -129,24 +130,22 @@ def check(cfg: CfgNode, cuda_available: bool, num_processes: int = 1) -> None:
     if cfg.SOLVER.IMS_PER_BATCH % num_processes:
         key = "d2.SOLVER.IMS_PER_BATCH"
         detail = f"not divisible by {num_processes} processes"
-        raise _wrong(f"{key}={cfg.SOLVER.IMS_PER_BATCH}", detail, f"{key} launch")
+        raise wrong_setting(key, cfg.SOLVER.IMS_PER_BATCH, detail, change=f"{key} launch")
     norm, freeze_at = cfg.MODEL.RESNETS.NORM, cfg.MODEL.BACKBONE.FREEZE_AT
     if not cfg.MODEL.WEIGHTS and norm == "FrozenBN":
-        raise _wrong(
-            f"d2.MODEL.RESNETS.NORM={norm}",
+        raise wrong_setting(
+            "d2.MODEL.RESNETS.NORM",
+            norm,
             "d2.MODEL.WEIGHTS is empty, and frozen batch norm over random weights ends in Inf/NaN",
-            "d2.MODEL.WEIGHTS d2.MODEL.RESNETS.NORM=BN d2.MODEL.BACKBONE.FREEZE_AT=0",
+            change="d2.MODEL.WEIGHTS d2.MODEL.RESNETS.NORM=BN d2.MODEL.BACKBONE.FREEZE_AT=0",
         )
     if not cfg.MODEL.WEIGHTS and freeze_at > 0:
-        raise _wrong(
-            f"d2.MODEL.BACKBONE.FREEZE_AT={freeze_at}",
+        raise wrong_setting(
+            "d2.MODEL.BACKBONE.FREEZE_AT",
+            freeze_at,
             "d2.MODEL.WEIGHTS is empty, so random weights would be frozen",
-            "d2.MODEL.WEIGHTS d2.MODEL.BACKBONE.FREEZE_AT=0",
+            change="d2.MODEL.WEIGHTS d2.MODEL.BACKBONE.FREEZE_AT=0",
         )
     if cfg.MODEL.DEVICE.startswith("cuda") and not cuda_available:
-        device = f"d2.MODEL.DEVICE={cfg.MODEL.DEVICE}"
-        raise _wrong(device, "PyTorch finds no GPU here", "d2.MODEL.DEVICE=cpu")
-
-
-def _wrong(setting: str, detail: str, keys: str) -> Problem:
-    return Problem(Kind.SETTING, setting, detail, key=keys, remedy=Remedy.CHANGE_SETTING)
+        key, detail = "d2.MODEL.DEVICE", "PyTorch finds no GPU here"
+        raise wrong_setting(key, cfg.MODEL.DEVICE, detail, change=f"{key}=cpu")

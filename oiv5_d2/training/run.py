@@ -19,7 +19,7 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 
-from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs import layout, provenance
 from oiv5_d2.runs.prepared import Prepared, fingerprint
 from oiv5_d2.runs.results import check_metric, look_up
@@ -157,10 +157,8 @@ def _checked(cfg: CfgNode, settings: Settings) -> Settings:
     check_sampler(cfg.DATALOADER.SAMPLER_TRAIN)
     features = settings.features
     if features.on_divergence not in (STOP, ROLLBACK):
-        key, remedy = "trainer.on_divergence", Remedy.CHANGE_SETTING
         detail = f"there are {STOP}, {ROLLBACK}"
-        subject = f"{key}={features.on_divergence}"
-        raise Problem(Kind.SETTING, subject, detail, key=key, remedy=remedy)
+        raise wrong_setting("trainer.on_divergence", features.on_divergence, detail)
     for dataset in settings.datasets:
         check_classes(dataset.json_path, settings.classes)
     metric = check_metric(features.metric, settings.classes, cfg.MODEL.MASK_ON)
@@ -170,13 +168,12 @@ def _checked(cfg: CfgNode, settings: Settings) -> Settings:
 def _check_run_dir(run_dir: Path, resume: bool) -> Found | None:
     """Return what is resumed. Refuse a second run in one folder, and resuming where no run is."""
     is_run = (run_dir / layout.RUN_JSON).is_file()
-    remedy = Remedy.CHANGE_SETTING
     if is_run and not resume:
-        detail, key = "the folder already has a run", "run_dir resume=true"
-        raise Problem(Kind.SETTING, f"run_dir={run_dir}", detail, key=key, remedy=remedy)
+        detail = "the folder already has a run"
+        raise wrong_setting("run_dir", run_dir, detail, change="run_dir resume=true")
     found = newest_whole(run_dir)
     if resume and not is_run and found is None:
-        detail, key = "nothing to resume", "run_dir resume"
+        detail, key, remedy = "nothing to resume", "run_dir resume", Remedy.CHANGE_SETTING
         raise Problem(Kind.ABSENT, run_dir / layout.RUN_JSON, detail, key=key, remedy=remedy)
     return found
 

@@ -11,7 +11,7 @@ import numpy as np
 from detectron2.data.samplers import RepeatFactorTrainingSampler
 from numpy.typing import NDArray
 
-from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.problems import wrong_setting
 
 Record = dict[str, Any]  # one image in Detectron2's format
 Indices = NDArray[np.int64]
@@ -44,8 +44,7 @@ def check_sampler(name: str) -> None:
     """
     if name not in SAMPLERS:
         detail = f"there are {', '.join(SAMPLERS)}"
-        key, remedy = "d2.DATALOADER.SAMPLER_TRAIN", Remedy.CHANGE_SETTING
-        raise Problem(Kind.SETTING, f"{key}={name}", detail, key=key, remedy=remedy)
+        raise wrong_setting("d2.DATALOADER.SAMPLER_TRAIN", name, detail)
 
 
 def _plain(records: Sequence[Record], _: float) -> Order:
@@ -112,9 +111,7 @@ def share_of(records: Sequence[Record], share: float, seed: int) -> list[Record]
         Problem: SETTING, the share is out of range.
     """
     if not 0 < share <= 1:
-        key = "trainer.data_share"
-        detail, remedy = "a share is above 0 and at most 1", Remedy.CHANGE_SETTING
-        raise Problem(Kind.SETTING, f"{key}={share}", detail, key=key, remedy=remedy)
+        raise wrong_setting("trainer.data_share", share, "a share is above 0 and at most 1")
     order = np.random.default_rng([seed, _SHARE]).permutation(len(records))
     return [records[i] for i in sorted(order[: max(1, round(share * len(records)))])]
 
