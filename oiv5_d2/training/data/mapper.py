@@ -41,7 +41,7 @@ def seeded(seed: int) -> Iterator[None]:
         try:
             random.seed(seed)
             np.random.seed(seed)
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # `torch.manual_seed` is for GPUs, too
             yield
         finally:
             random.setstate(python_state)
