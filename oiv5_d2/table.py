@@ -24,3 +24,13 @@ class Table(NamedTuple):
     def is_text(self, index: int) -> bool:
         """Return True if a column has words."""
         return index < self.num_names or index == self.words_at
+
+
+def to_text(table: Table) -> str:
+    """Return the table in aligned columns, without a line end."""
+    columns = []
+    for i, cells in enumerate(zip(table.columns, *table.rows, strict=True)):
+        width = max(map(len, cells))
+        align = str.ljust if table.is_text(i) else str.rjust
+        columns.append([align(cell, width) for cell in cells])
+    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))

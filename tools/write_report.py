@@ -34,8 +34,9 @@ def report(run_dir: Path, experiments_dir: Path, name: str | None, with_images: 
     # Here, so that --help and a mistake on the command line are answered at once.
     from oiv5_d2.reporting.index import write_index
     from oiv5_d2.reporting.record import write_record
-    from oiv5_d2.reporting.tables import ap_table, class_table, to_text
+    from oiv5_d2.reporting.tables import ap_table, class_table
     from oiv5_d2.runs.layout import read_evaluations
+    from oiv5_d2.table import to_text
 
     record_dir = write_record(run_dir, experiments_dir, Path.cwd(), name, with_images)
     index_path = write_index(experiments_dir)

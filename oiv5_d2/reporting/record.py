@@ -25,7 +25,7 @@ from oiv5_d2.runs.layout import (
     read_predictions,
     read_record,
 )
-from oiv5_d2.runs.results import Results, describe_gaps
+from oiv5_d2.runs.results import PER_CLASS, Results, describe_gaps
 from oiv5_d2.runs.scalars import read_scalars, write_evaluated
 
 README, RECORD_JSON, METRICS_CSV = "README.md", "record.json", "metrics.csv"
@@ -147,7 +147,7 @@ def _headline(evaluations: Sequence[Results]) -> dict[str, dict[str, float | Non
         one.dataset: {
             f"{task}/{metric}": None if math.isnan(metrics[metric]) else metrics[metric]
             for task, metrics in one.tasks.items()
-            for metric in ("AP", "AP50")
+            for metric in PER_CLASS
         }
         for one in evaluations
     }

@@ -1,9 +1,9 @@
-"""Results as tables of text: for the screen, for Markdown."""
+"""Results as tables of text, and tables as Markdown."""
 
 import math
 from collections.abc import Sequence
 
-from oiv5_d2.runs.results import METRICS, Results
+from oiv5_d2.runs.results import METRICS, PER_CLASS, Results
 from oiv5_d2.table import Table
 
 TASKS = {"segm": "segm", "bbox": "box"}  # name in the results: name for people
@@ -26,7 +26,7 @@ def ap_table(evaluations: Sequence[Results]) -> Table:
 
 def class_table(evaluations: Sequence[Results]) -> Table:
     """Return one row per class and data set: number of objects, AP and AP50 of masks and boxes."""
-    keys = [(task, metric) for task in _tasks(evaluations) for metric in METRICS[:2]]
+    keys = [(task, metric) for task in _tasks(evaluations) for metric in PER_CLASS]
     rows = [
         (one.dataset, name, f"{count:,}", *(_score(one, t, f"{m}-{name}") for t, m in keys))
         for one in evaluations
@@ -46,16 +46,6 @@ def to_markdown(table: Table) -> str:
     rules = ["---" if table.is_text(i) else "---:" for i in range(len(table.columns))]
     rows = [[cell.replace("|", "\\|") for cell in row] for row in table.rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in (table.columns, rules, *rows))
-
-
-def to_text(table: Table) -> str:
-    """Return the table in aligned columns, without a line end."""
-    columns = []
-    for i, cells in enumerate(zip(table.columns, *table.rows, strict=True)):
-        width = max(map(len, cells))
-        align = str.ljust if table.is_text(i) else str.rjust
-        columns.append([align(cell, width) for cell in cells])
-    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
 def _tasks(evaluations: Sequence[Results]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from oiv5_d2.files import whole_file
 from oiv5_d2.problems import Kind, Problem
+from oiv5_d2.runs.layout import RUN_JSON
 
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "pycocotools", "hydra-core", "wandb")
 DETECTRON2 = ("pb1-detectron2", "detectron2")  # as PyPI has it, and as it is built from source
@@ -77,7 +78,7 @@ def hardware(gpus: Sequence[str]) -> dict[str, Any]:
 
 def write(run_dir: Path, record: dict[str, Any]) -> None:
     """Write ``run.json``, whole or not at all."""
-    with whole_file(run_dir / "run.json") as path:
+    with whole_file(run_dir / RUN_JSON) as path:
         path.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
 
 

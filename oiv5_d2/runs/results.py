@@ -15,7 +15,8 @@ from oiv5_d2.keys import near
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs.prepared import read_json
 
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")  # COCO's summary, in its order
+PER_CLASS = METRICS[:2]  # of these, what each class has as well, such as AP50-Car
 RESULTS_JSON = "results.json"
 PREDICTIONS_JSON = "coco_instances_results.json"
 
@@ -65,7 +66,7 @@ def check_metric(name: str, classes: Sequence[str], has_masks: bool) -> str:
         Problem: SETTING, no evaluation of these classes has that name.
     """
     measure = name.rpartition("/")[2]
-    per_class = [f"{average}-{one}" for average in ("AP", "AP50") for one in classes]
+    per_class = [f"{average}-{one}" for average in PER_CLASS for one in classes]
     names = [f"{task}/{one}" for task in ("bbox", "segm") for one in (*METRICS, *per_class)]
     if name not in names:
         raise wrong_setting("metric", name, f"no such metric{near(name, names)}")

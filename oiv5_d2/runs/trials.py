@@ -16,6 +16,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from oiv5_d2.files import whole_file
+from oiv5_d2.runs.layout import RUN_JSON
+from oiv5_d2.runs.results import look_up
+from oiv5_d2.table import Table, to_text
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ class TrialTable(Callback):  # type: ignore[misc]
             writer = csv.DictWriter(file, list(trials[0]) if trials else [], lineterminator="\n")
             writer.writeheader()
             writer.writerows(trials)
-        logger.info("Trials, best %s first (%s):\n%s", self.metric, path, _to_text(trials))
+        logger.info("Trials, best %s first (%s):\n%s", self.metric, path, to_text(_table(trials)))
 
 
 def read_trials(sweep_dir: Path, metric: str) -> list[Trial]:
@@ -71,22 +74,16 @@ def _read_overrides(folder: Path) -> dict[str, str]:
 
 
 def _read_result(folder: Path, metric: str) -> Trial:
-    run_path = folder / "run.json"
+    run_path = folder / RUN_JSON
     run = json.loads(run_path.read_text()) if run_path.is_file() else {}
-    task, _, name = metric.partition("/")
-    value = run.get("results", {}).get(task, {}).get(name)
-    value = None if value is None or math.isnan(value) else value
-    return {metric: value, "minutes": run["seconds"] / 60 if "seconds" in run else None}
+    value = look_up(run.get("results", {}), metric)
+    minutes = run["seconds"] / 60 if "seconds" in run else None
+    return {metric: None if math.isnan(value) else value, "minutes": minutes}
 
 
-def _to_text(trials: Sequence[Trial]) -> str:
-    """Return trials as columns, aligned to the right."""
-    rows = [
-        list(trials[0]) if trials else [],
-        *([_cell(v) for v in one.values()] for one in trials),
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(" ".join(map(str.rjust, row, widths)) for row in rows)
+def _table(trials: Sequence[Trial]) -> Table:
+    columns = tuple(trials[0]) if trials else ()
+    return Table("Trials", columns, [tuple(map(_cell, one.values())) for one in trials])
 
 
 def _cell(value: Any) -> str:

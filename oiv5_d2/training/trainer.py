@@ -20,7 +20,7 @@ from detectron2.utils.events import EventWriter
 from fvcore.nn.precise_bn import get_bn_modules
 
 from oiv5_d2.problems import Problem
-from oiv5_d2.runs.layout import FINAL_WEIGHTS
+from oiv5_d2.runs.layout import EVALUATION, FINAL_WEIGHTS
 from oiv5_d2.training.checkpoints import BEST_WEIGHTS, Checkpointer, link, thin_out
 from oiv5_d2.training.data.loader import Loader, build_train_loader
 from oiv5_d2.training.hooks.checkpoints import SaveCheckpoints
@@ -214,7 +214,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             Empty in all processes but the main one.
         """
         self.share_buffers()
-        folder = Path(self.cfg.OUTPUT_DIR) / "evaluation"
+        folder = Path(self.cfg.OUTPUT_DIR) / EVALUATION
         names = self.cfg.DATASETS.TEST
         evaluators = [self._build_evaluator(self.cfg, name, folder / name) for name in names]
         self.is_evaluating = True

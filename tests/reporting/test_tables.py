@@ -1,6 +1,6 @@
 import math
 
-from oiv5_d2.reporting.tables import ap_table, class_table, score, to_markdown, to_text
+from oiv5_d2.reporting.tables import ap_table, class_table, score, to_markdown
 from oiv5_d2.runs.results import METRICS, Results
 from oiv5_d2.table import Table
 
@@ -37,15 +37,6 @@ def test_the_class_table_shows_absent_classes_without_a_number():
 def test_markdown_has_a_row_a_line_and_survives_bars():
     lines = to_markdown(Table("", ("name", "AP"), (("a|b", "1.0"),))).splitlines()
     assert lines == ["| name | AP |", "| --- | ---: |", r"| a\|b | 1.0 |"]
-
-
-def test_text_aligns_names_left_and_numbers_right():
-    text = to_text(Table("", ("name", "AP"), (("car", "1.0"), ("traffic light", "10.0"))))
-    assert text.splitlines() == [
-        "name             AP",
-        "car             1.0",
-        "traffic light  10.0",
-    ]
 
 
 def test_zero_is_a_score_and_nothing_is_none():

@@ -25,6 +25,13 @@ def test_trials_are_sorted_by_their_metric_and_show_where_they_differ(tmp_path):
     assert trials[2]["segm/AP"] is None
 
 
+def test_of_several_data_sets_the_first_one_counts_as_it_does_for_the_run(tmp_path):
+    write_trial(tmp_path, 0, ["a=1"])
+    results = {"mini_validation": {"segm": {"AP": 20.0}}, "mini_test": {"segm": {"AP": 9.0}}}
+    (tmp_path / "0" / "run.json").write_text(json.dumps({"results": results, "seconds": 60.0}))
+    assert read_trials(tmp_path, "segm/AP")[0]["segm/AP"] == 20.0
+
+
 def test_the_table_is_written_when_a_sweep_ends(tmp_path):
     write_trial(tmp_path, 0, ["a=1"], ap=20.0)
     write_trial(tmp_path, 1, ["a=2"], ap=10.0)
