@@ -1,9 +1,13 @@
-"""What an audit's figures mean for the user: how serious it is, and what to do."""
+"""What an audit checks: what is odd in the data, how serious it is, and what to do.
 
-from collections.abc import Iterable, Iterator, Mapping
+A check is a function of one `Part`, listed in `CHECKS`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from oiv5_d2.audit.figures import Measured
 from oiv5_d2.conversion.records import EMPTY_MASK, MISSING_MASK, UNREADABLE_MASK, VANISHED_MASK
 from oiv5_d2.problems import Kind, Problem, Remedy
 
@@ -28,20 +32,36 @@ class Finding(NamedTuple):
     remedy: str
 
 
-def find(report: Mapping[str, Any]) -> list[Finding]:
-    """Return what an audit's figures mean, the most serious first.
+class Part(NamedTuple):
+    """What a check looks at.
+
+    Attributes:
+        name: of the part.
+        is_trained: it is one for training.
+        classes: display names, in category order.
+        figures: from `figures.describe`, as they are written to ``audit.json``.
+        measured: every image, object and image file, for what the figures do not say.
+    """
+
+    name: str
+    is_trained: bool
+    classes: Sequence[str]
+    figures: Mapping[str, Any]
+    measured: Measured
+
+
+def find(report: Mapping[str, Any], measured: Mapping[str, Measured]) -> list[Finding]:
+    """Return what is odd in the data, the most serious first.
 
     Args:
-        report: what `audit` measured: train_parts, parts, leakage.
+        report: what `audit` measured: classes, train_parts, parts, leakage.
+        measured: each part.
     """
     findings = list(_leaks(report["leakage"]))
-    for part, described in report["parts"].items():
-        findings += _images(part, described["images"])
-        findings += _masks(part, described)
-        if part in report["train_parts"]:
-            findings += _training(part, described, report["classes"])
-        else:
-            findings += _evaluation(part, described["classes"])
+    for name, figures in report["parts"].items():
+        is_trained = name in report["train_parts"]
+        part = Part(name, is_trained, report["classes"], figures, measured[name])
+        findings += (finding for check in CHECKS for finding in check(part))
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
@@ -83,87 +103,137 @@ def _leaks(leakage: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(severity, key, "", f"{len(groups)} {what}: {_shown(groups)}", remedy)
 
 
-def _images(part: str, images: Mapping[str, Any]) -> Iterator[Finding]:
+def _wrong_files(part: Part) -> Iterator[Finding]:
     causes = {
         "missing": "They were removed after the conversion.",
         "unreadable": "Training would stop at them.",
     }
-    for kind, entries in images["faults"].items():
+    for kind, entries in part.figures["images"]["faults"].items():
         shown = _shown(f"{entry['open_images_id']} {entry['detail']}".strip() for entry in entries)
         what = f"{len(entries)} image files are wrong ({kind}): {shown}"
         remedy = f"{causes.get(kind, 'They changed after the conversion.')} {_AGAIN}"
-        yield Finding(ERROR, kind, part, what, remedy)
-    left_out = images["left_out"]
+        yield Finding(ERROR, kind, part.name, what, remedy)
+
+
+def _left_out(part: Part) -> Iterator[Finding]:
+    wanted, left_out = (part.figures["images"][key] for key in ("wanted", "left_out"))
     if left_out:
         shown = _shown(f"{entry['open_images_id']} {entry['reason']}" for entry in left_out)
-        what = f"{len(left_out)} of {images['wanted']} images were left out ({shown})"
-        severity = WARNING if len(left_out) > MANY * images["wanted"] else NOTE
+        what = f"{len(left_out)} of {wanted} images were left out ({shown})"
+        severity = WARNING if len(left_out) > MANY * wanted else NOTE
         remedy = "Harmless if few; otherwise fix the source."
-        yield Finding(severity, "left_out", part, what, remedy)
+        yield Finding(severity, "left_out", part.name, what, remedy)
 
 
-def _masks(part: str, described: Mapping[str, Any]) -> Iterator[Finding]:
-    num_targets, ignored = described["objects"]["targets"], described["objects"]["ignored"]
-    num_lost = sum(ignored.get(reason, 0) for reason in (MISSING_MASK, UNREADABLE_MASK))
+def _lost_masks(part: Part) -> Iterator[Finding]:
+    num_lost = _num_ignored(part, MISSING_MASK, UNREADABLE_MASK)
     if num_lost:
         what = f"{num_lost} masks are missing or unreadable; their objects are ignored"
-        severity = WARNING if num_lost > MANY * (num_targets + num_lost) else NOTE
+        num_masks = part.figures["objects"]["targets"] + num_lost
+        severity = WARNING if num_lost > MANY * num_masks else NOTE
         remedy = "manifest.csv names them: fix the source."
-        yield Finding(severity, "lost_masks", part, what, remedy)
-    num_empty = sum(ignored.get(reason, 0) for reason in (EMPTY_MASK, VANISHED_MASK))
+        yield Finding(severity, "lost_masks", part.name, what, remedy)
+
+
+def _empty_masks(part: Part) -> Iterator[Finding]:
+    num_empty = _num_ignored(part, EMPTY_MASK, VANISHED_MASK)
     if num_empty:
         what = f"{num_empty} masks are empty; their objects are ignored"
-        yield Finding(NOTE, "empty_masks", part, what, "Nothing to do: the release has such masks.")
-    tiny, fit, outside = (described[key] for key in ("tiny", "mask_box_iou", "outside_box"))
+        remedy = "Nothing to do: the release has such masks."
+        yield Finding(NOTE, "empty_masks", part.name, what, remedy)
+
+
+def _tiny(part: Part) -> Iterator[Finding]:
+    tiny = part.figures["tiny"]
     if tiny["num_masks"]:
         limits = f"{tiny['below_pixels']} px or {tiny['below_share']:.2%} of their image"
         what = f"{tiny['num_masks']} masks are smaller than {limits}: {_worst(tiny)}"
-        yield Finding(NOTE, "tiny", part, what, _LOOK)
+        yield Finding(NOTE, "tiny", part.name, what, _LOOK)
+
+
+def _poor_fit(part: Part) -> Iterator[Finding]:
+    fit = part.figures["mask_box_iou"]
     if fit["num_poor"]:
         what = f"{fit['num_poor']} masks have an IoU below {fit['poor_below']} with their box"
-        yield Finding(WARNING, "poor_fit", part, f"{what}: {_worst(fit, fit['num_poor'])}", _LOOK)
+        what = f"{what}: {_worst(fit, fit['num_poor'])}"
+        yield Finding(WARNING, "poor_fit", part.name, what, _LOOK)
+
+
+def _outside_box(part: Part) -> Iterator[Finding]:
+    outside = part.figures["outside_box"]
     if outside["num_far"]:
         share = f"over {outside['far_above']:.0%} of their pixels outside their box"
         what = f"{outside['num_far']} masks have {share}: {_worst(outside, outside['num_far'])}"
-        yield Finding(WARNING, "outside_box", part, what, _LOOK)
+        yield Finding(WARNING, "outside_box", part.name, what, _LOOK)
 
 
-def _training(part: str, described: Mapping[str, Any], classes: list[str]) -> Iterator[Finding]:
-    for name, each in described["classes"].items():
-        if not each["targets"]:
+def _nothing_to_learn(part: Part) -> Iterator[Finding]:
+    for name, each in part.figures["classes"].items():
+        if part.is_trained and not each["targets"]:
+            what = f"class {name} has no training target"
             remedy = "It cannot be learned: choose other data.classes, or more images."
-            yield Finding(ERROR, "no_target", part, f"class {name} has no training target", remedy)
-    balance = described["balance"]
-    if balance["ratio"] > balance["worst_ratio"]:
+            yield Finding(ERROR, "no_target", part.name, what, remedy)
+
+
+def _imbalance(part: Part) -> Iterator[Finding]:
+    balance = part.figures["balance"]
+    if part.is_trained and balance["ratio"] > balance["worst_ratio"]:
         settings, shares = balance["recommended"], balance["mixes"][0]["shares"]
-        rarest = min((share, name) for share, name in zip(shares, classes, strict=True) if share)[1]
+        rarest = min((n, name) for n, name in zip(shares, part.classes, strict=True) if n)[1]
         what = (
             f"the most frequent class has {balance['ratio']:.0f} times the objects of {rarest}; "
             f"above {balance['worst_ratio']:.0f}, the rarest is hardly learned"
         )
         chosen = " ".join(f"d2.{key}={value}" for key, value in settings.items() if key != "ratio")
         remedy = f"Add {chosen}: that makes it {settings['ratio']:.0f} times."
-        yield Finding(WARNING, "imbalance", part, what, remedy)
-    num_ignored = sum(described["objects"]["ignored"].values())
-    if num_ignored:
-        share = num_ignored / (num_ignored + described["objects"]["targets"])
+        yield Finding(WARNING, "imbalance", part.name, what, remedy)
+
+
+def _ignored(part: Part) -> Iterator[Finding]:
+    num_ignored = _num_ignored(part, *part.figures["objects"]["ignored"])
+    if part.is_trained and num_ignored:
+        share = num_ignored / (num_ignored + part.figures["objects"]["targets"])
         what = f"{num_ignored} real objects ({share:.0%}) are ignored"
         remedy = "Nothing to do yet: Detectron2 drops them in training, as if they were background."
-        yield Finding(NOTE, "ignored", part, what, remedy)
+        yield Finding(NOTE, "ignored", part.name, what, remedy)
 
 
-def _evaluation(part: str, classes: Mapping[str, Any]) -> Iterator[Finding]:
-    absent = [name for name, each in classes.items() if not each["targets"]]
-    if absent:
+def _nothing_to_evaluate(part: Part) -> Iterator[Finding]:
+    absent = [name for name, each in part.figures["classes"].items() if not each["targets"]]
+    if absent and not part.is_trained:
         what = f"no object to evaluate: {', '.join(absent)}"
         remedy = "These classes have no AP here, and the means leave them out."
-        yield Finding(WARNING, "nothing_to_evaluate", part, what, remedy)
-    numbers = {name: each["targets"] for name, each in classes.items()}
+        yield Finding(WARNING, "nothing_to_evaluate", part.name, what, remedy)
+
+
+def _few_to_evaluate(part: Part) -> Iterator[Finding]:
+    numbers = {name: each["targets"] for name, each in part.figures["classes"].items()}
     few = [f"{name} {number}" for name, number in numbers.items() if 0 < number < FEW_TO_EVALUATE]
-    if few:
+    if few and not part.is_trained:
         what = f"fewer than {FEW_TO_EVALUATE} objects to evaluate: {', '.join(few)}"
         remedy = "Small differences of their AP are noise."
-        yield Finding(NOTE, "few_to_evaluate", part, what, remedy)
+        yield Finding(NOTE, "few_to_evaluate", part.name, what, remedy)
+
+
+CHECKS: tuple[Callable[[Part], Iterator[Finding]], ...] = (
+    _wrong_files,
+    _left_out,
+    _lost_masks,
+    _empty_masks,
+    _tiny,
+    _poor_fit,
+    _outside_box,
+    _nothing_to_learn,
+    _imbalance,
+    _ignored,
+    _nothing_to_evaluate,
+    _few_to_evaluate,
+)
+
+
+def _num_ignored(part: Part, *reasons: str) -> int:
+    ignored = part.figures["objects"]["ignored"]
+    return sum(ignored.get(reason, 0) for reason in reasons)
 
 
 def _worst(described: Mapping[str, Any], number: int | None = None) -> str:

@@ -99,8 +99,8 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         return build_train_loader(cfg, self._features.data_share)
 
     def build_writers(self) -> list[EventWriter]:
-        """Return Detectron2's writers and ours."""
-        return [*super().build_writers(), *self._more_writers()]
+        """Return our writers and Detectron2's, whose TensorBoard writer clears the images."""
+        return [*self._more_writers(), *super().build_writers()]
 
     def build_hooks(self) -> list[HookBase]:
         """Return the hooks, in their order of work.

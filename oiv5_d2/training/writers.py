@@ -9,6 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from detectron2.utils.events import EventWriter, get_event_storage
 
@@ -23,6 +24,8 @@ END = None  # in the queue: nothing comes after it
 
 class WandbWriter(EventWriter):  # type: ignore[misc]
     """Log to Weights & Biases: one ``log`` per step and the whole config; never stops the training.
+
+    What hooks put into the event storage is sent: scalars, and images by ``put_image``.
 
     Without a key, or when the service cannot be reached, the run is kept offline in the run
     directory (``wandb sync`` sends it later). All of W&B is called in a thread of its own: if it
@@ -46,17 +49,21 @@ class WandbWriter(EventWriter):  # type: ignore[misc]
         self._last_step = -1
         self._exit_code: Any = 0
         self._finish_seconds = finish_seconds
-        self._steps: queue.SimpleQueue[tuple[int, dict[str, float]] | None] = queue.SimpleQueue()
+        self._steps: queue.SimpleQueue[tuple[int, dict[str, Any]] | None] = queue.SimpleQueue()
         arguments = {"config": config, "dir": output_dir, **settings}
         self._thread = threading.Thread(target=self._work, args=(arguments,), daemon=True)
         self._thread.start()
 
     def write(self) -> None:
-        """Log every scalar since the last call, all of a step in one ``log``."""
-        steps: dict[int, dict[str, float]] = defaultdict(dict)
-        for name, (value, step) in get_event_storage().latest_with_smoothing_hint(20).items():
+        """Log all scalars and images since the last call, all of a step in one ``log``."""
+        steps: dict[int, dict[str, Any]] = defaultdict(dict)
+        storage = get_event_storage()
+        for name, (value, step) in storage.latest_with_smoothing_hint(20).items():
             if step > self._last_step:
                 steps[step][name] = value
+        for name, image, step in storage._vis_data:  # cleared by TensorBoard's writer, after ours
+            if step > self._last_step:
+                steps[step][name] = np.moveaxis(np.asarray(image), 0, -1)
         for step in sorted(steps):
             self._steps.put((step, steps[step]))
         self._last_step = max([self._last_step, *steps])
@@ -79,13 +86,20 @@ class WandbWriter(EventWriter):  # type: ignore[misc]
         try:
             run = _start(arguments)
             while (item := self._steps.get()) is not END:
-                step, scalars = item
-                run.log(scalars, step=step)
+                step, values = item
+                run.log({name: _loggable(value) for name, value in values.items()}, step=step)
             run.finish(exit_code=self._exit_code)
         except Exception as error:
             logger.warning(
                 "W&B failed (%s: %s); the run continues without it", type(error).__name__, error
             )
+
+
+def _loggable(value: Any) -> Any:
+    """Return a scalar as it is, and an (H, W, 3) RGB array as W&B's image."""
+    import wandb
+
+    return wandb.Image(value) if isinstance(value, np.ndarray) else value
 
 
 def choose_mode() -> str:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import cv2
+import numpy as np
 import psutil
 import pytest
 from detectron2.utils.events import EventStorage
@@ -40,6 +42,20 @@ def test_a_run_without_a_key_is_kept_offline_in_its_folder(tmp_path):
     (record,) = run_dir.glob("*.wandb")
     content = record.read_bytes()
     assert b"loss_cls" in content and b"loss_mask" in content and b"SEED" in content
+
+
+def test_an_image_in_the_event_storage_is_kept_with_its_run(tmp_path):
+    image = np.zeros((3, 4, 6), np.uint8)
+    image[0] = 200  # red
+    writer = WandbWriter({"project": "test"}, {}, str(tmp_path / "run"))
+    with EventStorage(7) as storage:
+        storage.put_scalar("loss_cls", 0.5)
+        storage.put_image("what the model sees", image)
+        writer.write()
+        writer.write()  # the same again is no second picture
+    writer.close()
+    (png,) = (tmp_path / "run").glob("wandb/offline-run-*/files/media/images/what the model*.png")
+    assert cv2.imread(str(png)).tolist() == np.full((4, 6, 3), (0, 0, 200)).tolist()
 
 
 def test_a_w_and_b_that_refuses_to_start_is_said_once(tmp_path, caplog):
