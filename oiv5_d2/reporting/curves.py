@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from PIL import Image
 
 from oiv5_d2.drawing.colours import FAINT_INK, INK, PALETTE, to_hex
 from oiv5_d2.files import whole_file
+from oiv5_d2.runs.results import AVERAGES
 from oiv5_d2.runs.scalars import ITERATION, Scalars, Series, evaluated_names, series
 
 Lines = Mapping[str, Series]  # by label; a line's place fixes its colour
@@ -25,6 +26,7 @@ LOSSES = {
     "loss_rpn_loc": "RPN box",
 }
 PRECISION = {"segm/AP50": "mask AP50", "segm/AP": "mask AP", "bbox/AP": "box AP"}
+AVERAGED = "segm/AP"  # of each average of the weights
 NUM_COLOURS = 96
 # Lime and pink are too light for a line on white; the other colours are those of the objects.
 LINE_COLOURS = [to_hex(colour) for i, colour in enumerate(PALETTE) if i not in (2, 3)]
@@ -83,11 +85,18 @@ def _series(scalars: Scalars, labels: Mapping[str, str]) -> Lines:
 def _precision(scalars: Scalars) -> Lines:
     """Return the lines of what evaluations wrote; with several data sets, the first one's."""
     names = evaluated_names(scalars)
-    lines = {}
-    for ending, label in PRECISION.items():
-        matching = (name for name in names if re.search(rf"(^|/){ending}$", name))
-        lines[label] = series(scalars, next(matching, ""))
-    return lines
+    averaged = {one: [n for n in names if n.startswith(f"{one}/")] for one in AVERAGES}
+    plain = [name for name in names if not name.startswith(tuple(f"{one}/" for one in AVERAGES))]
+    return {
+        **{label: _first(scalars, plain, ending) for ending, label in PRECISION.items()},
+        **{f"{one} mask AP": _first(scalars, its, AVERAGED) for one, its in averaged.items()},
+    }
+
+
+def _first(scalars: Scalars, names: Sequence[str], ending: str) -> Series:
+    """Return the first of these numbers whose name ends so; an empty series without one."""
+    matching = (name for name in names if re.search(rf"(^|/){ending}$", name))
+    return series(scalars, next(matching, ""))
 
 
 def _draw(axes: Axes, title: str, lines: Lines, top: float | None = None, marker: str = "") -> None:

@@ -15,6 +15,7 @@ from oiv5_d2.runs.results import PREDICTIONS_JSON, RESULTS_JSON, Results, read_r
 RUN_JSON = "run.json"
 CONFIG_YAML = "config.yaml"
 FINAL_WEIGHTS = "model_final.pth"
+AVERAGED_WEIGHTS = "model_{average}.pth"  # weights only, such as model_ema.pth
 EVALUATION = "evaluation"
 LOCK = ".lock"
 

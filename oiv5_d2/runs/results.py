@@ -17,6 +17,8 @@ from oiv5_d2.runs.prepared import read_json
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")  # COCO's summary, in its order
 PER_CLASS = METRICS[:2]  # of these, what each class has as well, such as AP50-Car
+EMA = "ema"  # what a run calls results of the moving average of its weights: ema/segm/AP
+AVERAGES = (EMA,)
 RESULTS_JSON = "results.json"
 PREDICTIONS_JSON = "coco_instances_results.json"
 
@@ -54,23 +56,27 @@ def describe_gaps(results: Results) -> list[str]:
     ]
 
 
-def check_metric(name: str, classes: Sequence[str], has_masks: bool) -> str:
+def check_metric(
+    name: str, classes: Sequence[str], has_masks: bool, averages: Sequence[str] = ()
+) -> str:
     """Return the metric that a run compares; without masks ``segm/AP`` is ``bbox/AP``.
 
     Args:
-        name: ``<task>/<name>``, such as ``segm/AP`` or ``bbox/AP50-Car``.
+        name: ``<task>/<name>``, such as ``segm/AP`` or ``bbox/AP50-Car``; of averaged weights
+            ``ema/segm/AP``.
         classes: display names.
         has_masks: False for a model of boxes only.
+        averages: of weights, those of `AVERAGES` that the run has.
 
     Raises:
         Problem: SETTING, no evaluation of these classes has that name.
     """
-    measure = name.rpartition("/")[2]
     per_class = [f"{average}-{one}" for average in PER_CLASS for one in classes]
-    names = [f"{task}/{one}" for task in ("bbox", "segm") for one in (*METRICS, *per_class)]
+    plain = [f"{task}/{one}" for task in ("bbox", "segm") for one in (*METRICS, *per_class)]
+    names = [*plain, *(f"{average}/{one}" for average in averages for one in plain)]
     if name not in names:
         raise wrong_setting("metric", name, f"no such metric{near(name, names)}")
-    return name if has_masks else f"bbox/{measure}"
+    return name if has_masks else name.replace("segm/", "bbox/", 1)
 
 
 def look_up(results: Mapping[str, Any], name: str) -> float:
@@ -78,9 +84,12 @@ def look_up(results: Mapping[str, Any], name: str) -> float:
 
     Args:
         results: ``{"bbox": {...}, ...}``, or one such dict per data set: then of the first one.
+            Each average of the weights has the same below its name.
         name: as `check_metric` returned it.
     """
     task, _, measure = name.partition("/")
+    if task in AVERAGES:
+        return look_up(results.get(task, {}), measure)
     tasks = results if task in results else next(iter(results.values()), {})
     return float(tasks.get(task, {}).get(measure, math.nan))
 

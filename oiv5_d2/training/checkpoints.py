@@ -104,7 +104,8 @@ def is_whole(path: Path) -> bool:
 def newest_whole(run_dir: Path) -> Found | None:
     """Return a run's newest whole checkpoint; None if it wrote none.
 
-    Damaged files are named in a warning and passed over, whatever ``last_checkpoint`` says.
+    Damaged files are named in a warning and passed over, whatever ``last_checkpoint`` says. Files
+    of weights only, such as averages, cannot be resumed.
 
     Raises:
         Problem: DAMAGED, there are checkpoints, but none is whole.
@@ -114,11 +115,12 @@ def newest_whole(run_dir: Path) -> Found | None:
     damaged = [path for path in paths if path not in whole]
     for path in damaged:
         logger.warning("%s is damaged and passed over", path)
-    if damaged and not whole:
+    contents = [(path, read(path, lazily=True)) for path in whole]
+    found = [Found(path, one["iteration"]) for path, one in contents if "iteration" in one]
+    if damaged and not found:
         detail = f"none of {len(damaged)} checkpoints is whole"
         key, remedy = "run_dir resume", Remedy.CHANGE_SETTING
         raise Problem(Kind.DAMAGED, damaged[-1], detail, key=key, remedy=remedy)
-    found = [Found(path, read(path, lazily=True)["iteration"]) for path in whole]
     return max(found, key=lambda one: one.iteration, default=None)
 
 

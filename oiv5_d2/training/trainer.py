@@ -20,9 +20,12 @@ from detectron2.utils.events import EventWriter
 from fvcore.nn.precise_bn import get_bn_modules
 
 from oiv5_d2.problems import Problem
-from oiv5_d2.runs.layout import EVALUATION, FINAL_WEIGHTS
-from oiv5_d2.training.checkpoints import BEST_WEIGHTS, Checkpointer, link, thin_out
+from oiv5_d2.runs.layout import AVERAGED_WEIGHTS, EVALUATION, FINAL_WEIGHTS
+from oiv5_d2.runs.results import EMA
+from oiv5_d2.training.averages import Weights, swapped
+from oiv5_d2.training.checkpoints import BEST_WEIGHTS, Checkpointer, link, thin_out, write
 from oiv5_d2.training.data.loader import Loader, build_train_loader
+from oiv5_d2.training.hooks.averaging import MovingAverage
 from oiv5_d2.training.hooks.checkpoints import SaveCheckpoints
 from oiv5_d2.training.hooks.divergence import CheckLosses
 from oiv5_d2.training.hooks.evaluation import Evaluate
@@ -47,6 +50,7 @@ class Features:
         on_divergence: ``stop``, or ``rollback`` to the newest checkpoint with a lower rate.
         channels_last: on a CPU, keep images and weights in oneDNN's own order. Steps are faster,
             and sums are rounded in another order.
+        ema: decay of the weights' moving average, below 1; 0 for none.
     """
 
     metric: str
@@ -55,6 +59,7 @@ class Features:
     keep_checkpoints: int = 2
     on_divergence: str = "stop"
     channels_last: bool = False
+    ema: float = 0.0
 
 
 class Trainer(DefaultTrainer):  # type: ignore[misc]
@@ -85,6 +90,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         self.last_saved = -1
         self.is_evaluating = False
         self.last_results: dict[str, Any] = {}
+        self.averages = self._build_averages()
         super().__init__(cfg)
 
     def build_model(self, cfg: CfgNode) -> torch.nn.Module:
@@ -116,12 +122,18 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             stock.IterationTimer(),
             stock.LRScheduler(),
             *self._precise_bn(),
+            *self.averages.values(),
             SaveCheckpoints(cfg.SOLVER.CHECKPOINT_PERIOD),
             Evaluate(cfg.TEST.EVAL_PERIOD, self._features.metric),
         ]
         if comm.is_main_process():
             found.append(stock.PeriodicWriter(self.build_writers(), period=WRITE_PERIOD))
         return [*found, StopOnSignal()]
+
+    def _build_averages(self) -> dict[str, MovingAverage]:
+        """Return the hooks that average weights, by what their results are called."""
+        decay = self._features.ema
+        return {EMA: MovingAverage(decay, AVERAGED_WEIGHTS.format(average=EMA))} if decay else {}
 
     def _precise_bn(self) -> list[HookBase]:
         cfg = self.cfg
@@ -134,7 +146,8 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         """Write a checkpoint of the step just made; all processes call this.
 
         Args:
-            is_best: give it the name of the best one as well.
+            is_best: give it the name of the best one as well; if an average of the weights decides
+                that, its weights alone get that name.
 
         Raises:
             Problem: DISK_FULL.
@@ -148,8 +161,25 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             if self.iter + 1 >= self.max_iter:
                 link(path, FINAL_WEIGHTS)
             if is_best:
-                link(path, BEST_WEIGHTS)
+                self._keep_best(path)
             thin_out(path.parent, self._features.keep_checkpoints)
+
+    def _keep_best(self, path: Path) -> None:
+        average = self.averages.get(self._features.metric.partition("/")[0])
+        if average:
+            self.write_weights(BEST_WEIGHTS, average.weights)
+        else:
+            link(path, BEST_WEIGHTS)
+
+    def write_weights(self, name: str, weights: Weights) -> None:
+        """Write a file of weights only, from the main process; stock Detectron2 loads it.
+
+        Raises:
+            Problem: DISK_FULL.
+        """
+        if comm.is_main_process():
+            path = Path(self.cfg.OUTPUT_DIR) / name
+            write(path, {"model": weights, "run": self._identity})
 
     def share_buffers(self) -> None:
         """Send the main process's buffers to all others, so that what is saved is evaluated.
@@ -210,19 +240,29 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         """Evaluate the model of this step on all data sets of ``DATASETS.TEST``.
 
         Returns:
-            ``{"bbox": {...}, "segm": {...}}``; with several data sets, one such dict by name.
-            Empty in all processes but the main one.
+            ``{"bbox": {...}, "segm": {...}}``; with several data sets, one such dict by name. The
+            same of each average of the weights below its name, such as ``ema``. Empty in all
+            processes but the main one.
         """
+        found = self._evaluate(EVALUATION)
+        for name, average in self.averages.items():
+            with swapped(self.checkpointer.model, average.weights):
+                of_average = self._evaluate(f"{EVALUATION}_model_{name}")
+            found = {**found, name: of_average} if found else found
+        self.last_results = found
+        return self.last_results
+
+    def _evaluate(self, folder_name: str) -> dict[str, Any]:
+        """Evaluate the model as it is now; results are on the main process only."""
         self.share_buffers()
-        folder = Path(self.cfg.OUTPUT_DIR) / EVALUATION
+        folder = Path(self.cfg.OUTPUT_DIR) / folder_name
         names = self.cfg.DATASETS.TEST
         evaluators = [self._build_evaluator(self.cfg, name, folder / name) for name in names]
         self.is_evaluating = True
         found: dict[str, Any] = self.test(self.cfg, self.model, evaluators)
         self.is_evaluating = False
         comm.synchronize()
-        self.last_results = found if comm.is_main_process() else {}
-        return self.last_results
+        return found if comm.is_main_process() else {}
 
     def train(self) -> dict[str, Any]:
         """Train to ``SOLVER.MAX_ITER``; return the last evaluation (on the main process).

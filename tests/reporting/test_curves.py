@@ -34,3 +34,11 @@ def test_other_numbers_give_another_image(tmp_path):
 def test_a_run_without_any_number_still_gives_an_image(tmp_path):
     write_curves([{"iteration": 19}], "street", tmp_path / "c.png")
     assert (tmp_path / "c.png").stat().st_size > 1000
+
+
+def test_an_average_of_the_weights_has_a_line_of_its_own(tmp_path):
+    low, high = [1.0, 2.0, 3.0], [4.0, 5.0, 9.0]
+    for name, plain, ema in (("a.png", low, high), ("b.png", high, low)):
+        write_curves(scalars(**{"segm/AP": plain, "ema/segm/AP": ema}), "x", tmp_path / name)
+    write_curves(scalars(**{"segm/AP": low}), "x", tmp_path / "c.png")
+    assert len({(tmp_path / name).read_bytes() for name in ("a.png", "b.png", "c.png")}) == 3

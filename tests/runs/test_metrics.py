@@ -21,6 +21,15 @@ def test_an_unknown_metric_is_refused(name):
         check_metric(name, CLASSES, has_masks=True)
 
 
+def test_averaged_weights_have_the_same_metrics_if_the_run_has_them():
+    assert check_metric("ema/segm/AP", CLASSES, True, ["ema"]) == "ema/segm/AP"
+    assert check_metric("ema/segm/AP", CLASSES, False, ["ema"]) == "ema/bbox/AP"
+    with refused(Kind.SETTING, key="metric"):
+        check_metric("ema/segm/AP", CLASSES, True)
+    both = {**RESULTS, "ema": {"a": {"segm": {"AP": 5.0}}}}
+    assert look_up(both, "ema/segm/AP") == 5.0 and look_up(both, "segm/AP") == 2.0
+
+
 def test_boxes_only_are_compared_by_boxes():
     assert check_metric("segm/AP", CLASSES, has_masks=False) == "bbox/AP"
 

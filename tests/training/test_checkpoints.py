@@ -86,6 +86,15 @@ def test_a_sealed_file_is_pytorchs_own(run_dir):
     assert read(path, lazily=True)["iteration"] == 3
 
 
+def test_a_file_of_weights_only_is_not_resumed(run_dir):
+    write(run_dir / "model_ema.pth", {"model": content(7)["model"]})
+    assert newest_whole(run_dir).iteration == 5
+    for path in run_dir.glob("model_0*.pth"):
+        path.write_bytes(b"")
+    with refused(Kind.DAMAGED, key="run_dir resume"):
+        newest_whole(run_dir)
+
+
 def test_a_second_name_costs_no_space_and_can_be_given_again(run_dir):
     for iteration in (3, 5, 5):
         path = run_dir / f"model_{iteration:07d}.pth"

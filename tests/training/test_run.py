@@ -143,6 +143,8 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(start, t
     ("words", "key"),
     [
         (["metric=segm/mAP"], "metric"),
+        (["metric=ema/segm/AP"], "metric"),
+        (["trainer.ema=1.0"], "trainer.ema"),
         (["d2.DATALOADER.SAMPLER_TRAIN=Sampler"], "d2.DATALOADER.SAMPLER_TRAIN"),
         (["trainer.on_divergence=pray"], "trainer.on_divergence"),
         (["launch=cpu2", "d2.SOLVER.IMS_PER_BATCH=3"], "d2.SOLVER.IMS_PER_BATCH launch"),
@@ -172,6 +174,33 @@ def test_a_random_seed_is_recorded_and_kept(start, tmp_path):
     assert seed >= 0
     start("d2.SOLVER.MAX_ITER=2", "d2.SEED=-1", "d2.DATASETS.TEST=[]", resume=True)
     assert read_record(tmp_path / "run")["seed"] == seed
+
+
+def test_the_moving_average_is_evaluated_and_resumed_beside_the_weights(start, weights, tmp_path):
+    words = ("trainer.ema=0.9", "metric=ema/bbox/AP50", "d2.SOLVER.MAX_ITER=6")
+    start(*words, name="whole")
+    start(*words, "d2.SOLVER.CHECKPOINT_PERIOD=2", name="cut")
+    for name in ("model_0000005.pth", "model_final.pth", "model_ema.pth"):
+        (tmp_path / "cut" / name).unlink()
+    metric = start(*words, resume=True, name="cut")
+    for name in ("model_final.pth", "model_ema.pth"):
+        assert same(*(weights(tmp_path / run / name) for run in ("whole", "cut")))
+    run_dir = tmp_path / "cut"
+    plain, average = (weights(run_dir / f"model_{name}.pth") for name in ("final", "ema"))
+    assert plain.keys() == average.keys() and not same(plain, average)
+    assert same(weights(run_dir / "model_best.pth"), average)
+    results = read_record(run_dir)["results"]
+    assert results["ema"]["bbox"]["AP50"] == metric
+    assert "ema/segm/AP" in {key for line in read_metrics(run_dir) for key in line}
+    again = evaluate_run(run_dir, "validation", run_dir / "model_ema.pth", None, tmp_path / "out")
+    for task, metrics in again.tasks.items():
+        assert results["ema"][task] == pytest.approx(metrics, abs=1e-6, nan_ok=True)
+
+
+def test_the_moving_average_leaves_the_weights_as_they_are(start, weights, tmp_path):
+    start("d2.SOLVER.MAX_ITER=3", "d2.TEST.EVAL_PERIOD=2", name="without")
+    start("d2.SOLVER.MAX_ITER=3", "d2.TEST.EVAL_PERIOD=2", "trainer.ema=0.9", name="with")
+    assert same(*(weights(tmp_path / name / "model_final.pth") for name in ("without", "with")))
 
 
 @pytest.mark.slow

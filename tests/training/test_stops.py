@@ -20,6 +20,7 @@ WORDS = (
     "d2.SOLVER.CHECKPOINT_PERIOD=5",
     "d2.DATALOADER.NUM_WORKERS=1",
     "d2.DATASETS.TEST=[]",
+    "trainer.ema=0.99",
     "logger=none",
 )
 
@@ -55,14 +56,13 @@ def wait_for_a_checkpoint(run_dir, process):
     assert process.poll() is None, "the run ended before it could be stopped"
 
 
-def final_weights(run_dir):
-    return torch.load(run_dir / "model_final.pth", weights_only=True)["model"]
-
-
 def assert_same_weights(first, second):
-    one, other = final_weights(first), final_weights(second)
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    for name in ("model_final.pth", "model_ema.pth"):
+        one, other = (
+            torch.load(run_dir / name, weights_only=True)["model"] for run_dir in (first, second)
+        )
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def finish(process):

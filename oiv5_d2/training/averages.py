@@ -1,0 +1,45 @@
+"""Averages of a model's weights: by name as in ``state_dict``, with batch norm's buffers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+Weights = dict[str, torch.Tensor]
+
+
+def snapshot(model: torch.nn.Module) -> Weights:
+    """Return a copy of all weights and buffers, on their devices."""
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def blend(averages: Weights, model: torch.nn.Module, decay: float) -> None:
+    """Move averages towards a model: ``decay * average + (1 - decay) * weight``, in place.
+
+    Running means and variances of batch norm are averaged as the weights are. What cannot be
+    averaged, such as its count of batches, is copied.
+    """
+    weights = model.state_dict()
+    names = [name for name, value in weights.items() if value.is_floating_point()]
+    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    update([averages[name] for name in names], [weights[name] for name in names], 0)
+    for name in weights.keys() - set(names):
+        averages[name].copy_(weights[name])
+
+
+@contextmanager
+def swapped(model: torch.nn.Module, weights: Weights) -> Iterator[None]:
+    """Let a model have these weights, and ``weights`` the model's, until the end of the block."""
+    _swap(model, weights)
+    try:
+        yield
+    finally:
+        _swap(model, weights)
+
+
+def _swap(model: torch.nn.Module, weights: Weights) -> None:
+    for name, value in model.state_dict().items():
+        former = value.clone()
+        value.copy_(weights[name])
+        weights[name].copy_(former)

@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from oiv5_d2.training.averages import blend, snapshot, swapped
+from oiv5_d2.training.hooks.averaging import warmed_up
+
+
+@pytest.fixture
+def model():
+    """A layer and batch norm, after one batch."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    model(torch.rand(4, 3))
+    return model
+
+
+def test_an_average_moves_by_its_share_and_takes_counts_as_they_are(model):
+    averages = snapshot(model)
+    before = snapshot(model)
+    with torch.no_grad():
+        model[0].weight.add_(1.0)
+    model(torch.rand(4, 3))
+    blend(averages, model, 0.75)
+    for name in ("0.weight", "1.running_mean", "1.running_var"):
+        expected = 0.75 * before[name] + 0.25 * model.state_dict()[name]
+        torch.testing.assert_close(averages[name], expected)
+    assert averages["1.num_batches_tracked"] == 2
+    assert torch.equal(averages["0.bias"], before["0.bias"])  # to the bit: it did not change
+
+
+def test_swapped_weights_come_back_also_after_an_error(model):
+    mine, others = snapshot(model), {k: v + 1 for k, v in snapshot(model).items()}
+    given = {k: v.clone() for k, v in others.items()}
+    with pytest.raises(KeyboardInterrupt), swapped(model, given):
+        assert all(torch.equal(v, others[k]) for k, v in model.state_dict().items())
+        raise KeyboardInterrupt
+    assert all(torch.equal(v, mine[k]) for k, v in model.state_dict().items())
+    assert all(torch.equal(v, others[k]) for k, v in given.items())
+
+
+def test_the_decay_rises_to_what_was_asked_for():
+    assert [warmed_up(0.9, step) for step in (0, 8, 10**6)] == [0.1, 0.5, 0.9]
