@@ -29,6 +29,8 @@ _OLD_WAYS: tuple[tuple[str, type[Warning]], ...] = (
     ("`torch.jit.script_method` is deprecated", FutureWarning),
     ("torch.meshgrid: in an upcoming release", UserWarning),  # modeling/anchor_generator.py
     ("The given NumPy array is not writable", UserWarning),  # data/detection_utils.py
+    # engine/hooks.py, after a step in fp16 that was left out because its gradients overflowed
+    ("Detected call of `lr_scheduler.step", UserWarning),
 )
 
 

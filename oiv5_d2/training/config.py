@@ -28,7 +28,11 @@ _HEADER = """\
 
 
 # Keys that the bridge sets itself, and the setting of ours that decides them.
-OVERRULED = {"MODEL.ROI_HEADS.NUM_CLASSES": "data.classes", "OUTPUT_DIR": "run_dir"}
+OVERRULED = {
+    "MODEL.ROI_HEADS.NUM_CLASSES": "data.classes",
+    "OUTPUT_DIR": "run_dir",
+    "SOLVER.AMP.ENABLED": "trainer.precision",
+}
 # Values that would have no effect, or break on the masks of the COCO files.
 USELESS = {
     "INPUT.MASK_FORMAT": ("polygon", "the COCO files have run lengths, which need bitmask"),

@@ -24,7 +24,6 @@ MAY_CHANGE = (
     "VERSION",
     "VIS_PERIOD",
 )
-MUST_STAY = ("SOLVER.AMP.",)  # of those: it has a state in the checkpoint
 
 
 class Change(NamedTuple):
@@ -36,7 +35,7 @@ class Change(NamedTuple):
 
 
 def identify(
-    cfg: CfgNode, classes: tuple[str, ...], data: dict[str, Any], share: float
+    cfg: CfgNode, classes: tuple[str, ...], data: dict[str, Any], trainer: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what a checkpoint says about its run, in strings and numbers only.
 
@@ -44,10 +43,10 @@ def identify(
         cfg: the whole configuration.
         classes: display names.
         data: `runs.prepared.fingerprint` by name of the data set.
-        share: of the data.
+        trainer: settings of ours below ``trainer`` that must stay as they are, by name.
     """
     sha256 = {name: data[name]["sha256"] for name in cfg.DATASETS.TRAIN}
-    return {"classes": list(classes), "config": cfg.dump(), "data": sha256, "data_share": share}
+    return {"classes": list(classes), "config": cfg.dump(), "data": sha256, "trainer": trainer}
 
 
 def compare(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
@@ -81,7 +80,7 @@ def _others(identity: dict[str, Any]) -> dict[str, Any]:
     return {
         "data": identity["data"],
         "data.classes": identity["classes"],
-        "trainer.data_share": identity["data_share"],
+        **{f"trainer.{name}": value for name, value in identity["trainer"].items()},
     }
 
 
@@ -98,5 +97,4 @@ def _word(value: Any) -> str:
 
 
 def _may_change(key: str) -> bool:
-    name = key.removeprefix("d2.")
-    return name.startswith(MAY_CHANGE) and not name.startswith(MUST_STAY)
+    return key.removeprefix("d2.").startswith(MAY_CHANGE)

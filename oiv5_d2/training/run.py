@@ -30,6 +30,7 @@ from oiv5_d2.training.data.samplers import check_sampler
 from oiv5_d2.training.hooks.divergence import Diverged
 from oiv5_d2.training.launch import count_processes, launch
 from oiv5_d2.training.resume import compare, identify
+from oiv5_d2.training.steps import check_precision
 from oiv5_d2.training.trainer import BuildEvaluator, Features, Trainer
 from oiv5_d2.training.weights import load_pretrained
 from oiv5_d2.training.writers import WandbWriter
@@ -156,6 +157,7 @@ def _checked(cfg: CfgNode, settings: Settings) -> Settings:
     """Return the settings with the metric that the model has; refuse what cannot be trained."""
     check_sampler(cfg.DATALOADER.SAMPLER_TRAIN)
     features = settings.features
+    check_precision(features.precision, cfg.MODEL.DEVICE)
     if features.on_divergence not in (STOP, ROLLBACK):
         detail = f"there are {STOP}, {ROLLBACK}"
         raise wrong_setting("trainer.on_divergence", features.on_divergence, detail)
@@ -187,8 +189,9 @@ def _prepare(cfg: CfgNode, settings: Settings, found: Found | None) -> Job:
     old = layout.read_record(run_dir) if (run_dir / layout.RUN_JSON).is_file() else {}
     cfg = _with_seed(cfg, old.get("seed"))
     data = {dataset.name: fingerprint(dataset) for dataset in settings.datasets}
-    share = settings.features.data_share
-    identity = identify(cfg, settings.classes, data, share)
+    features = settings.features
+    fixed = {"data_share": features.data_share, "precision": features.precision}
+    identity = identify(cfg, settings.classes, data, fixed)
     changes = list(old.get("changes", []))
     if found:
         changed = compare(read(found.path, lazily=True)["run"], identity)

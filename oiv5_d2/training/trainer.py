@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from detectron2.config import CfgNode
-from detectron2.engine import DefaultTrainer, HookBase
+from detectron2.engine import DefaultTrainer, HookBase, SimpleTrainer
 from detectron2.engine import hooks as stock
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.solver import LRMultiplier
@@ -31,6 +31,7 @@ from oiv5_d2.training.hooks.divergence import CheckLosses
 from oiv5_d2.training.hooks.evaluation import Evaluate
 from oiv5_d2.training.hooks.seeding import SeedSteps
 from oiv5_d2.training.hooks.stopping import StopOnSignal
+from oiv5_d2.training.steps import FP32, Steps
 
 BuildEvaluator = Callable[[CfgNode, str, Path], DatasetEvaluator]
 BuildWriters = Callable[[], list[EventWriter]]
@@ -51,6 +52,7 @@ class Features:
         channels_last: on a CPU, keep images and weights in oneDNN's own order. Steps are faster,
             and sums are rounded in another order.
         ema: decay of the weights' moving average, below 1; 0 for none.
+        precision: of a step's computation, by name; see `steps`.
     """
 
     metric: str
@@ -60,6 +62,7 @@ class Features:
     on_divergence: str = "stop"
     channels_last: bool = False
     ema: float = 0.0
+    precision: str = FP32
 
 
 class Trainer(DefaultTrainer):  # type: ignore[misc]
@@ -92,6 +95,8 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         self.last_results: dict[str, Any] = {}
         self.averages = self._build_averages()
         super().__init__(cfg)
+        inner: SimpleTrainer = self._trainer  # type: ignore[has-type]
+        self._trainer = Steps(inner, features.precision)
 
     def build_model(self, cfg: CfgNode) -> torch.nn.Module:
         """Return the model that ``cfg`` describes, on its device."""

@@ -107,6 +107,7 @@ def test_no_yaml_file_is_long():
     [
         ("d2.MODEL.ROI_HEADS.NUM_CLASSES=7", "data.classes"),
         ("d2.OUTPUT_DIR=elsewhere", "run_dir"),
+        ("d2.SOLVER.AMP.ENABLED=true", "trainer.precision"),
         ("d2.INPUT.MASK_FORMAT=polygon", "d2.INPUT.MASK_FORMAT"),
         ("d2.TEST.AUG.ENABLED=true", "d2.TEST.AUG.ENABLED"),
     ],

@@ -108,6 +108,7 @@ def test_an_evaluation_that_was_cut_off_is_made_up_for(start, tmp_path):
         ("d2.SEED=2", "d2.SEED=1"),
         ("d2.INPUT.RANDOM_FLIP=none", "d2.INPUT.RANDOM_FLIP=horizontal"),
         ("trainer.data_share=0.5", "trainer.data_share=1.0"),
+        ("trainer.precision=bf16", "trainer.precision=fp32"),
         ("d2.DATASETS.TRAIN=[blocks_test]", None),
     ],
 )
@@ -147,6 +148,8 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(start, t
         (["trainer.ema=1.0"], "trainer.ema"),
         (["d2.DATALOADER.SAMPLER_TRAIN=Sampler"], "d2.DATALOADER.SAMPLER_TRAIN"),
         (["trainer.on_divergence=pray"], "trainer.on_divergence"),
+        (["trainer.precision=fp8"], "trainer.precision"),
+        (["trainer.precision=fp16"], "trainer.precision=bf16 trainer.precision=fp32"),
         (["launch=cpu2", "d2.SOLVER.IMS_PER_BATCH=3"], "d2.SOLVER.IMS_PER_BATCH launch"),
     ],
 )
