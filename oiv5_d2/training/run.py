@@ -29,7 +29,9 @@ from oiv5_d2.training.config import check, plain
 from oiv5_d2.training.data.samplers import check_sampler
 from oiv5_d2.training.hooks.divergence import Diverged
 from oiv5_d2.training.launch import count_processes, launch
+from oiv5_d2.training.length import with_length
 from oiv5_d2.training.resume import compare, identify
+from oiv5_d2.training.schedule import check_length
 from oiv5_d2.training.steps import check_precision
 from oiv5_d2.training.trainer import BuildEvaluator, Features, Trainer
 from oiv5_d2.training.weights import load_pretrained
@@ -97,6 +99,7 @@ def train(cfg: CfgNode, settings: Settings, build_evaluator: BuildEvaluator) -> 
     run_dir = Path(cfg.OUTPUT_DIR)
     check(cfg, torch.cuda.is_available(), count_processes(settings.launch))
     settings = _checked(cfg, settings)
+    cfg = _with_length(cfg, settings)
     metric = settings.features.metric
     with layout.claim(run_dir):
         found = _check_run_dir(run_dir, settings.resume)
@@ -158,6 +161,7 @@ def _checked(cfg: CfgNode, settings: Settings) -> Settings:
     check_sampler(cfg.DATALOADER.SAMPLER_TRAIN)
     features = settings.features
     check_precision(features.precision, cfg.MODEL.DEVICE)
+    check_length(features.epochs, 0.0, features.reference_batch)
     if features.on_divergence not in (STOP, ROLLBACK):
         detail = f"there are {STOP}, {ROLLBACK}"
         raise wrong_setting("trainer.on_divergence", features.on_divergence, detail)
@@ -168,6 +172,14 @@ def _checked(cfg: CfgNode, settings: Settings) -> Settings:
     averages = [EMA] if features.ema else []
     metric = check_metric(features.metric, settings.classes, cfg.MODEL.MASK_ON, averages)
     return replace(settings, features=replace(features, metric=metric))
+
+
+def _with_length(cfg: CfgNode, settings: Settings) -> CfgNode:
+    """Return the configuration with the steps and the rate that the settings ask for."""
+    wanted = settings.features
+    return with_length(
+        cfg, settings.datasets, wanted.reference_batch, wanted.epochs, wanted.data_share
+    )
 
 
 def _check_run_dir(run_dir: Path, resume: bool) -> Found | None:

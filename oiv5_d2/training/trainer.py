@@ -53,6 +53,8 @@ class Features:
             and sums are rounded in another order.
         ema: decay of the weights' moving average, below 1; 0 for none.
         precision: of a step's computation, by name; see `steps`.
+        reference_batch: for which rate and length were chosen: they follow the batch; 0 for none.
+        epochs: the length, in passes over the training images; 0 for ``SOLVER.MAX_ITER``.
     """
 
     metric: str
@@ -63,6 +65,8 @@ class Features:
     channels_last: bool = False
     ema: float = 0.0
     precision: str = FP32
+    reference_batch: int = 0
+    epochs: float = 0.0
 
 
 class Trainer(DefaultTrainer):  # type: ignore[misc]

@@ -1,0 +1,59 @@
+"""How long a run is: the frozen configuration, with the steps that our settings ask for."""
+
+import logging
+from collections.abc import Iterable
+
+from detectron2.config import CfgNode
+
+from oiv5_d2.runs.prepared import Prepared, read_coco
+from oiv5_d2.training import schedule
+from oiv5_d2.training.config import merge
+from oiv5_d2.training.schedule import KEYS, Schedule, read_schedule
+
+logger = logging.getLogger(__name__)
+
+
+def with_length(
+    cfg: CfgNode, datasets: Iterable[Prepared], reference_batch: int, epochs: float, share: float
+) -> CfgNode:
+    """Return the configuration for its batch and for a number of epochs; say what that changes.
+
+    Args:
+        cfg: frozen.
+        datasets: prepared, those of ``DATASETS.TRAIN`` among them.
+        reference_batch: for which the numbers in ``SOLVER`` were chosen; 0 for its own batch.
+        epochs: passes over the training images; 0 to leave the steps as they are.
+        share: of the images to train on.
+    """
+    before = now = read_schedule(cfg)
+    if reference_batch:
+        now = schedule.follow_batch(now, reference_batch)
+    if epochs:
+        num_images = count_images(cfg, datasets, share)
+        now = schedule.stretch(now, schedule.count_steps(epochs, num_images, now.batch))
+    if changes := schedule.describe(before, now):
+        why = {"reference_batch": reference_batch, "epochs": epochs}
+        reasons = ", ".join(f"trainer.{name}={value:g}" for name, value in why.items() if value)
+        logger.info("%s: %s", reasons, changes)
+    return with_schedule(cfg, now)
+
+
+def with_schedule(cfg: CfgNode, now: Schedule) -> CfgNode:
+    """Return a frozen copy of the configuration that has a schedule."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    for field, key in KEYS.items():
+        merge(cfg, key, getattr(now, field))
+    cfg.freeze()
+    return cfg
+
+
+def count_images(cfg: CfgNode, datasets: Iterable[Prepared], share: float) -> int:
+    """Return how many images ``DATASETS.TRAIN`` has to train on, at least 1."""
+    used = [read_coco(one.json_path) for one in datasets if one.name in cfg.DATASETS.TRAIN]
+    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+        shown = [{a["image_id"] for a in coco["annotations"] if not a["iscrowd"]} for coco in used]
+        total = sum(map(len, shown))
+    else:
+        total = sum(len(coco["images"]) for coco in used)
+    return max(1, round(share * total))
