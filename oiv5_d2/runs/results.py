@@ -17,8 +17,9 @@ from oiv5_d2.runs.prepared import read_json
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")  # COCO's summary, in its order
 PER_CLASS = METRICS[:2]  # of these, what each class has as well, such as AP50-Car
-EMA = "ema"  # what a run calls results of the moving average of its weights: ema/segm/AP
-AVERAGES = (EMA,)
+# Averages of a run's weights, as their results are called: ema/segm/AP.
+EMA, MEAN = "ema", "averaged"  # the moving average; the mean of the last checkpoints
+AVERAGES = (EMA, MEAN)
 RESULTS_JSON = "results.json"
 PREDICTIONS_JSON = "coco_instances_results.json"
 

@@ -1,10 +1,13 @@
 """Averages of a model's weights: by name as in ``state_dict``, with batch norm's buffers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from oiv5_d2.training.checkpoints import read
 
 Weights = dict[str, torch.Tensor]
 
@@ -26,6 +29,26 @@ def blend(averages: Weights, model: torch.nn.Module, decay: float) -> None:
     update([averages[name] for name in names], [weights[name] for name in names], 0)
     for name in weights.keys() - set(names):
         averages[name].copy_(weights[name])
+
+
+def mean_of(paths: Sequence[Path]) -> Weights:
+    """Return the mean of the weights in several checkpoints of one model, on the CPU.
+
+    Running means and variances of batch norm are averaged as the weights are. What cannot be
+    averaged, such as its count of batches, is the last file's.
+
+    Args:
+        paths: of the files, at least one.
+    """
+    last: Weights = {}
+    sums: Weights = {}
+    for path in paths:
+        last = read(path, lazily=True)["model"]
+        for name in [name for name, value in last.items() if value.is_floating_point()]:
+            # Doubles: the mean of equal numbers is that number, to the bit.
+            sums[name] = last[name].double() + sums.get(name, 0.0)
+    means = {name: (total / len(paths)).to(last[name].dtype) for name, total in sums.items()}
+    return {**last, **means}
 
 
 @contextmanager

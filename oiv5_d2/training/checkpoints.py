@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,10 +136,31 @@ def link(path: Path, name: str) -> None:
         other.unlink(missing_ok=True)  # renaming a file to another name of itself does nothing
 
 
-def thin_out(run_dir: Path, keep: int) -> None:
-    """Remove all but the newest `keep` numbered checkpoints; those with other names stay."""
+def numbered(step: int) -> str:
+    """Return the name of a checkpoint's file; steps are counted from 0."""
+    return f"model_{step:07d}.pth"
+
+
+def due_steps(done: int, period: int, count: int) -> list[int]:
+    """Return the last steps with a checkpoint, whatever stops came between: counted from 0.
+
+    Args:
+        done: steps made; the last of them is one.
+        period: in steps; each multiple is another.
+        count: how many, at most.
+    """
+    before = range(period, done, period)[::-1][: count - 1]
+    return sorted([done - 1, *(multiple - 1 for multiple in before)])
+
+
+def thin_out(run_dir: Path, keep: int, spared: Collection[str] = ()) -> None:
+    """Remove all but the newest `keep` numbered checkpoints and those spared by their name.
+
+    Checkpoints with other names stay.
+    """
     for path in sorted(run_dir.glob(NUMBERED))[:-keep]:
-        path.unlink()
+        if path.name not in spared:
+            path.unlink()
 
 
 def _seal(path: Path) -> None:

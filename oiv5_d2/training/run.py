@@ -22,7 +22,7 @@ from detectron2.utils.events import EventWriter
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs import layout, provenance
 from oiv5_d2.runs.prepared import Prepared, fingerprint
-from oiv5_d2.runs.results import EMA, check_metric, look_up
+from oiv5_d2.runs.results import EMA, MEAN, check_metric, look_up
 from oiv5_d2.training.catalog import check_classes, register
 from oiv5_d2.training.checkpoints import Found, newest_whole, read
 from oiv5_d2.training.config import check, plain
@@ -169,7 +169,10 @@ def _checked(cfg: CfgNode, settings: Settings) -> Settings:
         check_classes(dataset.json_path, settings.classes)
     if not 0 <= features.ema < 1:
         raise wrong_setting("trainer.ema", features.ema, "a decay is at least 0 and below 1")
-    averages = [EMA] if features.ema else []
+    if features.average_last < 0 or features.average_last == 1:
+        detail = "0 for none, otherwise 2 or more checkpoints"
+        raise wrong_setting("trainer.average_last", features.average_last, detail)
+    averages = [k for k, on in ((EMA, features.ema), (MEAN, features.average_last)) if on]
     metric = check_metric(features.metric, settings.classes, cfg.MODEL.MASK_ON, averages)
     return replace(settings, features=replace(features, metric=metric))
 

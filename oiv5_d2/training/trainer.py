@@ -20,12 +20,12 @@ from detectron2.utils.events import EventWriter
 from fvcore.nn.precise_bn import get_bn_modules
 
 from oiv5_d2.problems import Problem
-from oiv5_d2.runs.layout import AVERAGED_WEIGHTS, EVALUATION, FINAL_WEIGHTS
-from oiv5_d2.runs.results import EMA
+from oiv5_d2.runs.layout import EVALUATION, FINAL_WEIGHTS
+from oiv5_d2.runs.results import EMA, MEAN
 from oiv5_d2.training.averages import Weights, swapped
-from oiv5_d2.training.checkpoints import BEST_WEIGHTS, Checkpointer, link, thin_out, write
+from oiv5_d2.training.checkpoints import BEST_WEIGHTS, Checkpointer, link, numbered, thin_out, write
 from oiv5_d2.training.data.loader import Loader, build_train_loader
-from oiv5_d2.training.hooks.averaging import MovingAverage
+from oiv5_d2.training.hooks.averaging import MeanOfCheckpoints, MovingAverage
 from oiv5_d2.training.hooks.checkpoints import SaveCheckpoints
 from oiv5_d2.training.hooks.divergence import CheckLosses
 from oiv5_d2.training.hooks.evaluation import Evaluate
@@ -52,6 +52,7 @@ class Features:
         channels_last: on a CPU, keep images and weights in oneDNN's own order. Steps are faster,
             and sums are rounded in another order.
         ema: decay of the weights' moving average, below 1; 0 for none.
+        average_last: how many of the last checkpoints are averaged at the end; 0 for none.
         precision: of a step's computation, by name; see `steps`.
         reference_batch: for which rate and length were chosen: they follow the batch; 0 for none.
         epochs: the length, in passes over the training images; 0 for ``SOLVER.MAX_ITER``.
@@ -64,6 +65,7 @@ class Features:
     on_divergence: str = "stop"
     channels_last: bool = False
     ema: float = 0.0
+    average_last: int = 0
     precision: str = FP32
     reference_batch: int = 0
     epochs: float = 0.0
@@ -97,7 +99,9 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         self.last_saved = -1
         self.is_evaluating = False
         self.last_results: dict[str, Any] = {}
-        self.averages = self._build_averages()
+        self._ema = MovingAverage(features.ema) if features.ema else None
+        last, period = features.average_last, cfg.SOLVER.CHECKPOINT_PERIOD
+        self._mean = MeanOfCheckpoints(last, period) if last else None
         super().__init__(cfg)
         inner: SimpleTrainer = self._trainer  # type: ignore[has-type]
         self._trainer = Steps(inner, features.precision)
@@ -131,18 +135,14 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             stock.IterationTimer(),
             stock.LRScheduler(),
             *self._precise_bn(),
-            *self.averages.values(),
+            *filter(None, [self._ema]),
             SaveCheckpoints(cfg.SOLVER.CHECKPOINT_PERIOD),
+            *filter(None, [self._mean]),
             Evaluate(cfg.TEST.EVAL_PERIOD, self._features.metric),
         ]
         if comm.is_main_process():
             found.append(stock.PeriodicWriter(self.build_writers(), period=WRITE_PERIOD))
         return [*found, StopOnSignal()]
-
-    def _build_averages(self) -> dict[str, MovingAverage]:
-        """Return the hooks that average weights, by what their results are called."""
-        decay = self._features.ema
-        return {EMA: MovingAverage(decay, AVERAGED_WEIGHTS.format(average=EMA))} if decay else {}
 
     def _precise_bn(self) -> list[HookBase]:
         cfg = self.cfg
@@ -162,23 +162,28 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             Problem: DISK_FULL.
         """
         self.share_buffers()
-        name = f"model_{self.iter:07d}"
-        self.checkpointer.save(name, iteration=self.iter, run=self._identity)
+        path = Path(self.cfg.OUTPUT_DIR) / numbered(self.iter)
+        self.checkpointer.save(path.stem, iteration=self.iter, run=self._identity)
         self.last_saved = self.iter
         if comm.is_main_process():
-            path = Path(self.cfg.OUTPUT_DIR) / f"{name}.pth"
             if self.iter + 1 >= self.max_iter:
                 link(path, FINAL_WEIGHTS)
             if is_best:
                 self._keep_best(path)
-            thin_out(path.parent, self._features.keep_checkpoints)
+            spared = self._mean.needs(self.iter) if self._mean else ()
+            thin_out(path.parent, self._features.keep_checkpoints, spared)
 
     def _keep_best(self, path: Path) -> None:
-        average = self.averages.get(self._features.metric.partition("/")[0])
-        if average:
-            self.write_weights(BEST_WEIGHTS, average.weights)
+        weights = self._averages().get(self._features.metric.partition("/")[0])
+        if weights:
+            self.write_weights(BEST_WEIGHTS, weights)
         else:
             link(path, BEST_WEIGHTS)
+
+    def _averages(self) -> dict[str, Weights]:
+        """Return the averages of the weights that there are now, as their results are called."""
+        hooks = {EMA: self._ema, MEAN: self._mean}
+        return {name: hook.weights for name, hook in hooks.items() if hook and hook.weights}
 
     def write_weights(self, name: str, weights: Weights) -> None:
         """Write a file of weights only, from the main process; stock Detectron2 loads it.
@@ -254,8 +259,8 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             processes but the main one.
         """
         found = self._evaluate(EVALUATION)
-        for name, average in self.averages.items():
-            with swapped(self.checkpointer.model, average.weights):
+        for name, weights in self._averages().items():
+            with swapped(self.checkpointer.model, weights):
                 of_average = self._evaluate(f"{EVALUATION}_model_{name}")
             found = {**found, name: of_average} if found else found
         self.last_results = found

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from oiv5_d2.training.averages import blend, snapshot, swapped
+from oiv5_d2.training.averages import blend, mean_of, snapshot, swapped
+from oiv5_d2.training.checkpoints import write
 from oiv5_d2.training.hooks.averaging import warmed_up
 
 
@@ -36,6 +37,19 @@ def test_swapped_weights_come_back_also_after_an_error(model):
         raise KeyboardInterrupt
     assert all(torch.equal(v, mine[k]) for k, v in model.state_dict().items())
     assert all(torch.equal(v, others[k]) for k, v in given.items())
+
+
+def test_a_mean_is_that_of_all_files_and_takes_counts_from_the_last(model, tmp_path):
+    paths = [tmp_path / f"{number}.pth" for number in range(3)]
+    for number, path in enumerate(paths):
+        model[1].num_batches_tracked.fill_(number)
+        model[1].running_mean.fill_(0.1 * number)
+        write(path, {"model": model.state_dict()})
+    found = mean_of(paths)
+    assert list(found) == list(model.state_dict())
+    assert found["1.num_batches_tracked"] == 2
+    torch.testing.assert_close(found["1.running_mean"], torch.full((2,), 0.1))
+    assert torch.equal(found["0.weight"], model[0].weight)  # equal numbers stay, to the bit
 
 
 def test_the_decay_rises_to_what_was_asked_for():

@@ -7,7 +7,15 @@ import torch
 from raising import refused
 
 from oiv5_d2.problems import Kind, Remedy
-from oiv5_d2.training.checkpoints import is_whole, link, newest_whole, read, thin_out, write
+from oiv5_d2.training.checkpoints import (
+    due_steps,
+    is_whole,
+    link,
+    newest_whole,
+    read,
+    thin_out,
+    write,
+)
 
 DAMAGES = 200
 
@@ -114,12 +122,20 @@ def test_a_disk_without_hard_links_gets_a_copy(run_dir, monkeypatch):
 
 def test_only_the_newest_numbered_checkpoints_stay(run_dir):
     link(run_dir / "model_0000001.pth", "model_best.pth")
+    thin_out(run_dir, 2, ["model_0000001.pth"])
+    assert len(list(run_dir.glob("model_0*.pth"))) == 3
     thin_out(run_dir, 2)
     names = {path.name for path in run_dir.glob("*.pth")}
     assert names == {"model_0000003.pth", "model_0000005.pth", "model_best.pth"}
     assert is_whole(run_dir / "model_best.pth")
     thin_out(run_dir, 5)
     assert len(list(run_dir.glob("*.pth"))) == 3
+
+
+def test_due_are_the_last_step_and_the_multiples_before_it():
+    assert due_steps(20, 5, 3) == [9, 14, 19]
+    assert due_steps(18, 5, 3) == [9, 14, 17]
+    assert due_steps(4, 5, 3) == [3]
 
 
 @pytest.mark.parametrize("size", [0, 100, 3000])

@@ -146,6 +146,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(start, t
         (["metric=segm/mAP"], "metric"),
         (["metric=ema/segm/AP"], "metric"),
         (["trainer.ema=1.0"], "trainer.ema"),
+        (["trainer.average_last=1"], "trainer.average_last"),
         (["d2.DATALOADER.SAMPLER_TRAIN=Sampler"], "d2.DATALOADER.SAMPLER_TRAIN"),
         (["trainer.on_divergence=pray"], "trainer.on_divergence"),
         (["trainer.precision=fp8"], "trainer.precision"),
@@ -198,6 +199,30 @@ def test_the_moving_average_is_evaluated_and_resumed_beside_the_weights(start, w
     again = evaluate_run(run_dir, "validation", run_dir / "model_ema.pth", None, tmp_path / "out")
     for task, metrics in again.tasks.items():
         assert results["ema"][task] == pytest.approx(metrics, abs=1e-6, nan_ok=True)
+
+
+def test_the_last_checkpoints_are_averaged_whatever_stops_came_between(start, weights, tmp_path):
+    words = (
+        "trainer.average_last=3",
+        "d2.SOLVER.CHECKPOINT_PERIOD=2",
+        "trainer.keep_checkpoints=1",
+    )
+    start(*words, "d2.SOLVER.MAX_ITER=3")
+    run_dir = tmp_path / "run"
+    start(*words, "d2.SOLVER.MAX_ITER=6", resume=True)
+    assert sorted(path.name for path in run_dir.glob("model_0*.pth")) == [
+        f"model_{step:07d}.pth" for step in (1, 3, 5)
+    ]
+    averaged = weights(run_dir / "model_averaged.pth")
+    name = "backbone.bottom_up.stem.conv1.norm.running_var"
+    files = [weights(path)[name] for path in run_dir.glob("model_0*.pth")]
+    torch.testing.assert_close(averaged[name], sum(files) / 3)
+    results = read_record(run_dir)["results"]
+    again = evaluate_run(
+        run_dir, "validation", run_dir / "model_averaged.pth", None, tmp_path / "out"
+    )
+    for task, metrics in again.tasks.items():
+        assert results["averaged"][task] == pytest.approx(metrics, abs=1e-6, nan_ok=True)
 
 
 def test_the_moving_average_leaves_the_weights_as_they_are(start, weights, tmp_path):

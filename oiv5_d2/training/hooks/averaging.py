@@ -1,10 +1,15 @@
 """Averages of the weights, evaluated beside the weights themselves."""
 
+from pathlib import Path
 from typing import Any
 
 from detectron2.engine import HookBase
+from detectron2.utils import comm
 
-from oiv5_d2.training.averages import Weights, blend, snapshot
+from oiv5_d2.runs.layout import AVERAGED_WEIGHTS
+from oiv5_d2.runs.results import EMA, MEAN
+from oiv5_d2.training.averages import Weights, blend, mean_of, snapshot
+from oiv5_d2.training.checkpoints import due_steps, numbered
 
 
 def warmed_up(decay: float, step: int) -> float:
@@ -26,11 +31,10 @@ class MovingAverage(HookBase):  # type: ignore[misc]
 
     Args:
         decay: share of the average that a step keeps, above 0 and below 1.
-        file_name: of the file with the last step's average.
     """
 
-    def __init__(self, decay: float, file_name: str) -> None:
-        self._decay, self._file_name = decay, file_name
+    def __init__(self, decay: float) -> None:
+        self._decay = decay
         self.weights: Weights = {}
 
     def before_train(self) -> None:
@@ -42,7 +46,7 @@ class MovingAverage(HookBase):  # type: ignore[misc]
         step = self.trainer.iter
         blend(self.weights, self.trainer.checkpointer.model, warmed_up(self._decay, step))
         if step + 1 >= self.trainer.max_iter:
-            self.trainer.write_weights(self._file_name, self.weights)
+            self.trainer.write_weights(AVERAGED_WEIGHTS.format(average=EMA), self.weights)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average; nothing before the first step."""
@@ -53,3 +57,40 @@ class MovingAverage(HookBase):  # type: ignore[misc]
         self.weights = snapshot(self.trainer.checkpointer.model)
         for name, value in state["weights"].items():
             self.weights[name].copy_(value)
+
+
+class MeanOfCheckpoints(HookBase):  # type: ignore[misc]
+    """Average the weights of the last checkpoints when the run ends (Izmailov et al., 2018).
+
+    They are the last step's and those due before it: one that a stop wrote in between does not
+    count, so that a resumed run ends with the same average.
+
+    Args:
+        count: how many checkpoints, 2 or more.
+        period: of the checkpoints, in steps.
+    """
+
+    def __init__(self, count: int, period: int) -> None:
+        self._count, self._period = count, period
+        self.weights: Weights = {}
+
+    def before_train(self) -> None:
+        """Average at once if the run had made its last step when it was stopped."""
+        if self.trainer.start_iter >= self.trainer.max_iter:
+            self._average()
+
+    def after_step(self) -> None:
+        """Average after the last step, whose checkpoint has been written."""
+        if self.trainer.iter + 1 >= self.trainer.max_iter:
+            self._average()
+
+    def needs(self, step: int) -> list[str]:
+        """Return the names of the checkpoints up to this step that may still be averaged."""
+        return [numbered(one) for one in due_steps(step + 1, self._period, self._count)]
+
+    def _average(self) -> None:
+        comm.synchronize()  # only the main process writes
+        run_dir = Path(self.trainer.cfg.OUTPUT_DIR)
+        paths = [run_dir / name for name in self.needs(self.trainer.max_iter - 1)]
+        self.weights = mean_of([path for path in paths if path.is_file()])
+        self.trainer.write_weights(AVERAGED_WEIGHTS.format(average=MEAN), self.weights)
