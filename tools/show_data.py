@@ -52,7 +52,8 @@ def training_feed(run: DictConfig, prepared: Prepared):  # noqa: ANN201  # of a 
 
     register([prepared], run.data.classes)
     cfg = to_cfg(run, output_dir=run.output)
-    return build_feed(cfg, prepared.name, list(run.data.classes), run.seed)
+    augment = OmegaConf.to_container(run.augment)
+    return build_feed(cfg, augment, prepared.name, list(run.data.classes), run.seed)
 
 
 def start() -> None:

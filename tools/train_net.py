@@ -48,7 +48,7 @@ def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
         resume=run.resume,
         wandb=OmegaConf.to_container(run.logger, resolve=True) if run.get("logger") else {},
         launch=OmegaConf.to_container(run.launch),
-        features=Features(metric=run.metric, **run.trainer),
+        features=Features(run.metric, OmegaConf.to_container(run.augment), **run.trainer),
     )
     return train(cfg, settings, build_evaluator)
 

@@ -15,20 +15,24 @@ from detectron2.structures import BitMasks, Instances, PolygonMasks
 from oiv5_d2.drawing.shapes import RgbImage, Shape
 from oiv5_d2.reporting.gallery import Feed
 from oiv5_d2.reporting.truth import AnnotatedImage
+from oiv5_d2.training.data.augmentations import Augment
 from oiv5_d2.training.data.mapper import build_mapper, derive_seed
 
 
-def build_feed(cfg: CfgNode, dataset_name: str, classes: list[str], seed: int) -> Feed:
+def build_feed(
+    cfg: CfgNode, augment: Augment, dataset_name: str, classes: list[str], seed: int
+) -> Feed:
     """Return a function that passes one image several times through the training mapper.
 
     Args:
         cfg: whose ``INPUT`` says how images are augmented.
+        augment: the steps, as in the configs.
         dataset_name: registered.
         classes: names in the order of the contiguous ids.
         seed: with the image's id it fixes the random draws.
     """
     records = {record["image_id"]: record for record in DatasetCatalog.get(dataset_name)}
-    mapper = build_mapper(cfg)
+    mapper = build_mapper(cfg, augment, list(records.values()))
 
     def draw_one(record: dict[str, Any], draw: int) -> tuple[RgbImage, list[Shape]]:
         fed = mapper(record, derive_seed(seed, record["image_id"], draw))

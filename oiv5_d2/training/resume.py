@@ -8,6 +8,7 @@ from detectron2.config import CfgNode
 from oiv5_d2.keys import leaves
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.training.config import plain
+from oiv5_d2.training.data.augmentations import Augment
 
 # Length, rate, periods, workers and paths; all else makes it another run.
 MAY_CHANGE = (
@@ -35,7 +36,11 @@ class Change(NamedTuple):
 
 
 def identify(
-    cfg: CfgNode, classes: tuple[str, ...], data: dict[str, Any], trainer: dict[str, Any]
+    cfg: CfgNode,
+    classes: tuple[str, ...],
+    data: dict[str, Any],
+    trainer: dict[str, Any],
+    augment: Augment,
 ) -> dict[str, Any]:
     """Return what a checkpoint says about its run, in strings and numbers only.
 
@@ -44,9 +49,16 @@ def identify(
         classes: display names.
         data: `runs.prepared.fingerprint` by name of the data set.
         trainer: settings of ours below ``trainer`` that must stay as they are, by name.
+        augment: the steps of augmentation.
     """
     sha256 = {name: data[name]["sha256"] for name in cfg.DATASETS.TRAIN}
-    return {"classes": list(classes), "config": cfg.dump(), "data": sha256, "trainer": trainer}
+    return {
+        "classes": list(classes),
+        "config": cfg.dump(),
+        "data": sha256,
+        "trainer": trainer,
+        "augment": {name: dict(settings) for name, settings in augment.items()},
+    }
 
 
 def compare(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
@@ -81,6 +93,7 @@ def _others(identity: dict[str, Any]) -> dict[str, Any]:
         "data": identity["data"],
         "data.classes": identity["classes"],
         **{f"trainer.{name}": value for name, value in identity["trainer"].items()},
+        **dict(leaves(identity["augment"], "augment.")),
     }
 
 

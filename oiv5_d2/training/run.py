@@ -26,6 +26,7 @@ from oiv5_d2.runs.results import EMA, MEAN, check_metric, look_up
 from oiv5_d2.training.catalog import check_classes, register
 from oiv5_d2.training.checkpoints import Found, newest_whole, read
 from oiv5_d2.training.config import check, plain
+from oiv5_d2.training.data.augmentations import build_pipeline
 from oiv5_d2.training.data.samplers import check_sampler
 from oiv5_d2.training.hooks.divergence import Diverged
 from oiv5_d2.training.launch import count_processes, launch
@@ -158,10 +159,11 @@ def _build_trainer(job: Job, build_evaluator: BuildEvaluator) -> Trainer:
 
 def _checked(cfg: CfgNode, settings: Settings) -> Settings:
     """Return the settings with the metric that the model has; refuse what cannot be trained."""
-    check_sampler(cfg.DATALOADER.SAMPLER_TRAIN)
     features = settings.features
     check_precision(features.precision, cfg.MODEL.DEVICE)
     check_length(features.epochs, 0.0, features.reference_batch)
+    check_sampler(cfg.DATALOADER.SAMPLER_TRAIN)
+    build_pipeline(cfg, features.augment)  # which refuses what it cannot build
     if features.on_divergence not in (STOP, ROLLBACK):
         detail = f"there are {STOP}, {ROLLBACK}"
         raise wrong_setting("trainer.on_divergence", features.on_divergence, detail)
@@ -206,7 +208,7 @@ def _prepare(cfg: CfgNode, settings: Settings, found: Found | None) -> Job:
     data = {dataset.name: fingerprint(dataset) for dataset in settings.datasets}
     features = settings.features
     fixed = {"data_share": features.data_share, "precision": features.precision}
-    identity = identify(cfg, settings.classes, data, fixed)
+    identity = identify(cfg, settings.classes, data, fixed, features.augment)
     changes = list(old.get("changes", []))
     if found:
         changed = compare(read(found.path, lazily=True)["run"], identity)

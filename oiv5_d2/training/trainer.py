@@ -4,7 +4,7 @@ import logging
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from oiv5_d2.runs.layout import EVALUATION, FINAL_WEIGHTS
 from oiv5_d2.runs.results import EMA, MEAN
 from oiv5_d2.training.averages import Weights, swapped
 from oiv5_d2.training.checkpoints import BEST_WEIGHTS, Checkpointer, link, numbered, thin_out, write
+from oiv5_d2.training.data.augmentations import Augment
 from oiv5_d2.training.data.loader import Loader, build_train_loader
 from oiv5_d2.training.hooks.averaging import MeanOfCheckpoints, MovingAverage
 from oiv5_d2.training.hooks.checkpoints import SaveCheckpoints
@@ -41,10 +42,11 @@ WRITE_PERIOD = 20  # steps between two rows of metrics.json
 
 @dataclass(frozen=True)
 class Features:
-    """What the trainer does beside Detectron2's configuration: ``trainer`` in the configs.
+    """What the trainer does beside Detectron2's configuration: ``trainer`` in the configs mostly.
 
     Attributes:
         metric: ``<task>/<name>`` by which the best checkpoint is chosen.
+        augment: ``augment`` in the configs: steps by name, with their settings.
         carry_classes: start classes that the pretrained head knows from its rows, by name.
         data_share: of the images to train on, above 0 and at most 1.
         keep_checkpoints: how many of the newest numbered ones stay.
@@ -59,6 +61,7 @@ class Features:
     """
 
     metric: str
+    augment: Augment = field(default_factory=dict)
     carry_classes: bool = True
     data_share: float = 1.0
     keep_checkpoints: int = 2
@@ -115,7 +118,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
 
     def build_train_loader(self, cfg: CfgNode) -> Loader:
         """Return the loader of the training data, at the first step."""
-        return build_train_loader(cfg, self._features.data_share)
+        return build_train_loader(cfg, self._features.augment, self._features.data_share)
 
     def build_writers(self) -> list[EventWriter]:
         """Return our writers and Detectron2's, whose TensorBoard writer clears the images."""

@@ -34,7 +34,7 @@ def build_cfg(**settings):
 
 
 def test_images_come_as_training_gets_them_without_ignored_regions(image):
-    feed = build_feed(build_cfg(), "street_train", CLASSES, seed=0)
+    feed = build_feed(build_cfg(), {}, "street_train", CLASSES, seed=0)
     draws = feed(image, 2)
     assert len(draws) == 2
     for image, shapes in draws:
@@ -44,7 +44,7 @@ def test_images_come_as_training_gets_them_without_ignored_regions(image):
 
 
 def test_a_mask_lies_on_its_object(image):
-    feed = build_feed(build_cfg(), "street_train", CLASSES, seed=0)
+    feed = build_feed(build_cfg(), {}, "street_train", CLASSES, seed=0)
     for pixels, (person, _) in feed(image, 4):  # flipped or not
         inside, outside = pixels[person.mask], pixels[~person.mask]
         assert np.abs(np.median(inside, axis=0) - np.median(outside, axis=0)).sum() > 20
@@ -52,13 +52,13 @@ def test_a_mask_lies_on_its_object(image):
 
 
 def test_draws_follow_the_seed(image):
-    feeds = [build_feed(build_cfg(), "street_train", CLASSES, seed) for seed in (0, 0)]
+    feeds = [build_feed(build_cfg(), {}, "street_train", CLASSES, seed) for seed in (0, 0)]
     for one, other in zip(feeds[0](image, 4), feeds[1](image, 4), strict=True):
         np.testing.assert_array_equal(one[0], other[0])
 
 
 def test_a_flip_is_seen(image):
     cfg = build_cfg(RANDOM_FLIP="horizontal")
-    draws = build_feed(cfg, "street_train", CLASSES, seed=0)(image, 12)
+    draws = build_feed(cfg, {}, "street_train", CLASSES, seed=0)(image, 12)
     lefts = {round(shapes[0].box[0]) for _, shapes in draws}
     assert lefts == {10, 180 - 50}

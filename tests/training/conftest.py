@@ -124,7 +124,7 @@ def settings_of(run: DictConfig, cfg: CfgNode, data_dir: Path, resume: bool) -> 
         resume=resume,
         wandb={},
         launch=OmegaConf.to_container(run.launch),
-        features=Features(metric=run.metric, **run.trainer),
+        features=Features(run.metric, OmegaConf.to_container(run.augment), **run.trainer),
     )
 
 

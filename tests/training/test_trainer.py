@@ -34,7 +34,7 @@ class Stock(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg):
-        return build_train_loader(cfg)
+        return build_train_loader(cfg, {})
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import logging
 import signal
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +11,14 @@ from detectron2.data import DatasetFromList, get_detection_dataset_dicts
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+from oiv5_d2.training.data.augmentations import Augment
+from oiv5_d2.training.data.copy_paste import Sample
 from oiv5_d2.training.data.mapper import Mapper, build_mapper, derive_seed
 from oiv5_d2.training.data.samplers import Batches, Record, build_order, share_of
 
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 20  # that a loader worker goes on after SIGTERM
-
-Sample = dict[str, Any]
 
 
 class Loader:
@@ -92,8 +91,7 @@ class _Seeded:
 
 class _Samples(Dataset[Sample]):
     def __init__(self, records: Sequence[Record], mapper: Mapper) -> None:
-        # Serialised: loader workers then share its memory.
-        self._records, self._mapper = DatasetFromList(list(records), copy=False), mapper
+        self._records, self._mapper = records, mapper
 
     def __getitem__(self, pair: tuple[int, int]) -> Sample:
         index, seed = pair
@@ -106,15 +104,16 @@ def _outlive_signals(_: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))  # which ends it
 
 
-def build_train_loader(cfg: CfgNode, data_share: float = 1.0) -> Loader:
+def build_train_loader(cfg: CfgNode, augment: Augment, data_share: float = 1.0) -> Loader:
     """Return the loader of ``DATASETS.TRAIN`` as ``DATALOADER`` and ``INPUT`` say.
 
     Args:
         cfg: frozen; its ``SEED`` is the run's.
+        augment: the steps, as in the configs.
         data_share: of the images to train on, above 0 and at most 1.
 
     Raises:
-        Problem: SETTING, an unknown sampler, or a share out of range.
+        Problem: SETTING, an unknown sampler or step, or a value out of range.
     """
     loading = cfg.DATALOADER
     found = get_detection_dataset_dicts(
@@ -126,4 +125,6 @@ def build_train_loader(cfg: CfgNode, data_share: float = 1.0) -> Loader:
     groups = is_wide if loading.ASPECT_RATIO_GROUPING else None
     batches = Batches(order, groups, cfg.SOLVER.IMS_PER_BATCH, cfg.SEED)
     logger.info("Training on %d images, %s", len(records), loading.SAMPLER_TRAIN)
-    return Loader(records, build_mapper(cfg), batches, cfg.SEED, loading.NUM_WORKERS)
+    serialised = DatasetFromList(records, copy=False)  # loader workers share its memory
+    mapper = build_mapper(cfg, augment, serialised)
+    return Loader(serialised, mapper, batches, cfg.SEED, loading.NUM_WORKERS)

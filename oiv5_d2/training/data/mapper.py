@@ -1,31 +1,59 @@
 """How one image is loaded and augmented: Detectron2's mapper, with a seed for every sample."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
 
-Mapper = Callable[[dict[str, Any], int], dict[str, Any]]
+from oiv5_d2.training.data.augmentations import Augment, build_pipeline
+from oiv5_d2.training.data.copy_paste import Mix, Sample
+from oiv5_d2.training.data.samplers import Record
+
+Mapper = Callable[[Record, int], Sample]
 
 
-def build_mapper(cfg: CfgNode) -> Mapper:
+def build_mapper(cfg: CfgNode, augment: Augment, records: Sequence[Record]) -> Mapper:
     """Return a function of (record, seed) that loads and augments one image for training.
 
-    Detectron2's augmentations draw from NumPy's global generator. Here it is seeded for each
-    sample, and put back afterwards, so that a sample depends on its record and its seed only.
+    Detectron2's augmentations draw from NumPy's global generator, and so do ours. Here it is seeded
+    for each sample, and put back afterwards, so that a sample depends on its record, its seed and,
+    where images are mixed, on `records` only.
+
+    Args:
+        cfg: whose ``INPUT`` says what the steps do not.
+        augment: the steps, as in the configs.
+        records: of the images that may be mixed in; only read when one is drawn.
+
+    Raises:
+        Problem: SETTING, as `build_pipeline` raises it.
     """
-    return partial(_map_sample, DatasetMapper(cfg, is_train=True))
+    pipeline = build_pipeline(cfg, augment)
+    settings = DatasetMapper.from_config(cfg, is_train=True)
+    settings["augmentations"] = pipeline.steps
+    settings["recompute_boxes"] = pipeline.cuts_objects and cfg.MODEL.MASK_ON
+    return _SampleMapper(DatasetMapper(**settings), pipeline.mixes, records)
 
 
-def _map_sample(mapper: DatasetMapper, record: dict[str, Any], seed: int) -> dict[str, Any]:
-    with seeded(seed):
-        sample: dict[str, Any] = mapper(record)
+@dataclass(frozen=True)
+class _SampleMapper:
+    one_image: DatasetMapper
+    mixes: Sequence[Mix]
+    records: Sequence[Record]
+
+    def __call__(self, record: Record, seed: int) -> Sample:
+        with seeded(seed):
+            sample: Sample = self.one_image(record)
+            for mix in self.mixes:
+                sample = mix(sample, self._draw_another)
+            return sample
+
+    def _draw_another(self) -> Sample:
+        sample: Sample = self.one_image(self.records[np.random.randint(len(self.records))])
         return sample
 
 

@@ -22,7 +22,7 @@ def loader(composed, tiny_words, prepared_dir, tmp_path, clean_catalog):
         run = composed(*tiny_words, CROP, *overrides)
         cfg = to_cfg(run, str(tmp_path))
         register(locate("blocks", prepared_dir, cfg.DATASETS.TRAIN), run.data.classes)
-        return build_train_loader(cfg)
+        return build_train_loader(cfg, {})
 
     return build
 
