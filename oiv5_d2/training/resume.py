@@ -24,6 +24,7 @@ MAY_CHANGE = (
     "TEST.",
     "VERSION",
     "VIS_PERIOD",
+    "trainer.stages",
 )
 
 

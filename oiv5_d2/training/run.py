@@ -29,6 +29,7 @@ from oiv5_d2.training.config import check, plain
 from oiv5_d2.training.data.augmentations import build_pipeline
 from oiv5_d2.training.data.samplers import check_sampler
 from oiv5_d2.training.hooks.divergence import Diverged
+from oiv5_d2.training.hooks.stages import check_stages
 from oiv5_d2.training.launch import count_processes, launch
 from oiv5_d2.training.length import with_length
 from oiv5_d2.training.resume import compare, identify
@@ -164,6 +165,7 @@ def _checked(cfg: CfgNode, settings: Settings) -> Settings:
     check_length(features.epochs, 0.0, features.reference_batch)
     check_sampler(cfg.DATALOADER.SAMPLER_TRAIN)
     build_pipeline(cfg, features.augment)  # which refuses what it cannot build
+    check_stages(features.stages, bool(cfg.MODEL.WEIGHTS))
     if features.on_divergence not in (STOP, ROLLBACK):
         detail = f"there are {STOP}, {ROLLBACK}"
         raise wrong_setting("trainer.on_divergence", features.on_divergence, detail)
@@ -207,7 +209,11 @@ def _prepare(cfg: CfgNode, settings: Settings, found: Found | None) -> Job:
     cfg = _with_seed(cfg, old.get("seed"))
     data = {dataset.name: fingerprint(dataset) for dataset in settings.datasets}
     features = settings.features
-    fixed = {"data_share": features.data_share, "precision": features.precision}
+    fixed = {
+        "data_share": features.data_share,
+        "precision": features.precision,
+        "stages": [dict(stage) for stage in features.stages],
+    }
     identity = identify(cfg, settings.classes, data, fixed, features.augment)
     changes = list(old.get("changes", []))
     if found:

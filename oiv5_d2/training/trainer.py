@@ -3,7 +3,7 @@
 import logging
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from oiv5_d2.training.hooks.checkpoints import SaveCheckpoints
 from oiv5_d2.training.hooks.divergence import CheckLosses
 from oiv5_d2.training.hooks.evaluation import Evaluate
 from oiv5_d2.training.hooks.seeding import SeedSteps
+from oiv5_d2.training.hooks.stages import Stages, read_stages
 from oiv5_d2.training.hooks.stopping import StopOnSignal
 from oiv5_d2.training.steps import FP32, Steps
 
@@ -58,6 +59,8 @@ class Features:
         precision: of a step's computation, by name; see `steps`.
         reference_batch: for which rate and length were chosen: they follow the batch; 0 for none.
         epochs: the length, in passes over the training images; 0 for ``SOLVER.MAX_ITER``.
+        stages: which part of the network trains when (`hooks.stages`); empty for all, always.
+        evaluate_first: evaluate the model before its first step, too.
     """
 
     metric: str
@@ -72,6 +75,8 @@ class Features:
     precision: str = FP32
     reference_batch: int = 0
     epochs: float = 0.0
+    stages: Sequence[Mapping[str, Any]] = ()
+    evaluate_first: bool = False
 
 
 class Trainer(DefaultTrainer):  # type: ignore[misc]
@@ -134,6 +139,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         self.checkpointer = Checkpointer(self.model, cfg.OUTPUT_DIR, trainer=this)
         found = [
             SeedSteps(cfg.SEED),
+            *self._stages(),
             CheckLosses(),
             stock.IterationTimer(),
             stock.LRScheduler(),
@@ -141,11 +147,15 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             *filter(None, [self._ema]),
             SaveCheckpoints(cfg.SOLVER.CHECKPOINT_PERIOD),
             *filter(None, [self._mean]),
-            Evaluate(cfg.TEST.EVAL_PERIOD, self._features.metric),
+            Evaluate(cfg.TEST.EVAL_PERIOD, self._features.metric, self._features.evaluate_first),
         ]
         if comm.is_main_process():
             found.append(stock.PeriodicWriter(self.build_writers(), period=WRITE_PERIOD))
         return [*found, StopOnSignal()]
+
+    def _stages(self) -> list[HookBase]:
+        stages = read_stages(self._features.stages)
+        return [Stages(stages)] if stages else []
 
     def _precise_bn(self) -> list[HookBase]:
         cfg = self.cfg

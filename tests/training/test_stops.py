@@ -48,6 +48,10 @@ def newest(run_dir):
     return max(run_dir.glob("model_0*.pth"), default=None)
 
 
+def number_of(path):
+    return int(path.stem.removeprefix("model_")) if path else -1
+
+
 def wait_for_a_checkpoint(run_dir, process):
     """Wait until there is a newer one than now."""
     now = newest(run_dir)
@@ -110,6 +114,25 @@ def test_a_run_killed_at_random_moments_ends_as_one_left_alone(train_net, tmp_pa
     assert_same_weights(tmp_path / "run", tmp_path / "whole")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["iterations"] == STEPS and len(record["commands"]) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launch", ["local", "cpu2"])
+def test_a_staged_run_killed_in_each_stage_ends_as_one_left_alone(train_net, tmp_path, launch):
+    finish(train_net("pretrained", "d2.SOLVER.MAX_ITER=2"))
+    stages = "{train: heads, until: 0.3}, {train: res4+, until: 0.6, rate: 0.5}, {train: all}"
+    weights = f"d2.MODEL.WEIGHTS={tmp_path / 'pretrained' / 'model_final.pth'}"
+    words = (f"trainer.stages=[{stages}]", weights, f"launch={launch}")
+    process = train_net("run", *words)
+    for step in (10, 40, 80):
+        while step > number_of(newest(tmp_path / "run")):
+            wait_for_a_checkpoint(tmp_path / "run", process)
+        process.kill()
+        process.wait()
+        process = train_net("run", *words, "resume=true")
+    finish(process)
+    finish(train_net("whole", *words))
+    assert_same_weights(tmp_path / "run", tmp_path / "whole")
 
 
 @pytest.mark.slow

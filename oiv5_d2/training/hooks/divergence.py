@@ -36,13 +36,13 @@ class CheckLosses(HookBase):  # type: ignore[misc]
 
     def before_train(self) -> None:
         """Put the check around the model's forward pass."""
-        model = self.trainer.model
+        model = self.trainer.checkpointer.model  # not its wrapper, which stages renew
         self._forward = model.forward
         model.forward = self._check
 
     def after_train(self) -> None:
         """Take the check away."""
-        self.trainer.model.forward = self._forward
+        self.trainer.checkpointer.model.forward = self._forward
 
     def _check(self, batch: list[dict[str, Any]]) -> Any:
         if not self.trainer.model.training:

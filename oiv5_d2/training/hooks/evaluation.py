@@ -18,15 +18,18 @@ class Evaluate(HookBase):  # type: ignore[misc]
     Args:
         period: in steps; 0 for the last one only.
         metric: ``<task>/<name>``, higher is better; its history goes into the checkpoints.
+        is_first: evaluate before the first step, too: what the pretrained weights can do.
     """
 
-    def __init__(self, period: int, metric: str) -> None:
-        self._period, self._metric = period, metric
+    def __init__(self, period: int, metric: str, is_first: bool = False) -> None:
+        self._period, self._metric, self._is_first = period, metric, is_first
         self._history: dict[int, float] = {}
 
     def before_train(self) -> None:
-        """Evaluate the checkpoint that was resumed, if that is still to be done."""
+        """Evaluate the checkpoint that was resumed, if that is still to be done, or the start."""
         step = self.trainer.start_iter - 1
+        if step < 0 and self._is_first and self.trainer.cfg.DATASETS.TEST:
+            self._record(self.trainer.evaluate(), step=0)
         if step >= 0 and self._is_due(step) and step not in self._history:
             self.trainer.iter = step
             self._evaluate(step)
@@ -53,11 +56,14 @@ class Evaluate(HookBase):  # type: ignore[misc]
         if not self.trainer.cfg.DATASETS.TEST:
             return
         results = self.trainer.evaluate()
-        self.trainer.storage.iter = step
-        numbers = flatten_results_dict(results)
-        self.trainer.storage.put_scalars(**numbers, smoothing_hint=False)
+        self._record(results, step)
         # Results are on the main process only, but the others decide with it.
         value = comm.all_gather(look_up(results, self._metric) if results else math.nan)[0]
         best = max((v for v in self._history.values() if not math.isnan(v)), default=-math.inf)
         self._history[step] = value
         self.trainer.save(is_best=value > best)
+
+    def _record(self, results: dict[str, Any], step: int) -> None:
+        self.trainer.storage.iter = step
+        numbers = flatten_results_dict(results)
+        self.trainer.storage.put_scalars(**numbers, smoothing_hint=False)
