@@ -1,7 +1,7 @@
 """A prepared data set of four small images, and the run that learns it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -107,10 +107,17 @@ def tiny_words() -> tuple[str, ...]:
 def start(composed, prepared_dir, tmp_path, clean_catalog):
     """Train the tiny model in `run` of an empty folder, or another one; return the metric."""
 
-    def start_run(*overrides: str, resume: bool = False, name: str = "run") -> float:
+    def start_run(
+        *overrides: str,
+        resume: bool = False,
+        name: str = "run",
+        classes: Sequence[str] = CLASSES,
+        data_dir: Path = prepared_dir,
+    ) -> float:
         run = composed(*TINY, *overrides)
+        run.data.classes = list(classes)
         cfg = to_cfg(run, str(tmp_path / name))
-        return train(cfg, settings_of(run, cfg, prepared_dir, resume), build_evaluator)
+        return train(cfg, settings_of(run, cfg, data_dir, resume), build_evaluator)
 
     return start_run
 
@@ -119,7 +126,7 @@ def settings_of(run: DictConfig, cfg: CfgNode, data_dir: Path, resume: bool) -> 
     return Settings(
         name="blocks",
         question="Does it run?",
-        classes=CLASSES,
+        classes=tuple(run.data.classes),
         datasets=tuple(locate("blocks", data_dir, [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])),
         resume=resume,
         wandb={},
