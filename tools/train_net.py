@@ -1,20 +1,35 @@
 """Train one experiment:  python tools/train_net.py +experiment=r101_traffic.
 
 A sweep:  python tools/train_net.py -m +experiment=quickstart d2.SOLVER.BASE_LR=0.02,0.04
+The settings that follow from the data: recipe=true; only show them: plan=true
 Resume:   the same command with  run_dir=outputs/<name>/<time> resume=true
 """
 
+import logging
+import math
 import os
+import sys
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from oiv5_d2.console.commands import check_d2, choose_defaults, data_commands
+from oiv5_d2.console.commands import (
+    check_d2,
+    choose_defaults,
+    data_commands,
+    explicit_keys,
+    in_solver,
+    is_below,
+)
 from oiv5_d2.console.errors import report_errors, suggesting
 from oiv5_d2.console.help import answer_help
+from oiv5_d2.keys import leaves
 from oiv5_d2.runs.prepared import Prepared, locate
+from oiv5_d2.table import to_text
+
+logger = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
@@ -24,13 +39,35 @@ def main(run: DictConfig) -> float:
     os.chdir(chosen.runtime.cwd)  # with hydra.job.chdir=true, too, paths are the caller's
     check_d2(OmegaConf.to_container(run.d2), chosen.runtime.choices.detectron2)
     with suggesting(data_commands(chosen.runtime.choices.data, chosen.overrides.task)):
-        return train_run(run, locate_datasets(run), chosen.runtime.output_dir)
+        datasets = locate_datasets(run)
+        if run.plan or run.recipe:
+            follow_recipe(run, datasets)
+        return math.nan if run.plan else train_run(run, datasets, chosen.runtime.output_dir)
 
 
 def locate_datasets(run: DictConfig) -> list[Prepared]:
     """Find the data sets before the long import: most first runs fail for want of them."""
     lists = filter(OmegaConf.is_list, (run.d2.DATASETS.TRAIN, run.d2.DATASETS.TEST))
     return locate(run.data.name, Path(run.data.dir), [name for names in lists for name in names])
+
+
+def follow_recipe(run: DictConfig, datasets: list[Prepared]) -> None:
+    """Print the recipe; let the run follow it where neither command line nor experiment decides."""
+    # Here, so that a mistake on the command line is answered at once.
+    from oiv5_d2.recipe import rules, tables
+    from oiv5_d2.recipe.objects import read_objects
+
+    chosen = HydraConfig.get()
+    explicit = explicit_keys(chosen.overrides.task)
+    before = dict(leaves(OmegaConf.to_container(run, resolve=True)))
+    train = [one for one in datasets if one.name in run.d2.DATASETS.TRAIN]
+    objects = read_objects(train, list(run.data.classes))
+    given = rules.Ingredients(objects, *in_solver(chosen.runtime.choices.solver))
+    found, after = rules.follow(given, before, lambda key: is_below(key, explicit))
+    for table in tables.recipe_tables(found, objects, before, after):
+        logger.info("%s\n%s", table.title, to_text(table))
+    for key, value in rules.changes(before, after):
+        OmegaConf.update(run, key, value)
 
 
 def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
@@ -55,6 +92,8 @@ def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
 
 def start() -> None:
     choose_defaults(write_defaults)
+    if "plan=true" in sys.argv:  # which leaves nothing behind
+        sys.argv += ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
     main()
 
 

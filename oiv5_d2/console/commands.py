@@ -62,3 +62,35 @@ def check_d2(d2: Mapping[str, Any], choice: str) -> None:
     """
     defaults: Any = OmegaConf.to_container(OmegaConf.load(CONFIG_DIR / GROUP / f"{choice}.yaml"))
     check_known((key for key, _ in leaves({"d2": d2})), {key for key, _ in leaves(defaults)})
+
+
+def explicit_keys(overrides: Iterable[str]) -> set[str]:
+    """Return the dotted keys that a command line sets, itself or by a file that it names.
+
+    ``solver=3x`` and ``+experiment=r50_traffic`` set what is written in these files, but not what
+    the files that they build on have.
+
+    Args:
+        overrides: a command line's words.
+    """
+    found: set[str] = set()
+    for word in overrides:
+        key, _, value = word.lstrip("+~").partition("=")
+        path = CONFIG_DIR / key / f"{value}.yaml"
+        if path.is_file():
+            content: Any = OmegaConf.to_container(OmegaConf.load(path))
+            found.update(name for name, _ in leaves(content))
+        else:
+            found.add(key)
+    return found
+
+
+def is_below(key: str, keys: Iterable[str]) -> bool:
+    """Return True if a dotted key, or a section that it is in, is one of `keys`."""
+    return any(f"{key}.".startswith(f"{one}.") for one in keys)
+
+
+def in_solver(choice: str) -> tuple[int, float]:
+    """Return the batch and the learning rate that are written in a file of ``configs/solver``."""
+    solver = OmegaConf.load(CONFIG_DIR / "solver" / f"{choice}.yaml").d2.SOLVER
+    return int(solver.IMS_PER_BATCH), float(solver.BASE_LR)

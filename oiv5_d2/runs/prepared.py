@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,6 +71,16 @@ def read_coco(json_path: Path) -> dict[str, Any]:
     """
     content: dict[str, Any] = read_json(json_path, Remedy.PREPARE_AGAIN)
     return content
+
+
+def check_classes(json_path: Path, classes: Sequence[str]) -> None:
+    """Refuse a COCO file that was made for classes other than the run's."""
+    categories = read_coco(json_path)["categories"]
+    names = [category["name"] for category in sorted(categories, key=lambda c: c["id"])]
+    if names != list(classes):
+        detail = f"its classes are {names}, but data.classes is {list(classes)}"
+        remedy = Remedy.PREPARE_AGAIN
+        raise Problem(Kind.MISMATCH, json_path, detail, key="data.classes", remedy=remedy)
 
 
 def read_json(path: Path, remedy: Remedy) -> Any:

@@ -21,9 +21,9 @@ from detectron2.utils.events import EventWriter
 
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs import layout, provenance
-from oiv5_d2.runs.prepared import Prepared, fingerprint
+from oiv5_d2.runs.prepared import Prepared, check_classes, fingerprint
 from oiv5_d2.runs.results import EMA, MEAN, check_metric, look_up
-from oiv5_d2.training.catalog import check_classes, register
+from oiv5_d2.training.catalog import register
 from oiv5_d2.training.checkpoints import Found, newest_whole, read
 from oiv5_d2.training.config import check, plain
 from oiv5_d2.training.data.augmentations import build_pipeline

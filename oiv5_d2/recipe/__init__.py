@@ -1,0 +1,1 @@
+"""Settings of a training that follow from its data: numbers over the COCO file, without PyTorch."""

@@ -1,0 +1,60 @@
+"""A recipe as tables of text."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from oiv5_d2.recipe.anchors import FOUND, Fit, measure
+from oiv5_d2.recipe.objects import Objects
+from oiv5_d2.recipe.rules import Advice, Settings, boxes_in_model, read_anchors
+from oiv5_d2.table import Table
+
+
+def recipe_tables(
+    found: Sequence[Advice], objects: Objects, before: Settings, after: Settings
+) -> Iterator[Table]:
+    """Yield the recipe, and how well anchors fit each class before and after it."""
+    yield recipe_table(found, after)
+    own, now = read_anchors(before), read_anchors(after)
+    if own and now:
+        boxes = boxes_in_model(objects, after)
+        fits = [measure(boxes, objects.class_of, each, objects.classes) for each in (own, now)]
+        yield anchor_table(*fits)
+
+
+def recipe_table(found: Sequence[Advice], settings: Mapping[str, Any]) -> Table:
+    """Return a row for each setting: its value, and why.
+
+    Args:
+        found: the recipe's advice.
+        settings: what the run has; a value other than the advised one was set by the user.
+    """
+    rows = []
+    for advice in found:
+        value, because = settings[advice.key], advice.because
+        if value != advice.value:
+            because = f"set by you; the recipe has {_word(advice.value)}: {because}"
+        rows.append((advice.key, _word(value), because))
+    return Table("Recipe from the data", ("setting", "value", "because"), rows, num_names=3)
+
+
+def anchor_table(before: Mapping[str, Fit], after: Mapping[str, Fit]) -> Table:
+    """Return how well two sets of anchors fit the objects of each class."""
+    columns = ("class", "objects", "recall", "the recipe's", "mean best IoU", "the recipe's")
+    rows = [
+        (
+            name,
+            f"{fit.num:,}",
+            f"{fit.recall:.1%}",
+            f"{after[name].recall:.1%}",
+            f"{fit.overlap:.2f}",
+            f"{after[name].overlap:.2f}",
+        )
+        for name, fit in before.items()
+    ]
+    title = f"How anchors fit: recall is the share of objects with an IoU of {FOUND} or more"
+    return Table(title, columns, rows)
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
