@@ -4,7 +4,15 @@ import pytest
 from raising import refused
 
 from oiv5_d2.console import commands
-from oiv5_d2.console.commands import COMMITTED, check_d2, choose_defaults, data_commands
+from oiv5_d2.console.commands import (
+    COMMITTED,
+    check_d2,
+    choose_defaults,
+    data_commands,
+    explicit_keys,
+    in_solver,
+    is_below,
+)
 from oiv5_d2.problems import Kind, Remedy
 
 
@@ -57,3 +65,15 @@ def test_an_unknown_key_of_detectron2_is_refused_with_the_nearest():
     check_d2({"SOLVER": {"BASE_LR": 0.1}}, COMMITTED)
     with refused(Kind.SETTING, key="d2.SOLVER.BASE_LRR", about="d2.SOLVER.BASE_LR or"):
         check_d2({"SOLVER": {"BASE_LRR": 0.1}}, COMMITTED)
+
+
+def test_what_is_written_in_named_files_is_explicit_too():
+    words = ["+experiment=quickstart", "d2.SOLVER.MAX_ITER=3", "solver=1x", "+a.b={c: 1}"]
+    found = explicit_keys(words)
+    assert {"d2.SOLVER.MAX_ITER", "d2.INPUT.MIN_SIZE_TEST", "d2.SOLVER.STEPS", "a.b"} <= found
+    assert "d2.MODEL.ANCHOR_GENERATOR.SIZES" not in found  # of the model that it builds on
+    assert is_below("a.b.c", found) and not is_below("a.bc", found)
+
+
+def test_a_solver_s_rate_is_for_its_batch():
+    assert in_solver("1x") == (16, 0.02)

@@ -29,6 +29,20 @@ def train_net(monkeypatch, tmp_path):
     return run
 
 
+@pytest.fixture
+def prepared_mini(tmp_path):
+    """A data set `mini` of three images that show a class each."""
+    images = [{"id": i, "height": 60, "width": 90, "file_name": f"{i}.jpg"} for i in range(3)]
+    names = ("Person", "Traffic light", "Car", "Traffic sign")
+    categories = [{"id": i, "name": name} for i, name in enumerate(names)]
+    boxes = [{"image_id": i, "category_id": i, "bbox": [5, 5, 20, 9 + i]} for i in range(3)]
+    content = {"images": images, "categories": categories, "annotations": boxes}
+    folder = tmp_path / "data" / "mini" / "coco"
+    folder.mkdir(parents=True)
+    for part in ("train", "validation"):
+        (folder / f"{part}.json").write_text(json.dumps(content))
+
+
 @pytest.mark.parametrize(
     ("word", "facts"),
     [
@@ -61,6 +75,14 @@ def test_a_value_of_another_type_is_refused(train_net, tmp_path, capsys):
         train_net("logger=none", "d2.SOLVER.BASE_LR=1")
     assert stop.value.code == 1
     assert "d2.SOLVER.BASE_LR=1" in capsys.readouterr().err
+
+
+def test_a_plan_shows_the_recipe_and_leaves_nothing(train_net, prepared_mini, tmp_path, capsys):
+    before = sorted(tmp_path.rglob("*"))
+    train_net("logger=none", "plan=true", "d2.SOLVER.IMS_PER_BATCH=3")
+    said = capsys.readouterr().out
+    assert "trainer.epochs" in said and "d2.MODEL.ANCHOR_GENERATOR.SIZES" in said
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.slow

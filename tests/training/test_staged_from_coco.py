@@ -37,18 +37,16 @@ def first_evaluation(run_dir):
 def test_carried_rows_detect_before_the_first_step_where_random_ones_do_not(
     start, coco_dir, tmp_path
 ):
-    steps = ("d2.SOLVER.MAX_ITER=150", "d2.DATASETS.TEST=[blocks_validation]")
-    ap = start(*steps, name="coco", classes=COCO_CLASSES, data_dir=coco_dir)
-    print("COCO AP", ap)
-    # Stock weights have no word on their classes: 81 scores are taken for COCO's.
+    steps = "d2.SOLVER.MAX_ITER=200"
+    start(steps, "d2.DATASETS.TEST=[]", name="coco", classes=COCO_CLASSES, data_dir=coco_dir)
     words = (
         f"d2.MODEL.WEIGHTS={tmp_path / 'coco' / 'model_final.pth'}",
         "trainer.evaluate_first=true",
-        "d2.SOLVER.MAX_ITER=4",
+        "d2.SOLVER.MAX_ITER=24",  # a row of metrics.json has 20
         STAGES,
     )
     start(*words, name="carried")
     start(*words, "trainer.carry_classes=false", name="random")
     carried, random = (first_evaluation(tmp_path / name) for name in ("carried", "random"))
-    print(carried, random)
-    assert carried["bbox/AP50"] > 10 and carried["segm/AP50"] > 10
+    for task in ("bbox", "segm"):
+        assert carried[f"{task}/AP"] > 5 * max(1, random[f"{task}/AP"])
