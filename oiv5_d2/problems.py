@@ -25,6 +25,8 @@ class Kind(StrEnum):
     """A training's losses are no longer numbers."""
     EMPTY = auto()
     """Nothing is left after the filters."""
+    FAILED = auto()
+    """A process ended with an error of our code's."""
     FOREIGN = auto()
     """A file was not made by these tools, and would be replaced or removed."""
     MISMATCH = auto()
@@ -128,3 +130,7 @@ class Stopped(SystemExit):
     def __init__(self, number: int, run_dir: str, num_steps: int | None = None) -> None:
         super().__init__(128 + number)
         self.signal, self.run_dir, self.num_steps = signal.Signals(number), run_dir, num_steps
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep what it is about on the way out of a worker process."""
+        return Stopped, (int(self.signal), self.run_dir, self.num_steps)

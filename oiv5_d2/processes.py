@@ -1,10 +1,9 @@
 """A function on a list of tasks over several processes, in order and in bounded memory."""
 
+import ctypes
 import multiprocessing
 import os
 import signal
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -18,6 +17,7 @@ from oiv5_d2.problems import Kind, Problem, Remedy
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h: which signal a process gets when its parent ends
 TASKS_AHEAD = 2  # tasks handed out per process: enough that none waits, few enough to hold
 
 
@@ -42,7 +42,7 @@ def map_tasks(
     # Not by fork: a copy of a process that runs threads (Arrow's, OpenCV's) may hang.
     context = multiprocessing.get_context("spawn")
     resource_tracker.ensure_running()  # it would unblock Ctrl-C for the workers
-    pool = ProcessPoolExecutor(num_workers, context, initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(num_workers, context, initializer=end_with_parent)
     waiting: deque[Future[Result]] = deque()
     try:
         for task in tasks:
@@ -73,12 +73,13 @@ def _ctrl_c_blocked() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _end_with_parent() -> None:
-    """Watch the parent: a worker whose parent was killed would wait for tasks forever."""
-    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+def end_with_parent() -> None:
+    """Let the system kill this process when the thread that started it is gone.
 
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    A worker whose parent was killed would wait for tasks forever, or go on in a folder that
+    another run has taken over. Linux only (``man 2 prctl``).
+    """
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent != os.getppid() or parent == 1:  # it was killed before
+        os._exit(1)

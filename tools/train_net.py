@@ -17,9 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from oiv5_d2.console.commands import (
     check_d2,
+    check_run_dir,
     choose_defaults,
     data_commands,
     explicit_keys,
+    follow_torchrun,
     in_solver,
     is_below,
 )
@@ -37,6 +39,7 @@ def main(run: DictConfig) -> float:
     """Compose, bridge, train; return the metric that a sweep compares."""
     chosen = HydraConfig.get()
     os.chdir(chosen.runtime.cwd)  # with hydra.job.chdir=true, too, paths are the caller's
+    check_run_dir(run.launch, chosen.overrides.task)
     check_d2(OmegaConf.to_container(run.d2), chosen.runtime.choices.detectron2)
     with suggesting(data_commands(chosen.runtime.choices.data, chosen.overrides.task)):
         datasets = locate_datasets(run)
@@ -74,6 +77,7 @@ def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
     # Here, so that --help and a mistake on the command line are answered at once.
     from oiv5_d2.evaluation.coco import build_evaluator
     from oiv5_d2.training.config import to_cfg
+    from oiv5_d2.training.launch import Launch
     from oiv5_d2.training.run import Features, Settings, train
 
     cfg = to_cfg(run, run_dir)
@@ -84,7 +88,7 @@ def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
         datasets=tuple(datasets),
         resume=run.resume,
         wandb=OmegaConf.to_container(run.logger, resolve=True) if run.get("logger") else {},
-        launch=OmegaConf.to_container(run.launch),
+        launch=Launch(**OmegaConf.to_container(run.launch, resolve=True)),
         features=Features(run.metric, OmegaConf.to_container(run.augment), **run.trainer),
     )
     return train(cfg, settings, build_evaluator)
@@ -92,6 +96,7 @@ def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
 
 def start() -> None:
     choose_defaults(write_defaults)
+    follow_torchrun()
     if "plan=true" in sys.argv:  # which leaves nothing behind
         sys.argv += ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
     main()

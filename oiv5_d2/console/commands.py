@@ -1,5 +1,6 @@
 """Words of a command line: for a person to type, and for Detectron2's installed version."""
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +11,7 @@ from omegaconf import OmegaConf
 
 from oiv5_d2.console.errors import CONFIG_DIR
 from oiv5_d2.keys import check_known, leaves
-from oiv5_d2.problems import Remedy
+from oiv5_d2.problems import Remedy, wrong_setting
 from oiv5_d2.runs.provenance import detectron2_version
 
 GROUP = "detectron2"  # of configs/: Detectron2's defaults, a file per version
@@ -48,6 +49,33 @@ def choose_defaults(write: Callable[[Path], object]) -> None:
     if not (CONFIG_DIR / GROUP / f"{name}.yaml").is_file():
         write(CONFIG_DIR)
     sys.argv.append(f"{GROUP}={name}")
+
+
+def follow_torchrun() -> None:
+    """Let Hydra write its folder and its log in the main process only, if ``torchrun`` started us.
+
+    Raises:
+        Problem: SETTING, a sweep: its runs start one after another, each with its own processes.
+    """
+    if "RANK" not in os.environ:
+        return
+    if {"-m", "--multirun"} & set(sys.argv):
+        detail = "torchrun starts one run; a sweep starts the processes of each of its runs itself"
+        raise wrong_setting("--multirun", "torchrun", detail, change="launch")
+    if int(os.environ["RANK"]) > 0:
+        sys.argv += ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
+
+
+def check_run_dir(launch: Mapping[str, Any], overrides: Iterable[str]) -> None:
+    """Refuse several machines without a folder of the same name on all.
+
+    Raises:
+        Problem: SETTING.
+    """
+    if launch["max_nodes"] > 1 and not any(word.startswith("run_dir=") for word in overrides):
+        detail = "each machine would name another folder, by its clock"
+        change = "run_dir=outputs/<name>/<a name>"
+        raise wrong_setting("launch.max_nodes", launch["max_nodes"], detail, change=change)
 
 
 def check_d2(d2: Mapping[str, Any], choice: str) -> None:

@@ -32,6 +32,7 @@ PHRASES = {
     Kind.DISK_FULL: "has no disk space left",
     Kind.DIVERGED: "diverged",
     Kind.EMPTY: "is empty",
+    Kind.FAILED: "ended with an error",
     Kind.FOREIGN: "was not made by these tools",
     Kind.MISMATCH: "does not match",
     Kind.REFUSED: "was refused",

@@ -62,12 +62,15 @@ def identify(
     }
 
 
-def compare(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
+def compare(
+    before: dict[str, Any], now: dict[str, Any], subject: str = "resume=true"
+) -> list[Change]:
     """Return what differs between two runs and may, by key.
 
     Args:
         before: of the checkpoint, as `identify` made it.
         now: of this run.
+        subject: of the problem.
 
     Raises:
         Problem: MISMATCH, the model, the data or how it is fed differ: all keys with both values.
@@ -81,7 +84,7 @@ def compare(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
         detail = ", ".join(f"{one.key} was {one.before}, is {one.now}" for one in refused)
         key = " ".join(f"{one.key}={one.before}" for one in refused if one.key != "data")
         remedy = Remedy.CHANGE_SETTING if key else Remedy.PREPARE_AGAIN
-        raise Problem(Kind.MISMATCH, "resume=true", detail, key=key, remedy=remedy)
+        raise Problem(Kind.MISMATCH, subject, detail, key=key, remedy=remedy)
     return changes
 
 

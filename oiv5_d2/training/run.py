@@ -1,12 +1,15 @@
 """One training run, from a frozen configuration to its results.
 
 `train` is called once, here; `work` in every process. What can be refused is refused in `train`,
-before a process starts.
+before a process starts. Where others start the processes, or on several machines, all of them call
+`train_together`.
 """
 
 import logging
 import math
 import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,9 +31,10 @@ from oiv5_d2.training.checkpoints import Found, newest_whole, read
 from oiv5_d2.training.config import check, plain
 from oiv5_d2.training.data.augmentations import build_pipeline
 from oiv5_d2.training.data.samplers import check_sampler
+from oiv5_d2.training.group import is_restarted, share
 from oiv5_d2.training.hooks.divergence import Diverged
 from oiv5_d2.training.hooks.stages import check_stages
-from oiv5_d2.training.launch import count_processes, launch
+from oiv5_d2.training.launch import Launch, launch
 from oiv5_d2.training.length import with_length
 from oiv5_d2.training.resume import compare, identify
 from oiv5_d2.training.schedule import check_length
@@ -57,7 +61,7 @@ class Settings:
         datasets: the prepared data sets of ``DATASETS.TRAIN`` and ``DATASETS.TEST``.
         resume: continue from the newest whole checkpoint of the run directory.
         wandb: keyword arguments of ``wandb.init``; empty for none.
-        launch: keyword arguments of the launcher.
+        launch: how processes start.
         features: of the trainer.
     """
 
@@ -67,7 +71,7 @@ class Settings:
     datasets: tuple[Prepared, ...]
     resume: bool
     wandb: dict[str, Any]
-    launch: dict[str, Any]
+    launch: Launch
     features: Features
 
 
@@ -98,22 +102,39 @@ def train(cfg: CfgNode, settings: Settings, build_evaluator: BuildEvaluator) -> 
             DIVERGED; or those of weights and data.
         Stopped: by a signal.
     """
-    run_dir = Path(cfg.OUTPUT_DIR)
-    check(cfg, torch.cuda.is_available(), count_processes(settings.launch))
+    run_dir, start = Path(cfg.OUTPUT_DIR), settings.launch
+    start.check()
+    check(cfg, torch.cuda.is_available(), start.num_processes)
     settings = _checked(cfg, settings)
     cfg = _with_length(cfg, settings)
-    metric = settings.features.metric
-    with layout.claim(run_dir):
-        found = _check_run_dir(run_dir, settings.resume)
-        if found and layout.is_finished(run_dir) and found.iteration + 1 >= cfg.SOLVER.MAX_ITER:
-            done = f"{run_dir} has its {found.iteration + 1} steps: nothing to do"
-            logger.info("%s (d2.SOLVER.MAX_ITER=%d)", done, cfg.SOLVER.MAX_ITER)
-            return look_up(layout.read_record(run_dir)["results"], metric)
-        job = _prepare(cfg, settings, found)
-        provenance.write(run_dir, job.record)
-        outcome = launch(work, job, build_evaluator, run_dir=run_dir, **settings.launch)
-        provenance.write(run_dir, {**job.record, **outcome})
-    return look_up(outcome["results"], metric)
+    if not start.is_led_here:
+        return float(launch(start, run_dir, train_together, cfg, settings, build_evaluator))
+    with _led(cfg, settings, is_restarted()) as job:
+        if job:
+            _finish(job, launch(start, run_dir, work, job, build_evaluator))
+    return look_up(layout.read_record(run_dir)["results"], settings.features.metric)
+
+
+def train_together(cfg: CfgNode, settings: Settings, build_evaluator: BuildEvaluator) -> float:
+    """Do what `train` does in processes that have met: the main one leads, all others follow it.
+
+    Returns:
+        The metric, in all.
+
+    Raises:
+        Problem: MISMATCH, another command or other data than the main one's; ABSENT, its run
+            directory is not on this machine; or those of `train`.
+    """
+    again = any(comm.all_gather(is_restarted()))  # of one machine's processes, or of all
+    with ExitStack() as held:
+        job: Job | None = share(lambda: held.enter_context(_led(cfg, settings, again)))
+        if job:
+            _check_follows(job, cfg, settings)
+            own = replace(job.settings, datasets=settings.datasets)  # where this machine has them
+            outcome = work(replace(job, settings=own), build_evaluator)
+            share(lambda: _finish(job, outcome))
+        results = share(lambda: layout.read_record(Path(cfg.OUTPUT_DIR))["results"])
+    return look_up(results, settings.features.metric)
 
 
 def work(job: Job, build_evaluator: BuildEvaluator) -> dict[str, Any]:
@@ -138,6 +159,39 @@ def work(job: Job, build_evaluator: BuildEvaluator) -> dict[str, Any]:
             logger.warning("%s: back to the newest checkpoint, rate x %g", problem, rate_factor)
     seconds = round(trainer.seconds, 1)
     return {"results": results, "seconds": seconds, "iterations": trainer.iter}
+
+
+@contextmanager
+def _led(cfg: CfgNode, settings: Settings, is_restarted: bool) -> Iterator[Job | None]:
+    """Hold the run directory, and write there what the run is; None if it is finished."""
+    run_dir = Path(cfg.OUTPUT_DIR)
+    with layout.claim(run_dir):
+        found = _check_run_dir(run_dir, settings.resume, is_restarted)
+        if found and layout.is_finished(run_dir) and found.iteration + 1 >= cfg.SOLVER.MAX_ITER:
+            done = f"{run_dir} has its {found.iteration + 1} steps: nothing to do"
+            logger.info("%s (d2.SOLVER.MAX_ITER=%d)", done, cfg.SOLVER.MAX_ITER)
+            yield None
+            return
+        job = _prepare(cfg, settings, found)
+        provenance.write(run_dir, job.record)
+        yield job
+
+
+def _finish(job: Job, outcome: dict[str, Any]) -> None:
+    provenance.write(Path(job.cfg.OUTPUT_DIR), {**job.record, **outcome})
+
+
+def _check_follows(job: Job, cfg: CfgNode, settings: Settings) -> None:
+    """Refuse another command, other data or another disk than the main process has."""
+    run_dir = Path(job.cfg.OUTPUT_DIR)
+    if comm.get_local_rank() != 0 or comm.is_main_process():
+        return
+    if not (run_dir / layout.RUN_JSON).is_file():
+        detail = "all machines need the run directory of the first on a disk that they share"
+        key, remedy = "run_dir", Remedy.CHANGE_SETTING
+        raise Problem(Kind.ABSENT, run_dir, detail, key=key, remedy=remedy)
+    cfg = _with_seed(cfg, job.cfg.SEED)
+    compare(job.identity, _identify(cfg, settings, _fingerprints(settings)), "the first machine")
 
 
 def gpu_names() -> list[str]:
@@ -189,14 +243,14 @@ def _with_length(cfg: CfgNode, settings: Settings) -> CfgNode:
     )
 
 
-def _check_run_dir(run_dir: Path, resume: bool) -> Found | None:
+def _check_run_dir(run_dir: Path, resume: bool, is_restarted: bool) -> Found | None:
     """Return what is resumed. Refuse a second run in one folder, and resuming where no run is."""
     is_run = (run_dir / layout.RUN_JSON).is_file()
-    if is_run and not resume:
+    if is_run and not (resume or is_restarted):
         detail = "the folder already has a run"
         raise wrong_setting("run_dir", run_dir, detail, change="run_dir resume=true")
     found = newest_whole(run_dir)
-    if resume and not is_run and found is None:
+    if resume and not is_restarted and not is_run and found is None:
         detail, key, remedy = "nothing to resume", "run_dir resume", Remedy.CHANGE_SETTING
         raise Problem(Kind.ABSENT, run_dir / layout.RUN_JSON, detail, key=key, remedy=remedy)
     return found
@@ -207,14 +261,8 @@ def _prepare(cfg: CfgNode, settings: Settings, found: Found | None) -> Job:
     run_dir = Path(cfg.OUTPUT_DIR)
     old = layout.read_record(run_dir) if (run_dir / layout.RUN_JSON).is_file() else {}
     cfg = _with_seed(cfg, old.get("seed"))
-    data = {dataset.name: fingerprint(dataset) for dataset in settings.datasets}
-    features = settings.features
-    fixed = {
-        "data_share": features.data_share,
-        "precision": features.precision,
-        "stages": [dict(stage) for stage in features.stages],
-    }
-    identity = identify(cfg, settings.classes, data, fixed, features.augment)
+    data = _fingerprints(settings)
+    identity = _identify(cfg, settings, data)
     changes = list(old.get("changes", []))
     if found:
         changed = compare(read(found.path, lazily=True)["run"], identity)
@@ -235,6 +283,20 @@ def _prepare(cfg: CfgNode, settings: Settings, found: Found | None) -> Job:
         record["wandb_id"] = old.get("wandb_id") or secrets.token_hex(4)
         identity["wandb_id"] = record["wandb_id"]
     return Job(cfg, settings, record, identity)
+
+
+def _fingerprints(settings: Settings) -> dict[str, Any]:
+    return {dataset.name: fingerprint(dataset) for dataset in settings.datasets}
+
+
+def _identify(cfg: CfgNode, settings: Settings, data: dict[str, Any]) -> dict[str, Any]:
+    features = settings.features
+    fixed = {
+        "data_share": features.data_share,
+        "precision": features.precision,
+        "stages": [dict(stage) for stage in features.stages],
+    }
+    return identify(cfg, settings.classes, data, fixed, features.augment)
 
 
 def _with_seed(cfg: CfgNode, former: int | None) -> CfgNode:

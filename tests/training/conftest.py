@@ -16,6 +16,7 @@ from oiv5_d2.console.errors import CONFIG_DIR
 from oiv5_d2.evaluation.coco import build_evaluator
 from oiv5_d2.runs.prepared import locate
 from oiv5_d2.training.config import to_cfg
+from oiv5_d2.training.launch import Launch
 from oiv5_d2.training.run import Features, Settings, train
 
 from detectron2.config import CfgNode  # isort: skip
@@ -130,7 +131,7 @@ def settings_of(run: DictConfig, cfg: CfgNode, data_dir: Path, resume: bool) -> 
         datasets=tuple(locate("blocks", data_dir, [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])),
         resume=resume,
         wandb={},
-        launch=OmegaConf.to_container(run.launch),
+        launch=Launch(**OmegaConf.to_container(run.launch, resolve=True)),
         features=Features(run.metric, OmegaConf.to_container(run.augment), **run.trainer),
     )
 

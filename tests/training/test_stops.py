@@ -79,8 +79,6 @@ def finish(process):
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)]
 )
 def test_a_signal_ends_the_step_and_leaves_a_checkpoint(train_net, tmp_path, number, code, launch):
-    if launch == "cpu2" and number == signal.SIGUSR1:
-        pytest.skip("PyTorch's launcher does not pass it on")
     process = train_net("run", f"launch={launch}")
     wait_for_a_checkpoint(tmp_path / "run", process)
     process.send_signal(number)

@@ -28,7 +28,7 @@ class Diverged(Problem):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keep what it is about on the way out of a worker process."""
-        return Diverged, self._arguments
+        return Diverged, self._arguments, vars(self)
 
 
 class CheckLosses(HookBase):  # type: ignore[misc]
