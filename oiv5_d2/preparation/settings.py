@@ -17,6 +17,7 @@ from oiv5_d2.openimages import release
 from oiv5_d2.openimages.release import RELEASES, Release
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.selection.choice import Choice
+from oiv5_d2.synthetic import Rates
 
 _REQUIRED = {
     "source": "a folder or URL that holds the release",
@@ -33,6 +34,8 @@ class Synthetic:
     size: list[int]
     """Height and width of the images in pixels."""
     seed: int
+    partial: Rates | None = None
+    """How much of its train split is annotated; None for all."""
 
 
 @dataclass

@@ -22,7 +22,7 @@ from oiv5_d2.preparation.stages import Stage, is_done, run
 from oiv5_d2.problems import Kind, Problem
 from oiv5_d2.selection.select import needed_tables, num_bytes_to_read, select
 from oiv5_d2.selection.subset import Subset, list_files, load, save, saved_files
-from oiv5_d2.synthetic import write_release
+from oiv5_d2.synthetic import thin_out, write_release
 
 
 def run_stages(request: Request, show: Show, skipped: Callable[[str], object]) -> int:
@@ -130,6 +130,8 @@ def _draw(request: Request) -> Stage:
             (data.dir / name).unlink(missing_ok=True)
         size, workers = (height, width), request.num_workers
         write_release(root, num_images, size, synthetic.seed, advance, workers, data.published)
+        if synthetic.partial is not None:
+            thin_out(root, synthetic.partial, synthetic.seed, data.published)
 
     return Stage(
         name="draw",

@@ -219,16 +219,17 @@ def _write_split(
         release.image_csv(split): (p.image_row for p in images),
     }
     for table, rows in tables.items():
-        _write_table(bucket, table, rows)
+        write_table(bucket, table, rows)
     masks = {name: png for p in images for name, png in p.masks.items()}
-    _write_zips(bucket, release, split, masks)
+    write_zips(bucket, release, split, masks)
 
 
 def _sorted_by_label(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return sorted(rows, key=lambda row: (row[2], row))
 
 
-def _write_table(bucket: Path, table: ReleaseFile, rows: Iterable[tuple[str, ...]]) -> None:
+def write_table(bucket: Path, table: ReleaseFile, rows: Iterable[tuple[str, ...]]) -> None:
+    """Write rows, in the order of the table's columns, below its header."""
     path = bucket / table.path
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -238,7 +239,7 @@ def _write_table(bucket: Path, table: ReleaseFile, rows: Iterable[tuple[str, ...
             writer.writerow(row + ("-1",) * (len(table.columns) - len(row)))  # V6's extreme points
 
 
-def _write_zips(bucket: Path, release: Release, split: str, masks: Mapping[str, bytes]) -> None:
+def write_zips(bucket: Path, release: Release, split: str, masks: Mapping[str, bytes]) -> None:
     """Write 16 zips by the first hex digit of the ImageID; odd ones deflated, even ones stored."""
     for number, digit in enumerate(HEX_DIGITS):
         path = bucket / release.mask_zip(split, digit).path
