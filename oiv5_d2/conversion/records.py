@@ -14,9 +14,14 @@ from oiv5_d2.acquisition.shards import read_mask_file
 from oiv5_d2.conversion import masks
 from oiv5_d2.conversion.masks import Region, RelBox
 from oiv5_d2.openimages.release import ATTRIBUTES
+from oiv5_d2.selection.objects import LOW_IOU, NO_MASK
 
 MISSING_MASK, UNREADABLE_MASK = "missing mask", "unreadable mask"
 EMPTY_MASK, VANISHED_MASK = "empty mask", "mask vanishes when resized"
+# Reasons to ignore an annotation that is one real object all the same: its box is right.
+REAL_OBJECTS = frozenset(
+    {NO_MASK, LOW_IOU, MISSING_MASK, UNREADABLE_MASK, EMPTY_MASK, VANISHED_MASK}
+)
 
 _ATTRIBUTE_KEYS = ("is_occluded", "is_truncated", "is_group_of", "is_depiction", "is_inside")
 _ATTRIBUTES = tuple(zip(_ATTRIBUTE_KEYS, ATTRIBUTES, strict=True))

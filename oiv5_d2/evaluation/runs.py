@@ -35,6 +35,7 @@ def load_cfg(run_dir: Path, weights_path: Path, device: str | None) -> CfgNode:
         if not path.is_file():
             raise Problem(Kind.ABSENT, path, key=key, remedy=Remedy.CHANGE_SETTING)
     cfg = get_cfg()
+    cfg.ANNOTATION = CfgNode(new_allowed=True)  # of a run that learned from partial annotation
     cfg.merge_from_file(str(config_path), allow_unsafe=False)
     cfg.MODEL.WEIGHTS = str(weights_path)
     cfg.MODEL.DEVICE = device or _device_here(cfg.MODEL.DEVICE)

@@ -8,6 +8,7 @@ import pandas as pd
 from oiv5_d2.openimages import release
 from oiv5_d2.selection.choice import Choice
 
+NO_MASK, LOW_IOU = "no mask", "low predicted IoU"  # reasons to ignore an object
 COORDINATES = ["XMin", "XMax", "YMin", "YMax"]
 _PLACE = ["ImageID", "LabelName"]
 # The release prints six decimals; a last digit may be rounded differently in the two tables.
@@ -87,10 +88,10 @@ def ignore_reasons(objects: pd.DataFrame, choice: Choice) -> pd.Series:
     cases = [
         (objects["IsGroupOf"] == 1, "group of"),
         (objects["IsDepiction"] == 1, "depiction"),
-        (objects["MaskPath"] == "", "no mask"),
+        (objects["MaskPath"] == "", NO_MASK),
         *((objects[name] == 1, f"filtered: {name}") for name in choice.exclude),
         *((objects[name] != 1, f"filtered: not {name}") for name in choice.require),
-        (objects["PredictedIoU"] < (choice.min_predicted_iou or 0.0), "low predicted IoU"),
+        (objects["PredictedIoU"] < (choice.min_predicted_iou or 0.0), LOW_IOU),
     ]
     reasons = np.select([case for case, _ in cases], [reason for _, reason in cases], default="")
     return pd.Series(reasons, index=objects.index, dtype=objects["MaskPath"].dtype)

@@ -7,6 +7,7 @@ on the command line, and yacs refuses unknown keys and values of another type.
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict, fields
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -17,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from oiv5_d2.files import whole_file
 from oiv5_d2.keys import check_known, leaves
+from oiv5_d2.modeling import PartialRCNN, PartialROIHeads, PartialRPN
+from oiv5_d2.modeling.settings import Annotation
 from oiv5_d2.problems import wrong_setting
 from oiv5_d2.runs.provenance import detectron2_version
 
@@ -37,6 +40,12 @@ OVERRULED = {
 USELESS = {
     "INPUT.MASK_FORMAT": ("polygon", "the COCO files have run lengths, which need bitmask"),
     "TEST.AUG.ENABLED": (True, "test-time augmentation is not part of the evaluation yet"),
+}
+# Detectron2's architectures, and the ones of `oiv5_d2.modeling` that take their place.
+PARTIAL = {
+    "MODEL.META_ARCHITECTURE": ("GeneralizedRCNN", PartialRCNN.__name__),
+    "MODEL.PROPOSAL_GENERATOR.NAME": ("RPN", PartialRPN.__name__),
+    "MODEL.ROI_HEADS.NAME": ("StandardROIHeads", PartialROIHeads.__name__),
 }
 
 
@@ -77,7 +86,8 @@ def to_cfg(run: DictConfig, output_dir: str) -> CfgNode:
 
     Args:
         run: the composed Hydra config; ``run.d2`` holds Detectron2's keys, ``run.data.classes`` the
-            display names, whose number becomes ``MODEL.ROI_HEADS.NUM_CLASSES``.
+            display names, whose number becomes ``MODEL.ROI_HEADS.NUM_CLASSES``, and
+            ``run.annotation``, unless it is None, what becomes ``ANNOTATION``.
         output_dir: the run directory.
 
     Raises:
@@ -99,8 +109,26 @@ def to_cfg(run: DictConfig, output_dir: str) -> CfgNode:
             raise wrong_setting(f"d2.{key}", value, detail)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(run.data.classes)
     cfg.OUTPUT_DIR = output_dir
+    if run.annotation is not None:
+        _learn_in_part(cfg, run.annotation)
     cfg.freeze()
     return cfg
+
+
+def _learn_in_part(cfg: CfgNode, settings: DictConfig) -> None:
+    """Set ``ANNOTATION``, and the architecture of ours in place of each of Detectron2's."""
+    given = {str(key): value for key, value in settings.items()}
+    wanted = [f"annotation.{each.name}" for each in fields(Annotation)]
+    check_known([f"annotation.{key}" for key in given], wanted)
+    cfg.ANNOTATION = CfgNode(asdict(Annotation(**given)))
+    for key, (stock, ours) in PARTIAL.items():
+        if node_at(cfg, key) != stock:
+            detail = f"annotation=partial is made for {stock}"
+            raise wrong_setting(f"d2.{key}", node_at(cfg, key), detail, change="annotation=stock")
+        merge(cfg, key, ours)
+    if cfg.MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES:
+        key, detail = "d2.MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES", "annotation=partial does not"
+        raise wrong_setting(key, True, detail)
 
 
 def node_at(cfg: CfgNode, key: str) -> Any:

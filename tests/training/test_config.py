@@ -115,3 +115,26 @@ def test_no_yaml_file_is_long():
 def test_a_key_that_would_be_overruled_or_do_nothing_is_refused(composed, word, key):
     with refused(Kind.SETTING, key=key, about=word.split("=")[0]):
         to_cfg(composed(word), "out")
+
+
+def test_partial_annotation_takes_the_place_of_detectron2_s_architecture(composed):
+    cfg = to_cfg(composed("annotation=partial", "annotation.overlap=0.7"), "x")
+    assert cfg.ANNOTATION.overlap == 0.7
+    assert cfg.MODEL.META_ARCHITECTURE == "PartialRCNN"
+    assert cfg.MODEL.ROI_HEADS.NAME == "PartialROIHeads"
+    assert "ANNOTATION" not in to_cfg(composed(), "x")
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["model=cascade_mask_rcnn_r50_fpn"], "annotation=stock"),
+        (["+annotation.bokses=true"], "annotation.bokses"),
+        (["annotation.overlap=2.0"], "annotation.overlap"),
+        (["d2.MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES=true"], "d2.MODEL.ROI_BOX_HEAD"),
+    ],
+)
+def test_what_partial_annotation_cannot_do_is_refused(composed, words, key):
+    with refused(Kind.SETTING) as caught:
+        to_cfg(composed("annotation=partial", *words), "x")
+    assert key in caught.value.key

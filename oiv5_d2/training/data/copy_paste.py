@@ -51,6 +51,8 @@ class CopyPaste:
         other = draw_another()
         objects = other["instances"]
         chosen = np.random.random(len(objects)) < self.share
+        if objects.has("gt_has_mask"):
+            chosen &= objects.gt_has_mask.numpy()
         if not chosen.any():
             return sample
         size: tuple[int, int] = tuple(sample["image"].shape[1:])

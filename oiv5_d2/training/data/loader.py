@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetFromList, get_detection_dataset_dicts
+from detectron2.data.build import filter_images_with_only_crowd_annotations
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
 from oiv5_d2.training.data.augmentations import Augment
 from oiv5_d2.training.data.copy_paste import Sample
 from oiv5_d2.training.data.mapper import Mapper, build_mapper, derive_seed
+from oiv5_d2.training.data.partial import only_targets, read_records
 from oiv5_d2.training.data.samplers import Batches, Record, build_order, share_of
 
 logger = logging.getLogger(__name__)
@@ -104,6 +106,16 @@ def _outlive_signals(_: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))  # which ends it
 
 
+def find_records(cfg: CfgNode) -> list[Record]:
+    """Return the images of ``DATASETS.TRAIN`` that have something to learn."""
+    filter_empty = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    if "ANNOTATION" not in cfg:
+        found: list[Record] = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty)
+        return found
+    found = read_records(cfg.DATASETS.TRAIN, cfg.ANNOTATION.boxes)
+    return filter_images_with_only_crowd_annotations(found) if filter_empty else found
+
+
 def build_train_loader(cfg: CfgNode, augment: Augment, data_share: float = 1.0) -> Loader:
     """Return the loader of ``DATASETS.TRAIN`` as ``DATALOADER`` and ``INPUT`` say.
 
@@ -116,11 +128,9 @@ def build_train_loader(cfg: CfgNode, augment: Augment, data_share: float = 1.0) 
         Problem: SETTING, an unknown sampler or step, or a value out of range.
     """
     loading = cfg.DATALOADER
-    found = get_detection_dataset_dicts(
-        cfg.DATASETS.TRAIN, filter_empty=loading.FILTER_EMPTY_ANNOTATIONS
-    )
-    records = share_of(found, data_share, cfg.SEED)
-    order = build_order(loading.SAMPLER_TRAIN, records, loading.REPEAT_THRESHOLD)
+    records = share_of(find_records(cfg), data_share, cfg.SEED)
+    counted = only_targets(records) if "ANNOTATION" in cfg else records
+    order = build_order(loading.SAMPLER_TRAIN, counted, loading.REPEAT_THRESHOLD)
     is_wide = np.array([record["width"] > record["height"] for record in records])
     groups = is_wide if loading.ASPECT_RATIO_GROUPING else None
     batches = Batches(order, groups, cfg.SOLVER.IMS_PER_BATCH, cfg.SEED)

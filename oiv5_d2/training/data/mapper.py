@@ -12,6 +12,7 @@ from detectron2.data import DatasetMapper
 
 from oiv5_d2.training.data.augmentations import Augment, build_pipeline
 from oiv5_d2.training.data.copy_paste import Mix, Sample
+from oiv5_d2.training.data.partial import PartialMapper
 from oiv5_d2.training.data.samplers import Record
 
 Mapper = Callable[[Record, int], Sample]
@@ -36,7 +37,8 @@ def build_mapper(cfg: CfgNode, augment: Augment, records: Sequence[Record]) -> M
     settings = DatasetMapper.from_config(cfg, is_train=True)
     settings["augmentations"] = pipeline.steps
     settings["recompute_boxes"] = pipeline.cuts_objects and cfg.MODEL.MASK_ON
-    return _SampleMapper(DatasetMapper(**settings), pipeline.mixes, records)
+    kind = PartialMapper if "ANNOTATION" in cfg else DatasetMapper
+    return _SampleMapper(kind(**settings), pipeline.mixes, records)
 
 
 @dataclass(frozen=True)

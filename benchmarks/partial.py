@@ -1,0 +1,150 @@
+"""Measure what partial annotation costs and how much of it training wins back.
+
+    python benchmarks/partial.py runs=outputs/partial seeds=3 cells=stock,full,boxes,all
+    python benchmarks/partial.py runs=outputs/partial seeds=0      # only the table
+
+Each cell is the quickstart's training, on the images of `mini` annotated in part or completely, and
+is evaluated on the complete validation and test parts. Gap closed: (cell - stock) / (full - stock).
+A run that is finished is not repeated. Other words are passed on to every training.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from oiv5_d2.table import Table, to_text
+
+PARTIAL = ("data=mini_partial", "annotation=partial")
+NOT_REGIONS = ("annotation.regions=background", "annotation.rpn_regions=false")
+NOT_VERIFIED = ("annotation.unverified=false",)
+ALONE = "data=mini_boxes"  # mini_partial with data.synthetic.partial.group_of=0 and unverified=0
+CELLS: dict[str, tuple[str, ...]] = {
+    "stock": ("data=mini_partial",),
+    "full": ("data=mini",),
+    "regions": (*PARTIAL, "annotation.boxes=false", *NOT_VERIFIED),
+    "boxes": (*PARTIAL, *NOT_REGIONS, *NOT_VERIFIED),
+    "boxes+regions": (*PARTIAL, *NOT_VERIFIED),
+    "all": PARTIAL,
+}
+TRAINING = (
+    "+experiment=quickstart",
+    "logger=none",
+    "name=partial",
+    "trainer.precision=bf16",
+    "d2.SOLVER.MAX_ITER=300",
+    "d2.DATALOADER.NUM_WORKERS=0",
+)
+PARTS = ("validation", "test")
+METRICS = ("AP", "AP50", "recall")
+
+
+def main() -> None:
+    """Train what is missing, seed by seed, and print the table of all finished runs."""
+    words = dict(word.split("=", 1) for word in sys.argv[1:4] if word.split("=")[0] in OPTIONS)
+    options = {**OPTIONS, **words}
+    more = [word for word in sys.argv[1:] if word.split("=")[0] not in OPTIONS]
+    runs_dir = Path(options["runs"])
+    for seed in range(1, int(options["seeds"]) + 1):
+        for cell in options["cells"].split(","):
+            train(runs_dir / f"{cell}_{seed}", [*CELLS[cell], f"d2.SEED={seed}", *more])
+    results = {
+        path: measure(path) for path in sorted(runs_dir.iterdir()) if (path / "evaluation").is_dir()
+    }
+    print(table(results))
+
+
+OPTIONS = {"runs": "outputs/partial", "seeds": "3", "cells": ",".join(CELLS)}
+
+
+def train(run_dir: Path, words: list[str]) -> None:
+    """Train one run, unless it is there already."""
+    if (run_dir / "evaluation").is_dir():
+        return
+    name = next(word for word in words if word.startswith("data=")).removeprefix("data=")
+    test = f"d2.DATASETS.TEST=[{','.join(f'{name}_{part}' for part in PARTS)}]"
+    command = [sys.executable, "tools/train_net.py", *TRAINING, *words, test, f"run_dir={run_dir}"]
+    run_dir.parent.mkdir(parents=True, exist_ok=True)
+    with run_dir.with_suffix(".log").open("w") as log:
+        subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
+    for weights in run_dir.glob("model_*.pth"):
+        if weights.name != "model_final.pth":
+            weights.unlink()
+
+
+def measure(run_dir: Path) -> dict[str, float]:
+    """Return mask metrics of a run, 0 to 100, each the mean over its parts."""
+    folders = sorted((run_dir / "evaluation").iterdir())
+    parts = [measure_part(folder) for folder in folders]
+    return {name: mean(part[name] for part in parts) for name in parts[0]}
+
+
+def measure_part(folder: Path) -> dict[str, float]:
+    """Return AP, AP50 and recall (at IoU 0.5, of 100 detections), and the last two by class."""
+    results = json.loads((folder / "results.json").read_text())
+    name, _, part = results["dataset"].rpartition("_")
+    truth = COCO(f"data/{name}/coco/{part}.json")
+    found = truth.loadRes(str(folder / "coco_instances_results.json"))
+    evaluated = COCOeval(truth, found, "segm")
+    evaluated.evaluate()
+    evaluated.accumulate()
+    recalls = 100 * evaluated.eval["recall"][0, :, 0, -1]  # IoU 0.5, all areas, 100 detections
+    classes = list(results["num_instances"])
+    return {
+        "AP": results["segm"]["AP"],
+        "AP50": results["segm"]["AP50"],
+        "recall": float(np.mean(recalls)),
+        **{f"AP50-{one}": results["segm"][f"AP50-{one}"] for one in classes},
+        **{f"recall-{one}": float(recall) for one, recall in zip(classes, recalls, strict=True)},
+    }
+
+
+def table(results: dict[Path, dict[str, float]]) -> str:
+    """Return a row a cell: each metric as mean ± standard error, with the gap closed."""
+    cells: dict[str, list[dict[str, float]]] = {}
+    for path, metrics in results.items():
+        cells.setdefault(path.name.rpartition("_")[0], []).append(metrics)
+    names = list(next(iter(results.values())))
+    rows = [
+        (f"{cell} x {len(runs)}", *(entry(cells, cell, name) for name in names))
+        for cell, runs in cells.items()
+    ]
+    return to_text(Table("", ("cell x seeds", *names), rows))
+
+
+def entry(cells: dict[str, list[dict[str, float]]], cell: str, name: str) -> str:
+    """Return a metric's mean and standard error over the seeds, and the gap closed if known."""
+    (low, _), (high, _) = (spread(cells, one, name) for one in ("stock", "full"))
+    value, error = spread(cells, cell, name)
+    text = f"{value:.1f} ± {error:.1f}"
+    if cell in ("stock", "full") or np.isnan(high - low):
+        return text
+    closed, closed_error = gap_closed(cells, cell, name)
+    return f"{text} ({closed:.2f} ± {closed_error:.2f})"
+
+
+def gap_closed(
+    cells: dict[str, list[dict[str, float]]], cell: str, name: str
+) -> tuple[float, float]:
+    """Return the share of the gap that is closed, and its standard error by propagation."""
+    (low, a), (high, b), (value, c) = (spread(cells, one, name) for one in ("stock", "full", cell))
+    closed = (value - low) / (high - low)
+    error = np.sqrt(c**2 + (closed * b) ** 2 + ((1 - closed) * a) ** 2) / abs(high - low)
+    return closed, float(error)
+
+
+def spread(cells: dict[str, list[dict[str, float]]], cell: str, name: str) -> tuple[float, float]:
+    """Return a metric's mean over a cell's seeds and the mean's standard error; NaN if unknown."""
+    values = [run[name] for run in cells.get(cell, [])]
+    if not values:
+        return np.nan, np.nan
+    return mean(values), stdev(values) / len(values) ** 0.5 if len(values) > 1 else np.nan
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Detectron2's meta architecture, for samples that say what is known about their image."""
+
+from typing import Any
+
+import torch
+from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
+
+from oiv5_d2.modeling.known import KnowingInstances, Known
+
+
+@META_ARCH_REGISTRY.register()
+class PartialRCNN(GeneralizedRCNN):  # type: ignore[misc]
+    """`GeneralizedRCNN` whose RPN and ROI heads get `KnowingInstances` in training.
+
+    A sample has, beside ``image`` and ``instances``, ``regions``: `Instances` with ``gt_boxes`` and
+    ``gt_classes``; and ``verified``: (K,) bool.
+    """
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        """Return losses in training and detections otherwise, as Detectron2 does."""
+        if self.training:
+            batched_inputs = [{**one, "instances": _knowing(one)} for one in batched_inputs]
+        return super().forward(batched_inputs)
+
+
+def _knowing(sample: dict[str, Any]) -> KnowingInstances:
+    regions = sample["regions"]
+    known = Known(regions.gt_boxes, regions.gt_classes, torch.as_tensor(sample["verified"]))
+    return KnowingInstances(sample["instances"], known)

@@ -1,0 +1,102 @@
+"""Records and samples of images annotated in part: which objects, regions and classes they have."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.data import DatasetMapper, MetadataCatalog
+from detectron2.data import detection_utils as utils
+from detectron2.data.datasets import load_coco_json
+from detectron2.structures import Instances
+
+from oiv5_d2.conversion.records import REAL_OBJECTS
+from oiv5_d2.runs.prepared import read_coco
+
+Record = dict[str, Any]  # one image in Detectron2's format
+
+
+def read_records(names: Iterable[str], boxes: bool) -> list[Record]:
+    """Read data sets of the catalog with all that people said about their images.
+
+    Each record has ``verified``: for every class, whether people verified that it is in the image
+    or that it is not. Each annotation that is not a crowd has ``has_mask``.
+
+    Args:
+        names: of the data sets, made of COCO files as these tools write them.
+        boxes: objects without a mask are targets; otherwise they are ignore regions.
+    """
+    records = []
+    for name in names:
+        about = MetadataCatalog.get(name)
+        found = load_coco_json(about.json_file, about.image_root, name, ["ignore_reason"])
+        images = {image["id"]: image for image in read_coco(Path(about.json_file))["images"]}
+        ids = about.thing_dataset_id_to_contiguous_id
+        for record in found:
+            annotations = [_mark(one, boxes) for one in record["annotations"]]
+            verified = _verified(images[record["image_id"]], ids, annotations)
+            records.append({**record, "annotations": annotations, "verified": verified})
+    return records
+
+
+def only_targets(records: Sequence[Record]) -> list[Record]:
+    """Return the records with the annotations that are learned: what samplers should count."""
+    return [
+        {**one, "annotations": [a for a in one["annotations"] if not a["iscrowd"]]}
+        for one in records
+    ]
+
+
+class PartialMapper(DatasetMapper):  # type: ignore[misc]
+    """Detectron2's mapper, whose samples keep regions and verified classes.
+
+    ``instances`` has ``gt_has_mask``; where it is False, ``gt_masks`` is the filled box.
+    ``regions`` holds the ignore regions, transformed as the objects are.
+    """
+
+    def _transform_annotations(
+        self, sample: Record, transforms: Any, image_shape: tuple[int, int]
+    ) -> None:
+        annotations = sample.pop("annotations")
+        parts = {
+            "instances": [one for one in annotations if not one["iscrowd"]],
+            "regions": [one for one in annotations if one["iscrowd"]],
+        }
+        for name, some in parts.items():
+            sample[name] = self._to_instances(some, transforms, image_shape)
+        sample["verified"] = torch.tensor(sample["verified"])
+
+    def _to_instances(
+        self, annotations: list[dict[str, Any]], transforms: Any, image_shape: tuple[int, int]
+    ) -> Instances:
+        if not self.use_instance_mask:
+            annotations = [_without(one, "segmentation") for one in annotations]
+        moved = [
+            utils.transform_instance_annotations(one, transforms, image_shape)
+            for one in annotations
+        ]
+        found = utils.annotations_to_instances(moved, image_shape, self.instance_mask_format)
+        found.gt_has_mask = torch.tensor([one["has_mask"] for one in moved], dtype=torch.bool)
+        if self.recompute_boxes and moved:
+            found.gt_boxes = found.gt_masks.get_bounding_boxes()
+        return utils.filter_empty_instances(found)
+
+
+def _mark(annotation: dict[str, Any], boxes: bool) -> dict[str, Any]:
+    is_target = not annotation.get("iscrowd", 0)
+    is_box = boxes and annotation.get("ignore_reason", "") in REAL_OBJECTS
+    return {**annotation, "iscrowd": int(not (is_target or is_box)), "has_mask": is_target}
+
+
+def _verified(
+    image: dict[str, Any], ids: dict[int, int], annotations: list[dict[str, Any]]
+) -> list[bool]:
+    """Return for each class whether its absence is known; all, where a file has no such field."""
+    labels = (image.get(f"{sign}_category_ids", list(ids)) for sign in ("positive", "negative"))
+    known = {ids[one] for some in labels for one in some}
+    known |= {one["category_id"] for one in annotations}
+    return [index in known for index in range(len(ids))]
+
+
+def _without(annotation: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in annotation.items() if key != name}
