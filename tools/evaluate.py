@@ -1,6 +1,7 @@
 """Evaluate a run on a part of its data:  python tools/evaluate.py run=outputs/quickstart.
 
 Another part: part=test. Another checkpoint: weights=model_0000199.pth. Another device: device=cpu.
+Detections of any tool: predictions=found.json.gz truth=coco.json output=judged
 """
 
 import logging
@@ -12,14 +13,19 @@ from omegaconf import DictConfig
 from oiv5_d2.console.commands import data_commands
 from oiv5_d2.console.errors import report_errors, suggesting
 from oiv5_d2.console.help import answer_help
+from oiv5_d2.problems import wrong_setting
 from oiv5_d2.runs.layout import data_choice, find_part, find_run, output_dir_of
+from oiv5_d2.runs.results import Results, describe_gaps
 
 logger = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="evaluate")
 def main(run: DictConfig) -> None:
-    """Find the run and its data, then evaluate it."""
+    """Evaluate a file of predictions, or find a run and its data and evaluate it."""
+    if run.predictions is not None:
+        evaluate_predictions(run)
+        return
     run_dir = find_run(Path(run.run))
     if run_dir != Path(run.run):
         logger.info("The newest finished run of %s: %s", run.run, run_dir)
@@ -35,13 +41,31 @@ def evaluate(
 ) -> None:
     """Evaluate weights of a run and print their precision."""
     # Here, so that --help and a mistake on the command line are answered at once.
-    from oiv5_d2.console.screen import console, draw
     from oiv5_d2.evaluation.runs import evaluate_run
-    from oiv5_d2.reporting.tables import ap_table, class_table
-    from oiv5_d2.runs.results import describe_gaps
 
     results = evaluate_run(run_dir, part, weights_path, device, output_dir)
-    draw(ap_table([results])._replace(title=f"{run_dir}, {weights_path.name}"))
+    show(results, f"{run_dir}, {weights_path.name}", output_dir)
+
+
+def evaluate_predictions(run: DictConfig) -> None:
+    """Evaluate a file of predictions; neither a run nor a model is needed."""
+    from oiv5_d2.evaluation.files import evaluate_file
+
+    if run.truth is None:
+        raise wrong_setting("truth", "null", "predictions need the COCO file they belong to")
+    path = Path(run.predictions)
+    output_dir = Path(run.output or path.with_name(f"{path.name.split('.')[0]}_evaluation"))
+    trees = (Path(one) if one else None for one in (run.hierarchy, run.classes))
+    results = evaluate_file(path, Path(run.truth), output_dir, *trees)
+    show(results, str(path), output_dir)
+
+
+def show(results: Results, title: str, output_dir: Path) -> None:
+    """Print precision, what could not be measured, and where the files are."""
+    from oiv5_d2.console.screen import console, draw
+    from oiv5_d2.reporting.tables import ap_table, class_table
+
+    draw(ap_table([results])._replace(title=title))
     draw(class_table([results]))
     for note in describe_gaps(results):
         console.print(note)

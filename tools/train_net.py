@@ -75,7 +75,7 @@ def follow_recipe(run: DictConfig, datasets: list[Prepared]) -> None:
 
 def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
     # Here, so that --help and a mistake on the command line are answered at once.
-    from oiv5_d2.evaluation.coco import build_evaluator
+    from oiv5_d2.evaluation.evaluator import build_evaluator
     from oiv5_d2.training.config import to_cfg
     from oiv5_d2.training.launch import Launch
     from oiv5_d2.training.run import Features, Settings, train

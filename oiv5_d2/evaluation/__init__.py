@@ -1,5 +1,5 @@
-"""Evaluating a model: COCO's average precision of boxes and masks, per class, on any part."""
+"""Judging detections: metrics, their intervals, and why a model fails.
 
-from oiv5_d2.training import compat  # first: it makes Detectron2 importable
-
-__all__ = ["compat"]
+A metric is a function of truth and detections, both as arrays. Only `evaluator` and `runs` need
+PyTorch and Detectron2, so predictions of any tool are evaluated without them.
+"""

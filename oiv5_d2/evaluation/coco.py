@@ -1,172 +1,121 @@
-"""COCO's box and mask average precision, on Detectron2's own evaluator.
+"""COCO's average precision, by a library in Rust that gives pycocotools' numbers.
 
-Three things are added to it: a model that finds nothing scores zero (v0.6 leaves NaN and drops the
-classes), AP50 is reported per class beside AP, and files appear whole or not at all.
+Images go to it in chunks, and it keeps what it matched, not the masks: memory stays small.
 """
 
-import contextlib
-import io
-import json
-import logging
-import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
-from detectron2.evaluation import COCOEvaluator, inference_on_dataset
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from hotcoco import COCOeval, StreamingEval
+from numpy.typing import NDArray
 
-from oiv5_d2.files import sha256, whole_file
-from oiv5_d2.runs.results import (
-    METRICS,
-    PREDICTIONS_JSON,
-    RESULTS_JSON,
-    Metrics,
-    Results,
-    describe_gaps,
-    write_results,
-)
-from oiv5_d2.training import compat
+from oiv5_d2.evaluation.detections import SEGM, Detections
+from oiv5_d2.evaluation.truth import Truth
+from oiv5_d2.runs.results import METRICS, Metrics
 
-logger = logging.getLogger(__name__)
+Chunk = tuple[list[Any], list[Any], NDArray[np.float64], list[Any] | None]
 
-AP50_INDEX = 0  # COCO's IoU thresholds are .50, .55 ... .95
+AP50_INDEX, AP75_INDEX = 0, 5  # COCO's IoU thresholds are .50, .55 ... .95
+CHUNK = 500  # images that are matched together
 
 
-def build_evaluator(cfg: CfgNode, dataset_name: str, output_dir: Path | None) -> "Evaluator":
-    """Return the evaluator of one registered dataset.
+def evaluate(truth: Truth, detections: Detections, task: str) -> Metrics:
+    """Return COCO's summary, and AP and AP50 of each class, 0 to 100; NaN without an object.
 
     Args:
-        cfg: its ``MODEL.MASK_ON`` decides if masks are evaluated.
-        dataset_name: registered, with a COCO file.
-        output_dir: gets ``results.json`` and ``coco_instances_results.json``; None writes nothing.
+        truth: what is to be found; ``iscrowd`` regions are ignored as COCO does.
+        detections: what was found; the best 100 of a class and image count.
+        task: ``segm`` or ``bbox``: compare masks or boxes. The area of a detection is that of the
+            same.
     """
-    tasks = ("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",)
-    return Evaluator(dataset_name, tasks, output_dir)
+    names = [{"id": i + 1, "name": name} for i, name in enumerate(truth.classes)]
+    streamed = StreamingEval(names, task)
+    for images, objects, found, outlines in _chunks(truth, detections, task):
+        streamed.update(images, objects, found, segmentation=outlines)
+    evaluated = streamed.finalize()
+    evaluated.accumulate()
+    return _to_metrics(evaluated, truth.classes)
 
 
-def evaluate(
-    cfg: CfgNode, model: Any, dataset_name: str, output_dir: Path | None
-) -> dict[str, Metrics]:
-    """Run `model` over a registered dataset and evaluate its detections.
-
-    Returns:
-        ``{"bbox": {"AP": ..., "AP-Person": ..., "AP50-Person": ...}, "segm": {...}}``, 0 to 100,
-        NaN for what cannot be measured; empty on all processes but the main one.
-    """
-    loader = build_detection_test_loader(cfg, dataset_name)
-    results = inference_on_dataset(model, loader, build_evaluator(cfg, dataset_name, output_dir))
-    return dict(results)
+def image_order(truth: Truth) -> NDArray[np.int64]:
+    """Return the images by their ids: the order in which COCO breaks ties of score."""
+    ids = [image["id"] for image in truth.images]
+    return np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
 
 
-class Evaluator(COCOEvaluator):  # type: ignore[misc]  # Detectron2 carries no types
-    """Detectron2's evaluator with zeros where nothing is found, AP50 per class, whole files."""
-
-    def __init__(self, dataset_name: str, tasks: Sequence[str], output_dir: Path | None) -> None:
-        # Loading sets how category ids map to indices; without it the ids would be the indices.
-        if not hasattr(MetadataCatalog.get(dataset_name), "thing_dataset_id_to_contiguous_id"):
-            DatasetCatalog.get(dataset_name)
-        # Its own files are written piece by piece, so it gets no folder; ours are written below.
-        with contextlib.redirect_stdout(io.StringIO()):
-            super().__init__(
-                dataset_name, tasks=tuple(tasks), use_fast_impl=compat.has_compiled_ops()
-            )
-        self._dataset_name = dataset_name
-        self._files_dir = output_dir
-
-    def _eval_predictions(
-        self, predictions: list[dict[str, Any]], img_ids: list[int] | None = None
-    ) -> None:
-        if (
-            self._files_dir is not None
-        ):  # first, so that a failure in the evaluation loses no detections
-            _write_predictions(
-                self._files_dir / PREDICTIONS_JSON,
-                predictions,
-                self._metadata.thing_dataset_id_to_contiguous_id,
-            )
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-            super()._eval_predictions(predictions, img_ids=img_ids)
-        results = self._describe()
-        for note in describe_gaps(results):
-            logger.warning(note)
-        if self._files_dir is not None:
-            write_results(self._files_dir / RESULTS_JSON, results)
-
-    def _derive_coco_results(
-        self, coco_eval: Any, iou_type: str, class_names: Sequence[str] | None = None
-    ) -> Metrics:
-        if coco_eval is None:
-            logger.warning("%s: no detection on any image", self._dataset_name)
-            coco_eval = _evaluate_nothing(self._coco_api, iou_type)
-        return _to_metrics(coco_eval, class_names or [])
-
-    def _describe(self) -> Results:
-        return Results(
-            dataset=self._dataset_name,
-            sha256=sha256(Path(self._metadata.json_file)),
-            num_images=len(self._coco_api.imgs),
-            num_instances=count_instances(self._coco_api),
-            tasks=dict(self._results),
+def _chunks(truth: Truth, detections: Detections, task: str) -> Iterator[Chunk]:
+    """Yield images, objects, detections and, for masks, their outlines; ids are places plus 1."""
+    order = image_order(truth)
+    rank = np.argsort(order)
+    objects, found = _ByImage(rank[truth.image]), _ByImage(rank[detections.image])
+    for start in range(0, len(order), CHUNK):
+        chosen = found.between(start, start + CHUNK)
+        yield (
+            [_image(place, truth, order[place]) for place in range(start, len(order))[:CHUNK]],
+            [_object(i, truth, rank, task) for i in objects.between(start, start + CHUNK)],
+            _rows(chosen, detections, rank),
+            [detections.masks[i] for i in chosen] if task == SEGM else None,
         )
 
 
-def count_instances(truth: COCO) -> dict[str, int]:
-    """Return the number of objects to find per class name, in category order.
+class _ByImage:
+    """Positions, sorted by the place of their image."""
 
-    Ignored regions (``iscrowd``) are not counted.
-    """
-    counts = Counter(a["category_id"] for a in truth.anns.values() if not a["iscrowd"])
-    return {truth.cats[id_]["name"]: counts[id_] for id_ in sorted(truth.cats)}
+    def __init__(self, places: NDArray[np.int64]) -> None:
+        self._order = np.argsort(places, kind="stable")
+        self._places = places[self._order]
 
-
-def _evaluate_nothing(truth: COCO, iou_type: str) -> COCOeval:
-    """Evaluate an empty list of detections; ``COCO.loadRes`` refuses one."""
-    nothing = COCO()
-    nothing.dataset = {**truth.dataset, "annotations": []}
-    nothing.createIndex()
-    evaluated = COCOeval(truth, nothing, iou_type)
-    evaluated.evaluate()
-    evaluated.accumulate()
-    evaluated.summarize()
-    return evaluated
+    def between(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the positions on the images from `start` to before `stop`."""
+        first, last = np.searchsorted(self._places, (start, stop))
+        return self._order[first:last]
 
 
-def _to_metrics(evaluated: COCOeval, class_names: Sequence[str]) -> Metrics:
-    means = {name: _to_percent(evaluated.stats[i]) for i, name in enumerate(METRICS)}
-    # (iou threshold, recall, class, area range, most detections): all areas, 100 per image.
-    precision = evaluated.eval["precision"][:, :, :, 0, -1]
-    per_class = {f"AP-{c}": _mean_precision(precision[:, :, i]) for i, c in enumerate(class_names)}
-    at_half = {
-        f"AP50-{c}": _mean_precision(precision[AP50_INDEX, :, i]) for i, c in enumerate(class_names)
+def _image(place: int, truth: Truth, index: int) -> dict[str, int]:
+    height, width = truth.sizes[index].tolist()
+    return {"id": place + 1, "height": height, "width": width}
+
+
+def _object(index: int, truth: Truth, rank: NDArray[np.int64], task: str) -> dict[str, Any]:
+    one: dict[str, Any] = {
+        "id": index + 1,
+        "image_id": int(rank[truth.image[index]]) + 1,
+        "category_id": int(truth.category[index]) + 1,
+        "bbox": truth.boxes[index].tolist(),
+        "area": float(truth.areas[index]),
+        "iscrowd": int(truth.is_crowd[index]),
     }
+    if task == SEGM:
+        one["segmentation"] = truth.masks[index]
+    return one
+
+
+def _rows(
+    found: NDArray[np.int64], detections: Detections, rank: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return (N, 7): image id, xywh, score, class id."""
+    columns = (rank[detections.image[found]] + 1, *detections.boxes[found].T)
+    scores, classes = detections.scores[found], detections.category[found] + 1
+    return np.stack([*columns, scores, classes], axis=1).astype(np.float64)
+
+
+def _to_metrics(evaluated: COCOeval, classes: list[str]) -> Metrics:
+    assert evaluated.eval is not None
+    # (iou threshold, recall, class, area range, most detections); 100 detections per image.
+    precision = evaluated.eval["precision"][..., -1]
+    means = {
+        "AP": _mean(precision[..., 0]),
+        "AP50": _mean(precision[AP50_INDEX, ..., 0]),
+        "AP75": _mean(precision[AP75_INDEX, ..., 0]),
+        **{name: _mean(precision[..., area]) for area, name in enumerate(METRICS[3:], start=1)},
+    }
+    per_class = {f"AP-{c}": _mean(precision[:, :, i, 0]) for i, c in enumerate(classes)}
+    at_half = {f"AP50-{c}": _mean(precision[AP50_INDEX, :, i, 0]) for i, c in enumerate(classes)}
     return {**means, **per_class, **at_half}
 
 
-def _mean_precision(precision: np.ndarray) -> float:
+def _mean(precision: NDArray[np.float64]) -> float:
     """Return the mean in percent; COCO marks what cannot be measured by -1."""
     measured = precision[precision > -1]
-    return float(measured.mean()) * 100 if measured.size else math.nan
-
-
-def _to_percent(share: float) -> float:
-    return float(share) * 100 if share >= 0 else math.nan
-
-
-def _write_predictions(
-    path: Path, predictions: Sequence[dict[str, Any]], contiguous_ids: Mapping[int, int]
-) -> None:
-    """Write detections in COCO's result format, under the category ids of the COCO file."""
-    category_ids = {index: id_ for id_, index in contiguous_ids.items()}
-    found = [
-        {**one, "category_id": category_ids[one["category_id"]]}
-        for prediction in predictions
-        for one in prediction["instances"]
-    ]
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(found))
+    return float(measured.mean()) * 100 if measured.size else float("nan")

@@ -4,10 +4,8 @@ import logging
 from pathlib import Path
 
 import torch
-from detectron2.config import CfgNode, get_cfg
-from detectron2.modeling import build_model
 
-from oiv5_d2.evaluation.coco import evaluate
+from oiv5_d2.evaluation.evaluator import evaluate
 from oiv5_d2.files import sha256
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.runs.layout import CONFIG_YAML, Record, find_part, read_record
@@ -15,6 +13,10 @@ from oiv5_d2.runs.prepared import Prepared
 from oiv5_d2.runs.results import RESULTS_JSON, Results, read_results
 from oiv5_d2.training.catalog import register
 from oiv5_d2.training.weights import load_pretrained
+
+# isort: split
+from detectron2.config import CfgNode, get_cfg
+from detectron2.modeling import build_model
 
 logger = logging.getLogger(__name__)
 

@@ -13,6 +13,14 @@ from oiv5_d2.openimages import release
 from oiv5_d2.openimages.csv_faults import damaged
 from oiv5_d2.problems import Kind, Problem, Remedy
 
+# The classes that this project is about, where a release's own table is not at hand.
+TRAFFIC_MIDS = {
+    "Person": "/m/01g317",
+    "Traffic light": "/m/015qff",
+    "Car": "/m/0k4j",
+    "Traffic sign": "/m/01mqdt",
+}
+
 
 @dataclass(frozen=True)
 class Classes:
@@ -80,10 +88,11 @@ def read_classes(csv_path: Path, json_path: Path) -> Classes:
         Problem: DAMAGED, a row is not a MID and a name, a class is there twice, or the JSON is not
             such a tree.
     """
-    return Classes(_read_names(csv_path), _read_kinds(json_path))
+    return Classes(read_names(csv_path), _read_kinds(json_path))
 
 
-def _read_names(csv_path: Path) -> dict[str, str]:
+def read_names(csv_path: Path) -> dict[str, str]:
+    """Read the class table alone: display name by MID; see `read_classes`."""
     names: dict[str, str] = {}
     with csv_path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)

@@ -1,6 +1,5 @@
 """Annotated images of a prepared data folder; memory holds the chosen ones only."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.drawing.colours import Colour, colours_of
 from oiv5_d2.drawing.shapes import RgbImage, Shape
+from oiv5_d2.evaluation.labels import read_label_names
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.runs.prepared import Prepared
 
@@ -130,21 +130,6 @@ def read_image(part: Part, image: AnnotatedImage) -> RgbImage:
         raise Problem(Kind.ABSENT, path, remedy=Remedy.PREPARE)
     with Image.open(path) as file:
         return np.asarray(file.convert("RGB"))
-
-
-def read_label_names(subset_path: Path) -> dict[str, str]:
-    """Return display names by MID of the labels in a saved subset; none if there is no file."""
-    names: dict[str, str] = {}
-
-    def note(node: dict[str, Any]) -> dict[str, Any]:
-        for name, value in node.items():
-            if isinstance(value, dict) and "mid" in value:
-                names[value["mid"]] = name
-        return node
-
-    if subset_path.is_file():
-        json.loads(subset_path.read_text(encoding="utf-8"), object_hook=note)
-    return names
 
 
 def to_shapes(part: Part, annotations: Iterable[Mapping[str, Any]]) -> list[Shape]:

@@ -1,12 +1,16 @@
 """Prepared data sets: found by name, and identified by their bytes."""
 
+import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from oiv5_d2.problems import Kind, Problem, Remedy
+
+GZIP = b"\x1f\x8b"  # how such a file begins
 
 
 class Prepared(NamedTuple):
@@ -84,14 +88,23 @@ def check_classes(json_path: Path, classes: Sequence[str]) -> None:
 
 
 def read_json(path: Path, remedy: Remedy) -> Any:
-    """Return the content of a JSON file.
+    """Return the content of a JSON file, gzipped or not.
 
     Raises:
         Problem: ABSENT or DAMAGED, with `remedy`.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(unzipped(path.read_bytes()))
     except FileNotFoundError as error:
         raise Problem(Kind.ABSENT, path, remedy=remedy) from error
-    except ValueError as error:
+    except (ValueError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise Problem(Kind.DAMAGED, path, f"not JSON: {error}", remedy=remedy) from error
+
+
+def unzipped(data: bytes) -> bytes:
+    """Return the bytes of a file, decompressed if they are gzip's.
+
+    Raises:
+        gzip.BadGzipFile, EOFError, zlib.error: the archive is damaged or cut short.
+    """
+    return gzip.decompress(data) if data.startswith(GZIP) else data

@@ -87,7 +87,7 @@ def run(street_folder, tiny_cfg, weights, tmp_path):
 def test_a_finished_run_is_evaluated_on_another_part(run):
     output_dir = output_dir_of(run.dir, "street_validation", run.weights)
     results = evaluate_run(run.dir, "validation", run.weights, None, output_dir)
-    assert results.dataset == "street_validation" and set(results.tasks) == {"bbox", "segm"}
+    assert results.dataset == "street_validation" and {"bbox", "segm"} < set(results.tasks)
     np.testing.assert_equal(read_evaluations(run.dir), [results])
     assert isinstance(read_predictions(run.dir, "street_validation"), list)
 

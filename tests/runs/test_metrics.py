@@ -39,3 +39,12 @@ def test_a_metric_is_looked_up_in_the_first_of_several_data_sets():
     assert look_up({"a": RESULTS, "b": {}}, "segm/AP") == 2.0
     assert math.isnan(look_up({}, "segm/AP"))
     assert math.isnan(look_up({"bbox": {"AP": 1.0}}, "segm/AP"))
+
+
+def test_the_open_images_metric_can_be_the_metric():
+    assert check_metric("open_images/segm/AP50", CLASSES, True) == "open_images/segm/AP50"
+    assert check_metric("open_images/segm/AP50", CLASSES, False) == "open_images/bbox/AP50"
+    results = {"segm": {"AP": 1.0}, "open_images/segm": {"AP50": 5.0}}
+    assert look_up(results, "open_images/segm/AP50") == 5.0
+    with refused(Kind.SETTING, key="metric"):
+        check_metric("open_images/segm/AP", CLASSES, has_masks=True)

@@ -1,11 +1,14 @@
 import json
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from judging import random_case, write
 
 TOOL = Path(__file__).parents[2] / "tools" / "evaluate.py"
+ORGANISERS = json.loads((Path(__file__).parents[1] / "evaluation/organisers.json").read_text())
 
 
 @pytest.fixture
@@ -57,3 +60,24 @@ def test_weights_are_looked_for_in_the_run_first(run_dir, tmp_path, monkeypatch)
     assert find_weights(run_dir, "other.pth") == Path("other.pth")
     (run_dir / "other.pth").touch()
     assert find_weights(run_dir, "other.pth") == run_dir / "other.pth"
+
+
+def test_a_file_of_predictions_is_judged_without_a_run_and_without_pytorch(tmp_path):
+    truth, found = write(tmp_path, *random_case(4))
+    words = [f"predictions={found}", f"truth={truth}", f"output={tmp_path / 'out'}"]
+    code = (
+        f"import runpy, sys; sys.argv = ['evaluate.py', *{words!r}];"
+        f"runpy.run_path({str(TOOL)!r}, run_name='__main__');"
+        "sys.exit(', '.join({'torch', 'detectron2'} & set(sys.modules)) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    for metric in ("coco", "open_images"):
+        assert {"protocol", "deviations", "bbox", "segm"} <= set(results[metric])
+    assert results["open_images"]["segm"]["AP50"] == pytest.approx(ORGANISERS[4]["segm"][0])
+
+
+def test_predictions_need_their_truth(fail):
+    first, _ = fail("predictions=found.json").splitlines()
+    assert first.startswith("error: truth=null ")

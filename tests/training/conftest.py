@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as mask_util
 
 from oiv5_d2.console.errors import CONFIG_DIR
-from oiv5_d2.evaluation.coco import build_evaluator
+from oiv5_d2.evaluation.evaluator import build_evaluator
 from oiv5_d2.runs.prepared import locate
 from oiv5_d2.training.config import to_cfg
 from oiv5_d2.training.launch import Launch

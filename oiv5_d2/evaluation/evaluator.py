@@ -1,0 +1,109 @@
+"""The metrics inside Detectron2: what a model finds is packed into arrays, image by image."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as run_lengths
+
+from oiv5_d2.evaluation.detections import BBOX, SEGM, Collector, concatenate
+from oiv5_d2.evaluation.formats import write_coco
+from oiv5_d2.evaluation.hierarchy import read_above
+from oiv5_d2.evaluation.judge import judge
+from oiv5_d2.evaluation.truth import read_truth
+from oiv5_d2.runs.results import (
+    PREDICTIONS_JSON,
+    RESULTS_JSON,
+    Metrics,
+    describe_gaps,
+    write_results,
+)
+from oiv5_d2.training import compat  # noqa: F401  first: it makes Detectron2 importable
+
+# isort: split
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog, build_detection_test_loader
+from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
+from detectron2.structures import Instances
+from detectron2.utils import comm
+
+logger = logging.getLogger(__name__)
+
+
+def build_evaluator(cfg: CfgNode, dataset_name: str, output_dir: Path | None) -> "Evaluator":
+    """Return the evaluator of one registered dataset.
+
+    Args:
+        cfg: its ``MODEL.MASK_ON`` decides if masks are evaluated.
+        dataset_name: registered, with a COCO file.
+        output_dir: gets ``results.json`` and ``coco_instances_results.json``; None writes nothing.
+    """
+    tasks = (BBOX, SEGM) if cfg.MODEL.MASK_ON else (BBOX,)
+    return Evaluator(dataset_name, tasks, output_dir)
+
+
+def evaluate(
+    cfg: CfgNode, model: Any, dataset_name: str, output_dir: Path | None
+) -> dict[str, Metrics]:
+    """Run `model` over a registered dataset and evaluate its detections.
+
+    Returns:
+        as `Results.tasks`; empty on all processes but the main one.
+    """
+    loader = build_detection_test_loader(cfg, dataset_name)
+    results = inference_on_dataset(model, loader, build_evaluator(cfg, dataset_name, output_dir))
+    return dict(results)
+
+
+class Evaluator(DatasetEvaluator):  # type: ignore[misc]  # Detectron2 carries no types
+    """Collects detections on a data set and judges them by every metric.
+
+    Each process keeps compact arrays, and the main one gets those of all.
+    """
+
+    def __init__(self, dataset_name: str, tasks: Sequence[str], output_dir: Path | None) -> None:
+        path = Path(MetadataCatalog.get(dataset_name).json_file)
+        self._truth = read_truth(path, dataset_name)
+        self._places = {image["id"]: index for index, image in enumerate(self._truth.images)}
+        self._tasks, self._output_dir = tuple(tasks), output_dir
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all detections."""
+        self._found = Collector()
+
+    def process(
+        self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Instances]]
+    ) -> None:
+        """Take the model's outputs on some images."""
+        for image, output in zip(inputs, outputs, strict=True):
+            self._take(self._places[image["image_id"]], output["instances"].to("cpu"))
+
+    def evaluate(self) -> dict[str, Metrics]:
+        """Return all metrics on the main process, and write the files."""
+        parts = comm.gather(self._found.finish())
+        if not comm.is_main_process():
+            return {}
+        found, truth = concatenate(parts), self._truth
+        if self._output_dir is not None:  # first, so that a failure below loses no detections
+            write_coco(self._output_dir / PREDICTIONS_JSON, found, truth)
+        results = judge(truth, found, read_above(truth, {}, None), self._tasks)
+        for note in describe_gaps(results):
+            logger.warning(note)
+        if self._output_dir is not None:
+            write_results(self._output_dir / RESULTS_JSON, results)
+        return results.tasks
+
+    def _take(self, place: int, found: Instances) -> None:
+        boxes = found.pred_boxes.tensor.numpy().copy()
+        boxes[:, 2:] -= boxes[:, :2]
+        classes, scores = found.pred_classes.tolist(), found.scores.tolist()
+        counts = [b""] * len(found)
+        if found.has("pred_masks"):
+            stack = np.asfortranarray(found.pred_masks.numpy().transpose(1, 2, 0), dtype=np.uint8)
+            counts = [rle["counts"] for rle in run_lengths.encode(stack)]
+        size = tuple(self._truth.sizes[place].tolist())
+        for i, box in enumerate(boxes.tolist()):
+            self._found.append((place, classes[i]), scores[i], box, size, counts[i])

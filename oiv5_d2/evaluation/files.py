@@ -1,0 +1,39 @@
+"""Predictions of any tool in a file, judged without the model that made them."""
+
+from pathlib import Path
+
+from oiv5_d2.evaluation.formats import read_predictions, write_coco
+from oiv5_d2.evaluation.hierarchy import read_above
+from oiv5_d2.evaluation.judge import find_tasks, judge
+from oiv5_d2.evaluation.labels import read_mids
+from oiv5_d2.evaluation.truth import read_truth
+from oiv5_d2.runs.results import PREDICTIONS_JSON, RESULTS_JSON, Results, write_results
+
+
+def evaluate_file(
+    predictions_path: Path,
+    truth_path: Path,
+    output_dir: Path,
+    tree_path: Path | None = None,
+    table_path: Path | None = None,
+) -> Results:
+    """Judge a file of predictions, and write the results and the predictions as COCO has them.
+
+    Args:
+        predictions_path: COCO results, or the challenge's CSV.
+        truth_path: a COCO file.
+        output_dir: the folder to write to.
+        tree_path: the tree of classes, where one of the truth's is above another one.
+        table_path: the release's table of classes, for a CSV with classes by MID.
+
+    Raises:
+        Problem: of the files, as their readers say.
+    """
+    truth = read_truth(truth_path)
+    mids = read_mids(truth_path, table_path)
+    above = read_above(truth, mids, tree_path)
+    found, remarks = read_predictions(predictions_path, truth, mids)
+    results = judge(truth, found, above, find_tasks(truth, found), remarks)
+    write_coco(output_dir / PREDICTIONS_JSON, found, truth)
+    write_results(output_dir / RESULTS_JSON, results)
+    return results

@@ -1,0 +1,121 @@
+"""Many masks as COCO run lengths, in one array of bytes."""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hotcoco import mask as run_lengths
+from numpy.typing import NDArray
+
+Rle = dict[str, Any]  # {"size": [H, W], "counts": bytes or str}
+
+CHUNK = 50_000  # masks that are looked at together
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Run lengths of N masks; a mask that is absent has none.
+
+    Attributes:
+        counts: uint8, COCO's compressed run lengths of all masks, one behind the other.
+        spans: (N, 2) int64, where those of each mask begin and end.
+        sizes: (N, 2) int32, height and width of each mask's image.
+    """
+
+    counts: NDArray[np.uint8]
+    spans: NDArray[np.int64]
+    sizes: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def __getitem__(self, index: int) -> Rle:
+        start, end = self.spans[index]
+        return {"size": self.sizes[index].tolist(), "counts": self.counts[start:end].tobytes()}
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(N,) True where there is a mask."""
+        is_there: NDArray[np.bool_] = self.spans[:, 0] < self.spans[:, 1]
+        return is_there
+
+    def take(self, positions: NDArray[np.int64]) -> "Masks":
+        """Return some of the masks, by position; their run lengths are shared, not copied."""
+        return Masks(self.counts, self.spans[positions], self.sizes[positions])
+
+    def boxes(self) -> NDArray[np.float64]:
+        """Return the tight boxes, (N, 4) xywh; all zeros for an empty or absent mask."""
+        boxes = np.zeros((len(self), 4))
+        present = np.flatnonzero(self.present)
+        for some in np.array_split(present, len(present) // CHUNK + 1):
+            if len(some):
+                boxes[some] = run_lengths.to_bbox([self[i] for i in some])
+        return boxes
+
+    def areas(self) -> NDArray[np.int64]:
+        """Return the areas in pixels, (N,)."""
+        areas = np.zeros(len(self), dtype=np.int64)
+        present = np.flatnonzero(self.present)
+        for some in np.array_split(present, len(present) // CHUNK + 1):
+            if len(some):
+                areas[some] = run_lengths.area([self[i] for i in some])
+        return areas
+
+
+class MaskList:
+    """Masks that are added one by one."""
+
+    def __init__(self) -> None:
+        self._counts, self._ends, self._sizes = bytearray(), array("q"), array("i")
+
+    def append(self, size: tuple[int, int], counts: bytes) -> None:
+        """Add the run lengths of a mask; b"" where there is none.
+
+        Args:
+            size: (height, width) of the image.
+            counts: as COCO compresses them.
+        """
+        self._counts += counts
+        self._ends.append(len(self._counts))
+        self._sizes.extend(size)
+
+    def finish(self) -> Masks:
+        """Return all masks."""
+        counts = np.frombuffer(self._counts, dtype=np.uint8)
+        edges = np.concatenate([[0], np.frombuffer(self._ends, dtype=np.int64)])
+        sizes = np.frombuffer(self._sizes, dtype=np.int32).reshape(-1, 2)
+        return Masks(counts, np.stack([edges[:-1], edges[1:]], axis=1), sizes)
+
+
+def join(parts: Sequence[Masks]) -> Masks:
+    """Return the masks of all parts, in their order."""
+    starts = np.cumsum([0, *(len(part.counts) for part in parts)])
+    return Masks(
+        np.concatenate([part.counts for part in parts]),
+        np.concatenate([part.spans + start for part, start in zip(parts, starts, strict=False)]),
+        np.concatenate([part.sizes for part in parts]),
+    )
+
+
+def to_rle(segmentation: Any, size: tuple[int, int]) -> Rle:
+    """Return COCO's compressed run lengths of a segmentation in any of COCO's forms.
+
+    Args:
+        segmentation: polygons, a list of counts with its size, or compressed run lengths.
+        size: (height, width) of the image.
+
+    Raises:
+        ValueError: it is none of these, or of another size than the image.
+    """
+    if isinstance(segmentation, list):
+        return dict(run_lengths.merge(run_lengths.fr_py_objects(segmentation, *size)))
+    if not isinstance(segmentation, dict) or not {"size", "counts"} <= segmentation.keys():
+        raise ValueError("a segmentation is neither polygons nor run lengths")
+    if tuple(segmentation["size"]) != tuple(size):
+        raise ValueError(f"a mask of {segmentation['size']}, but the image has {list(size)}")
+    counts = segmentation["counts"]
+    if isinstance(counts, list):
+        return dict(run_lengths.fr_py_objects(segmentation, *size))
+    return {"size": list(size), "counts": counts.encode() if isinstance(counts, str) else counts}

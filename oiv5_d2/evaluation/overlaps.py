@@ -1,0 +1,97 @@
+"""Which detections and truths share an image and a class, and how much they overlap."""
+
+from itertools import pairwise
+
+import numpy as np
+from hotcoco.primitives import mask_iou
+from numpy.typing import NDArray
+
+from oiv5_d2.evaluation.masks import Masks
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+def pair_up(left: Indices, right: Indices) -> tuple[Indices, Indices]:
+    """Return the positions of all pairs with the same key, ordered by left, then by right.
+
+    Args:
+        left: (N,) keys, such as image and class in one number.
+        right: (M,) keys.
+    """
+    order = np.argsort(right, kind="stable")
+    first = np.searchsorted(right[order], left, side="left")
+    number = np.searchsorted(right[order], left, side="right") - first
+    lefts = np.repeat(np.arange(len(left)), number)
+    within = np.arange(len(lefts)) - np.repeat(np.cumsum(number) - number, number)
+    return lefts, order[np.repeat(first, number) + within]
+
+
+def to_corners(boxes: Floats, sizes: NDArray[np.int32]) -> Floats:
+    """Return (N, 4) xywh in pixels as (N, 4) x0, y0, x1, y1 in fractions of the image's sides.
+
+    Args:
+        boxes: in pixels.
+        sizes: (N, 2) height and width of the images.
+    """
+    sides = np.tile(sizes[:, ::-1], 2)
+    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    fractions: Floats = corners / sides
+    return fractions
+
+
+def box_ious(left: Floats, right: Floats) -> Floats:
+    """Return the IoU of N pairs of boxes, (N, 4) corners each; 0 for boxes without area."""
+    shared = _shared(left, right)
+    union = _areas(left) + _areas(right) - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def box_shares(left: Floats, right: Floats) -> Floats:
+    """Return for N pairs of boxes, as corners, the share of the left one inside the right one."""
+    area = _areas(left)
+    return np.divide(_shared(left, right), area, out=np.zeros_like(area), where=area > 0)
+
+
+def _shared(left: Floats, right: Floats) -> Floats:
+    start = np.maximum(left[:, :2], right[:, :2])
+    sides = np.maximum(np.minimum(left[:, 2:], right[:, 2:]) - start, 0.0)
+    area: Floats = sides[:, 1] * sides[:, 0]
+    return area
+
+
+def _areas(corners: Floats) -> Floats:
+    sides = corners[:, 2:] - corners[:, :2]
+    area: Floats = sides[:, 1] * sides[:, 0]
+    return area
+
+
+def mask_ious(
+    left: Masks, right: Masks, pairs: tuple[Indices, Indices], is_crowd: NDArray[np.bool_]
+) -> Floats:
+    """Return the IoU of pairs of masks; with a crowd, the share of the left mask inside it.
+
+    Args:
+        left: masks of detections.
+        right: masks of truths.
+        pairs: positions in both, ordered by image and class as far as possible: neighbours with
+            the same truths are decoded together.
+        is_crowd: (M,) of the truths.
+    """
+    found = np.zeros(len(pairs[0]))
+    for span in _spans(pairs):
+        lefts, rows = np.unique(pairs[0][span], return_inverse=True)
+        rights, columns = np.unique(pairs[1][span], return_inverse=True)
+        outlines = [left[i] for i in lefts], [right[i] for i in rights]
+        overlaps = mask_iou(*outlines, is_crowd[rights])
+        found[span] = overlaps[rows, columns]
+    return found
+
+
+def _spans(pairs: tuple[Indices, Indices]) -> list[slice]:
+    """Return runs of pairs that begin with the same truth: those of one image and class."""
+    lefts, rights = pairs
+    is_first = np.diff(lefts, prepend=-1) != 0  # the first pair of a detection
+    lead = rights[np.maximum.accumulate(np.where(is_first, np.arange(len(lefts)), 0))]
+    edges = np.flatnonzero(np.diff(lead, prepend=-1, append=-2) != 0)
+    return [slice(a, b) for a, b in pairwise(edges)]
