@@ -1,16 +1,69 @@
-"""How long a run is: the frozen configuration, with the steps that our settings ask for."""
+"""How long a run is: the frozen configuration, with the steps that our settings ask for.
+
+A time budget becomes a number of steps once, before the first one: some steps are rehearsed and
+timed. The number is in every checkpoint and stays, so that a run with a budget is, to the bit, the
+run with that number of steps, however often it is resumed. Only the number depends on the machine.
+"""
 
 import logging
 from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
 
 from detectron2.config import CfgNode
+from detectron2.utils.events import EventWriter
 
 from oiv5_d2.runs.prepared import Prepared, read_coco
 from oiv5_d2.training import schedule
+from oiv5_d2.training.checkpoints import newest_whole, read
 from oiv5_d2.training.config import merge
 from oiv5_d2.training.schedule import KEYS, Schedule, read_schedule
+from oiv5_d2.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
+
+FIRST, TIMED = 5, 25  # steps of a rehearsal
+
+
+class Budget(NamedTuple):
+    """A time budget, and the steps that were found to fit into it."""
+
+    hours: float
+    max_iter: int
+
+
+class Rehearsal(Trainer):
+    """A trainer that writes nothing."""
+
+    def build_writers(self) -> list[EventWriter]:
+        """Return no writer."""
+        return []
+
+
+def measure_budget(rehearsal: Trainer, hours: float) -> Budget:
+    """Return how many steps fit into a time budget here, the same number in all processes.
+
+    Evaluations are not part of it. The trainer is of no use afterwards.
+    """
+    seconds = rehearsal.rehearse(TIMED, FIRST)
+    found = Budget(hours, schedule.fit_steps(hours, seconds))
+    logger.info("trainer.hours=%g: %d steps of %.3f s", *found, seconds)
+    return found
+
+
+def find_budget(run_dir: Path, hours: float) -> Budget | None:
+    """Return the budget in a run's newest checkpoint; None without a checkpoint.
+
+    Other hours than the run had until now have steps in proportion.
+    """
+    found = newest_whole(run_dir)
+    former = read(found.path, lazily=True)["run"].get("budget") if found else None
+    return former and Budget(hours, max(1, round(former["max_iter"] * hours / former["hours"])))
+
+
+def within(cfg: CfgNode, budget: Budget) -> CfgNode:
+    """Return the configuration with the steps of a budget."""
+    return with_schedule(cfg, schedule.stretch(read_schedule(cfg), budget.max_iter))
 
 
 def with_length(

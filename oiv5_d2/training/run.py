@@ -20,8 +20,10 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup
 from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import EventWriter
 
+from oiv5_d2.files import whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs import layout, provenance
 from oiv5_d2.runs.prepared import Prepared, check_classes, fingerprint
@@ -35,10 +37,10 @@ from oiv5_d2.training.group import is_restarted, share
 from oiv5_d2.training.hooks.divergence import Diverged
 from oiv5_d2.training.hooks.stages import check_stages
 from oiv5_d2.training.launch import Launch, launch
-from oiv5_d2.training.length import with_length
+from oiv5_d2.training.length import Rehearsal, find_budget, measure_budget, with_length, within
 from oiv5_d2.training.resume import compare, identify
 from oiv5_d2.training.schedule import check_length
-from oiv5_d2.training.steps import check_precision
+from oiv5_d2.training.steps import check_accumulate, check_precision
 from oiv5_d2.training.trainer import BuildEvaluator, Features, Trainer
 from oiv5_d2.training.weights import load_pretrained
 from oiv5_d2.training.writers import WandbWriter
@@ -145,6 +147,8 @@ def work(job: Job, build_evaluator: BuildEvaluator) -> dict[str, Any]:
     """
     register(job.settings.datasets, job.settings.classes)
     default_setup(job.cfg, SimpleNamespace(eval_only=False))
+    if job.settings.features.hours:
+        job = _budgeted(job, build_evaluator)
     rate_factor = math.inf
     for rollbacks in range(ROLLBACKS + 1):
         trainer = _build_trainer(job, build_evaluator)
@@ -167,6 +171,9 @@ def _led(cfg: CfgNode, settings: Settings, is_restarted: bool) -> Iterator[Job |
     run_dir = Path(cfg.OUTPUT_DIR)
     with layout.claim(run_dir):
         found = _check_run_dir(run_dir, settings.resume, is_restarted)
+        hours = settings.features.hours
+        if hours and (budget := find_budget(run_dir, hours)):
+            cfg = within(cfg, budget)
         if found and layout.is_finished(run_dir) and found.iteration + 1 >= cfg.SOLVER.MAX_ITER:
             done = f"{run_dir} has its {found.iteration + 1} steps: nothing to do"
             logger.info("%s (d2.SOLVER.MAX_ITER=%d)", done, cfg.SOLVER.MAX_ITER)
@@ -199,10 +206,28 @@ def gpu_names() -> list[str]:
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 
-def _build_trainer(job: Job, build_evaluator: BuildEvaluator) -> Trainer:
+def _budgeted(job: Job, build_evaluator: BuildEvaluator) -> Job:
+    """Return the job with the steps that fit into its hours, which every checkpoint will have."""
+    run_dir, hours = Path(job.cfg.OUTPUT_DIR), job.settings.features.hours
+    here = find_budget(run_dir, hours) if comm.is_main_process() else None
+    budget = comm.all_gather(here)[0]
+    if budget is None:
+        budget = measure_budget(_build_trainer(job, build_evaluator, Rehearsal), hours)
+        seed_all_rng(job.cfg.SEED + comm.get_rank())  # as if there had been no rehearsal
+    cfg = within(job.cfg, budget)
+    if comm.is_main_process():
+        with whole_file(run_dir / layout.CONFIG_YAML) as temporary:
+            temporary.write_text(cfg.dump())
+    identity = {**job.identity, "config": cfg.dump(), "budget": budget._asdict()}
+    return replace(job, cfg=cfg, identity=identity)
+
+
+def _build_trainer(
+    job: Job, build_evaluator: BuildEvaluator, kind: type[Trainer] = Trainer
+) -> Trainer:
     """Return a trainer at the newest checkpoint, or with the weights that a run starts from."""
     writers = partial(_wandb, job)
-    trainer = Trainer(job.cfg, build_evaluator, writers, job.settings.features, job.identity)
+    trainer = kind(job.cfg, build_evaluator, writers, job.settings.features, job.identity)
     here = newest_whole(Path(job.cfg.OUTPUT_DIR)) if comm.is_main_process() else None
     if found := comm.all_gather(here)[0]:
         trainer.resume(found.path)
@@ -216,7 +241,9 @@ def _checked(cfg: CfgNode, settings: Settings) -> Settings:
     """Return the settings with the metric that the model has; refuse what cannot be trained."""
     features = settings.features
     check_precision(features.precision, cfg.MODEL.DEVICE)
-    check_length(features.epochs, 0.0, features.reference_batch)
+    batch = cfg.SOLVER.IMS_PER_BATCH // settings.launch.num_processes
+    check_accumulate(features.accumulate, batch, cfg.MODEL.DEVICE)
+    check_length(features.epochs, features.hours, features.reference_batch)
     check_sampler(cfg.DATALOADER.SAMPLER_TRAIN)
     build_pipeline(cfg, features.augment)  # which refuses what it cannot build
     check_stages(features.stages, bool(cfg.MODEL.WEIGHTS))

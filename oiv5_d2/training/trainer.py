@@ -5,6 +5,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from detectron2.engine import hooks as stock
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
-from detectron2.utils.events import EventWriter
+from detectron2.utils.events import EventStorage, EventWriter
 from fvcore.nn.precise_bn import get_bn_modules
 
 from oiv5_d2.problems import Problem
@@ -33,12 +34,13 @@ from oiv5_d2.training.hooks.evaluation import Evaluate
 from oiv5_d2.training.hooks.seeding import SeedSteps
 from oiv5_d2.training.hooks.stages import Stages, read_stages
 from oiv5_d2.training.hooks.stopping import StopOnSignal
-from oiv5_d2.training.steps import FP32, Steps
+from oiv5_d2.training.steps import AUTO, FP32, Steps
 
 BuildEvaluator = Callable[[CfgNode, str, Path], DatasetEvaluator]
 BuildWriters = Callable[[], list[EventWriter]]
 
 WRITE_PERIOD = 20  # steps between two rows of metrics.json
+SEEN_STEPS = 4  # whose largest image is tried for trainer.accumulate=auto
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,12 @@ class Features:
         ema: decay of the weights' moving average, below 1; 0 for none.
         average_last: how many of the last checkpoints are averaged at the end; 0 for none.
         precision: of a step's computation, by name; see `steps`.
+        accumulate: in how many micro batches a step is computed; ``auto``: as few as fit.
         reference_batch: for which rate and length were chosen: they follow the batch; 0 for none.
         epochs: the length, in passes over the training images; 0 for ``SOLVER.MAX_ITER``.
         stages: which part of the network trains when (`hooks.stages`); empty for all, always.
         evaluate_first: evaluate the model before its first step, too.
+        hours: the length, in hours of steps on this machine; 0 for ``SOLVER.MAX_ITER``.
     """
 
     metric: str
@@ -73,10 +77,12 @@ class Features:
     ema: float = 0.0
     average_last: int = 0
     precision: str = FP32
+    accumulate: int | str = 1
     reference_batch: int = 0
     epochs: float = 0.0
     stages: Sequence[Mapping[str, Any]] = ()
     evaluate_first: bool = False
+    hours: float = 0.0
 
 
 class Trainer(DefaultTrainer):  # type: ignore[misc]
@@ -298,6 +304,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             Problem: DISK_FULL or DIVERGED.
             Stopped: by a signal, with a checkpoint on disk.
         """
+        self._trainer.accumulate = self._count_micro_batches()
         loop = logging.getLogger("detectron2.engine.train_loop")
         loop.addFilter(_is_no_problem)
         try:
@@ -306,6 +313,34 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             loop.removeFilter(_is_no_problem)
             self.data_loader.close()
         return self.last_results
+
+    def rehearse(self, num_steps: int, num_first: int) -> float:
+        """Make steps that count for nothing; return how many seconds one takes, in any process.
+
+        The trainer is of no use afterwards.
+
+        Args:
+            num_steps: that are timed.
+            num_first: made before those, as the first ones take longer.
+        """
+        self._trainer.accumulate = self._count_micro_batches()
+        with EventStorage():
+            for number in range(num_first + num_steps):
+                if number == num_first:
+                    start = time.perf_counter()
+                self._trainer.run_step()
+        seconds = (time.perf_counter() - start) / num_steps
+        self.data_loader.close()
+        slowest: float = max(comm.all_gather(seconds))
+        return slowest
+
+    def _count_micro_batches(self) -> int:
+        if self._features.accumulate != AUTO:
+            return int(self._features.accumulate)
+        seen = [next(self.data_loader) for _ in range(SEEN_STEPS)]
+        self.data_loader.start_at(self.start_iter)
+        number: int = self._trainer.choose_micro_batches(list(chain(*seen)), len(seen[0]))
+        return number
 
 
 def _is_no_problem(record: logging.LogRecord) -> bool:

@@ -15,9 +15,11 @@ from pycocotools import mask as mask_util
 from oiv5_d2.console.errors import CONFIG_DIR
 from oiv5_d2.evaluation.evaluator import build_evaluator
 from oiv5_d2.runs.prepared import locate
+from oiv5_d2.training.catalog import register
 from oiv5_d2.training.config import to_cfg
 from oiv5_d2.training.launch import Launch
 from oiv5_d2.training.run import Features, Settings, train
+from oiv5_d2.training.trainer import Trainer
 
 from detectron2.config import CfgNode  # isort: skip
 
@@ -140,3 +142,28 @@ def settings_of(run: DictConfig, cfg: CfgNode, data_dir: Path, resume: bool) -> 
 def weights() -> Callable[[Path], dict[str, torch.Tensor]]:
     """Return the weights in a checkpoint."""
     return lambda path: torch.load(path, weights_only=True)["model"]
+
+
+@pytest.fixture
+def build_trainer(composed, prepared_dir, tmp_path, clean_catalog):
+    """Make the tiny model's trainer in `name` of an empty folder, always with the same weights."""
+    built = []
+
+    def build(*words: str, name: str = "run", **features: object) -> Trainer:
+        run = composed(*TINY, "d2.DATASETS.TEST=[]", *words)
+        cfg = to_cfg(run, str(tmp_path / name))
+        register(locate("blocks", prepared_dir, cfg.DATASETS.TRAIN), run.data.classes)
+        torch.manual_seed(1)
+        built.append(Trainer(cfg, None, list, Features("segm/AP", **features), {}))
+        return built[-1]
+
+    yield build
+    for trainer in built:
+        close(trainer)
+
+
+def close(trainer: Trainer) -> None:
+    """Close the files of a trainer, whether it has trained or not."""
+    for hook in trainer._hooks:
+        for writer in getattr(hook, "_writers", []):
+            writer.close()

@@ -1,10 +1,15 @@
+import json
+
 import pytest
+import torch
 
 from oiv5_d2.runs.prepared import locate
+from oiv5_d2.training import length
 from oiv5_d2.training.catalog import register
 from oiv5_d2.training.config import to_cfg
 from oiv5_d2.training.data.loader import build_train_loader
 from oiv5_d2.training.length import count_images, with_length
+from oiv5_d2.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -52,5 +57,35 @@ def test_the_images_of_an_epoch_are_those_that_the_loader_trains_on(
     cfg, datasets, share, clean_catalog
 ):
     register(datasets, ("Person", "Traffic light", "Car", "Traffic sign"))
-    loader = build_train_loader(cfg, share)
+    loader = build_train_loader(cfg, {}, share)
     assert count_images(cfg, datasets, share) == len(loader._samples._records)
+
+
+def record_of(run_dir):
+    return json.loads((run_dir / "run.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_time_budget_is_a_number_of_steps_that_stays(start, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(length, "TIMED", 3)
+    words = ("d2.DATASETS.TEST=[]", "d2.SOLVER.CHECKPOINT_PERIOD=2")
+    start(*words, "trainer.hours=0.0005")
+    run_dir = tmp_path / "run"
+    steps = record_of(run_dir)["iterations"]
+    assert 1 < steps < 400
+    assert f"MAX_ITER: {steps}\n" in (run_dir / "config.yaml").read_text()
+    # The same steps without a budget.
+    start(*words, f"d2.SOLVER.MAX_ITER={steps}", name="plain")
+    final = [weights(tmp_path / name / "model_final.pth") for name in ("run", "plain")]
+    assert all(torch.equal(final[0][name], final[1][name]) for name in final[1])
+    # Nothing is measured again, on a slower machine either.
+    for name in ("model_final.pth", f"model_{steps - 1:07d}.pth"):
+        (run_dir / name).unlink()
+    monkeypatch.setattr(Trainer, "rehearse", None)
+    start(*words, "trainer.hours=0.0005", resume=True)
+    assert record_of(run_dir)["iterations"] == steps
+    again = weights(run_dir / "model_final.pth")
+    assert all(torch.equal(again[name], final[1][name]) for name in again)
+    # Half as much again has half as many steps more.
+    start(*words, "trainer.hours=0.00075", resume=True)
+    assert record_of(run_dir)["iterations"] == round(1.5 * steps)
