@@ -23,6 +23,7 @@ _REMEDY_OF = {
     Kind.DAMAGED: Remedy.FIX_SOURCE,
     Kind.FOREIGN: Remedy.MOVE_AWAY,
     Kind.REFUSED: Remedy.CHECK_ADDRESS,
+    Kind.UNSUPPORTED: Remedy.REPACK_ZIP,
 }
 
 

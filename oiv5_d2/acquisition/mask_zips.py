@@ -17,6 +17,7 @@ from blake3 import blake3
 from oiv5_d2.acquisition import downloads
 from oiv5_d2.acquisition.buckets import Bucket, Head
 from oiv5_d2.acquisition.jpeg import line_of
+from oiv5_d2.acquisition.layouts import find_masks
 from oiv5_d2.acquisition.manifest import Outcome, State, moment, outcome_of
 from oiv5_d2.acquisition.partial_zips import Entry, PartialZip, fill, open_zip
 from oiv5_d2.acquisition.shards import DAMAGE, check_png, open_shard, write_shard
@@ -76,6 +77,10 @@ def needed_bytes(bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Pa
     with closing(_Work(bucket, key, wanted, shard_path, ignore)) as work:
         if not work.is_to_do():
             return ZipNeed()
+        if found := work.unpacked:
+            num_missing = len(work.missing() - found.keys())
+            sizes = (path.stat().st_size for path in found.values())
+            return ZipNeed(len(found), sum(sizes), 0, num_missing)
         head = bucket.head(key)
         try:
             zip_ = work.open(head, may_download=False)
@@ -113,6 +118,9 @@ class _Work:
         self.arrived: dict[str, Outcome] = {}  # masks that are on disk in the zip, checked
         self.lost: dict[str, Outcome] = {}  # masks that cannot be used
         self.num_told = 0  # masks that were reported as finished
+        folder, self.unpacked = bucket.folder, dict[str, Path]()  # in place of the zip
+        if folder and not (folder / key).exists():
+            self.unpacked = find_masks(folder, key, wanted)
         for info in self.shard.infolist() if self.shard else ():
             with suppress(*DAMAGE):
                 self.held[info.filename] = self._present(info.filename, self.read(info.filename))
@@ -129,16 +137,18 @@ class _Work:
             return True
         if self._bucket.folder is None or self.shard is None:
             return False
-        path = self._bucket.folder / self._key
+        zip_path = self._bucket.folder / self._key
+        sources = [zip_path] if zip_path.exists() else self.unpacked.values()
         # Not the time of writing: a file that is moved into another's place keeps that.
-        return path.exists() and path.stat().st_ctime_ns > self._shard_path.stat().st_mtime_ns
+        newest = max((path.stat().st_ctime_ns for path in sources), default=0)
+        return newest > self._shard_path.stat().st_mtime_ns
 
     def fetch(self) -> None:
         """Fetch what is wanted and not there, and note what cannot be used.
 
         All again if the zip changes meanwhile or cannot be opened; once, what came damaged.
         """
-        for number in range(_TRIES):
+        for number in range(0 if self.unpacked else _TRIES):
             self.lost.clear()
             try:
                 head = self._bucket.head(self._key)
@@ -155,6 +165,8 @@ class _Work:
                 self._close_zip()
             elif number > 0 or Kind.DAMAGED not in reasons:
                 break
+        if self.unpacked:
+            self._take_unpacked()
         stale = [self.lost.pop(name) for name in self.held if name in self.lost]
         if stale:
             what = "%s: %d masks changed at the source, unusable; keeping the old ones (%s)"
@@ -191,6 +203,8 @@ class _Work:
         ]
 
     def read(self, name: str) -> bytes:
+        if name in self.unpacked:
+            return self.unpacked[name].read_bytes()
         if self._zip and name in self.arrived:
             return self._zip.read(self._zip.entries[name])
         assert self.shard, "there is nothing to read"
@@ -220,10 +234,10 @@ class _Work:
     def _take(self, zip_: PartialZip) -> None:
         """Fetch what is wanted and not there."""
         absent = Problem(Kind.ABSENT, self._url, "the zip has no such entry")
-        self._lose(self.missing() - zip_.entries.keys(), absent)
-        self._lose(
-            zip_.refused, Problem(Kind.DAMAGED, self._url, "a strange size, place or compression")
-        )
+        self._lose(self.missing() - zip_.entries.keys() - zip_.refused.keys(), absent)
+        for name, refusal in zip_.refused.items():
+            outcome = outcome_of(name, refusal, self._url)
+            self.lost[name] = outcome._replace(state=State.CORRUPT)
         entries = self.to_fetch(zip_)
         if zip_.is_whole:
             for entry in entries:
@@ -238,6 +252,20 @@ class _Work:
                 fill(zip_.file, get.start, data)
                 self._check(zip_, requests[get])
                 self._tell(len(data))
+
+    def _take_unpacked(self) -> None:
+        """Take the masks that somebody unpacked, and note which are not there or damaged."""
+        detail = f"the zip is not there, nor this mask where {len(self.unpacked)} are unpacked"
+        self._lose(self.missing() - self.unpacked.keys(), Problem(Kind.ABSENT, self._url, detail))
+        for name, path in self.unpacked.items():
+            try:
+                content = path.read_bytes()
+                check_png(content)
+            except DAMAGE as error:
+                self._lose([name], Problem(Kind.DAMAGED, path, line_of(error)))
+            else:
+                self.arrived[name] = self._present(name, content)
+        self._tell(0)
 
     def _check(self, zip_: PartialZip, entries: Iterable[Entry]) -> None:
         """Note which masks arrived, and which are damaged."""

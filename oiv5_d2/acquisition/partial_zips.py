@@ -20,10 +20,13 @@ from typing import BinaryIO, NamedTuple, cast
 
 from oiv5_d2.acquisition.buckets import Bucket, Get, Head
 from oiv5_d2.acquisition.jpeg import line_of
+from oiv5_d2.acquisition.layouts import mask_name
 from oiv5_d2.acquisition.shards import DAMAGE
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 _METHODS = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+_NAMES: Mapping[int, str] = vars(zipfile)["compressor_names"]  # `zipfile`'s types do not know it
+_ENCRYPTED = 1  # in an entry's flags
 _MOST_BYTES = 16 << 20  # a 1-bit mask of 100 million pixels; the release's are below two million
 _MOST_DIRECTORY_BYTES = 64 << 20  # the release's largest has 170,000 entries in about 15 MB
 _SPAN_BYTES = 2 << 20  # a bucket holds up to 64 answers in memory
@@ -56,7 +59,7 @@ class PartialZip:
     file: io.FileIO  # without a buffer, which would not know what is filled in
     archive: zipfile.ZipFile
     entries: Mapping[str, Entry]  # those wanted
-    refused: Collection[str]  # wanted ones of a strange size, place or compression, not to be read
+    refused: Mapping[str, Problem]  # wanted ones that cannot be read
 
     def read(self, entry: Entry) -> bytes:
         """Return an entry's content.
@@ -118,8 +121,7 @@ def open_zip(
         where = bucket.url(key) if bucket else path
         raise Problem(kind, where, line_of(error), remedy=Remedy.FIX_SOURCE) from error
     num_fetched = file.num_fetched if isinstance(file, _Filling) else 0
-    entries = _locate(archive, set(wanted))
-    refused = set(wanted).intersection(archive.NameToInfo) - entries.keys()
+    entries, refused = _locate(archive, set(wanted), bucket.url(key) if bucket else str(path))
     return PartialZip(path, key, head, bucket is None, num_fetched, file, archive, entries, refused)
 
 
@@ -174,21 +176,38 @@ class _Filling(io.FileIO):
         return super().read(-1 if size is None else size) or b""
 
 
-def _locate(archive: zipfile.ZipFile, wanted: set[str]) -> dict[str, Entry]:
-    """Return the wanted entries that can be read, with their places."""
+def _locate(
+    archive: zipfile.ZipFile, wanted: set[str], where: str
+) -> tuple[dict[str, Entry], dict[str, Problem]]:
+    """Return the wanted entries that can be read, with their places, and why others cannot."""
     infos = archive.infolist()
     starts = sorted(info.header_offset for info in infos)
     stops = [min(start, archive.start_dir) for start in [*starts[1:], archive.start_dir]]
     entries: dict[str, Entry] = {}
+    refused: dict[str, Problem] = {}
     for info in infos:
-        start, name, is_known = info.header_offset, info.filename, info.compress_type in _METHODS
-        is_small = max(info.compress_size, info.file_size) <= _MOST_BYTES
-        if name in wanted and is_known and is_small:
-            after = stops[bisect_left(starts, start)]
+        if (name := mask_name(info.filename)) in wanted:
+            start, after = info.header_offset, stops[bisect_left(starts, info.header_offset)]
             least_stop = start + _LOCAL_HEADER_BYTES + info.compress_size
-            if 0 <= start < least_stop <= after:  # it does not overlap another
+            if foreign := _foreign_packing(info):
+                refused[name] = Problem(Kind.UNSUPPORTED, where, foreign)
+            elif max(info.compress_size, info.file_size) > _MOST_BYTES:
+                refused[name] = Problem(Kind.DAMAGED, where, "a strange size in the zip")
+            elif 0 <= start < least_stop <= after:  # it does not overlap another
                 entries[name] = Entry(name, start, min(after, least_stop + _MOST_BESIDE), info)
-    return entries
+            else:
+                refused[name] = Problem(Kind.DAMAGED, where, "a strange place in the zip")
+    return entries, {name: refused[name] for name in refused.keys() - entries.keys()}
+
+
+def _foreign_packing(info: zipfile.ZipInfo) -> str:
+    """Return how an entry is packed if that is not read here; "" if it is."""
+    if info.flag_bits & _ENCRYPTED:
+        return "encrypted"
+    if info.compress_type in _METHODS:
+        return ""
+    name = _NAMES.get(info.compress_type, "unknown")
+    return f"packed by method {info.compress_type}, {name}"
 
 
 def coalesce(entries: Iterable[Entry], max_waste: float = 0.05) -> list[list[Entry]]:

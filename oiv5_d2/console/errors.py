@@ -52,16 +52,21 @@ REMEDIES = {
     Remedy.FETCH_AGAIN: "Run the same command again to download it again{or_change}.",
     Remedy.FEWER_WORKERS: "Memory probably ran out: use fewer processes{or_change}.",
     Remedy.FIX_IMAGE_LIST: "Write one split/ImageID or ImageID per line{or_change}.",
+    Remedy.FIX_LINE: "Correct or remove the line{or_change}.",
     Remedy.FIX_SOURCE: "Fix the file at its source{or_change}.",
     Remedy.FOLLOW_FINDINGS: "Follow the remedy of each finding{or_change}.",
     Remedy.FREE_DISK: "Free some disk space and run the same command again{or_change}.",
     Remedy.LAY_OUT_SOURCE: "Give a folder or URL with openimages/ and open-images-dataset/"
     "{or_change}; without one, use data=mini, or data=traffic to download.",
     Remedy.MOVE_AWAY: "Move it elsewhere{or_change}: files made by others are never replaced.",
+    Remedy.OWN_IMAGES: "Own images need ids of 16 hex digits, such as the first of their SHA-256; "
+    "with a COCO file use data=coco{or_change}.",
     Remedy.PREPARE: "Prepare the data{or_change}:  {command}",
     Remedy.PREPARE_AGAIN: "Prepare the data again{or_change}:  {command}",
+    Remedy.REPACK_ZIP: "Pack the zip again, by deflate or stored{or_change}.",
     Remedy.RETRY_FAILED: "Run the same command with retry_failed=true{or_change}.",
     Remedy.RUN_AGAIN: "Run the same command again{or_change}.",
+    Remedy.SAVE_AS_UTF8: "Save the file as UTF-8{or_change}.",
     Remedy.SAVE_WEIGHTS: "If you trust the file, save its state_dict alone with torch.save and"
     " give that{or_change}.",
     Remedy.TRAIN: "Train a run{or_change}, or finish one with run_dir=<its folder> resume=true:  "

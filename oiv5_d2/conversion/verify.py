@@ -63,7 +63,7 @@ def _compare(
     else:
         split = image["file_name"].split("/")[0]
         data = read_mask_file(masks_dir, split, row.ImageID, row.MaskPath)
-        png = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        png = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH)
         assert png is not None, "OpenCV cannot read a PNG that Pillow could"
         truth = masks.resize(png > 0, *size)
         if tuple(annotation["bbox"]) != masks.tight_box(truth):

@@ -8,6 +8,7 @@ import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from oiv5_d2.openimages import release
 from oiv5_d2.problems import Kind, Problem, Remedy
@@ -31,9 +32,16 @@ _KNOWN_TABLES = {
 }
 
 
-def damaged(path: Path, line: int, what: str) -> Problem:
+class Fault(NamedTuple):
+    """What is wrong with a row, and what helps if the table is one's own."""
+
+    what: str
+    remedy: Remedy = Remedy.FIX_LINE
+
+
+def damaged(path: Path, line: int, what: str, remedy: Remedy = Remedy.FETCH_AGAIN) -> Problem:
     """Return the problem of one line of one file, counted from 1 with the header."""
-    return Problem(Kind.DAMAGED, path, f"line {line}: {what}", remedy=Remedy.FETCH_AGAIN)
+    return Problem(Kind.DAMAGED, path, f"line {line}: {what}", remedy=remedy)
 
 
 def check_ends(path: Path, header: Sequence[str]) -> None:
@@ -44,7 +52,7 @@ def check_ends(path: Path, header: Sequence[str]) -> None:
     """
     with path.open("rb") as file:
         first = file.readline(1 << 20)
-        if fault := _header_fault(first, header):
+        if fault := header_fault(first, header):
             raise damaged(path, 1, fault)
         file.seek(-1, 2)
         if file.read() != b"\n":
@@ -67,15 +75,15 @@ def find_fault(path: Path, header: Sequence[str], columns: Sequence[str], reason
         line = 2
         try:
             for row in reader:
-                if fault := _row_fault(row, header, columns):
-                    return damaged(path, line, fault)
+                if fault := row_fault(row, header, columns):
+                    return damaged(path, line, fault.what)
                 line = reader.line_num + 1
         except csv.Error as error:  # a field that never ends
             return damaged(path, line, f"{error} (a quote that is not closed?)")
     return Problem(Kind.DAMAGED, path, reason, remedy=Remedy.FETCH_AGAIN)
 
 
-def _header_fault(first: bytes, header: Sequence[str]) -> str | None:
+def header_fault(first: bytes, header: Sequence[str]) -> str | None:
     """Return how the first line differs from the table's columns, and what the file could be."""
     found = first.decode("utf-8-sig", errors="replace").rstrip("\r\n").split(",")
     if found == list(header):
@@ -94,33 +102,42 @@ def _header_fault(first: bytes, header: Sequence[str]) -> str | None:
     return what + (f" (it looks like {guess})" if guess else "")
 
 
-def _row_fault(row: list[str], header: Sequence[str], columns: Sequence[str]) -> str | None:
+def row_fault(row: Sequence[str], header: Sequence[str], columns: Sequence[str]) -> Fault | None:
+    """Return what is wrong with a row, in the columns that are read; None if nothing is."""
     if len(row) != len(header):
-        return f"{len(row)} fields instead of {len(header)}"
+        return Fault(f"{len(row)} fields instead of {len(header)}")
     values = {name: text for name, text in zip(header, row, strict=True) if name in columns}
     for column, text in values.items():
         if fault := _value_fault(column, text):
-            return f"{column} {text[:_LONGEST_SHOWN]!r} {fault}"
+            return fault._replace(what=f"{column} {_shown(text)} {fault.what}")
     for side in ("X", "Y", "BoxX", "BoxY"):
         if f"{side}Min" in values:
             low, high = values[f"{side}Min"], values[f"{side}Max"]
             if not 0 <= float(low) <= float(high) <= 1:  # a NaN compares false
-                return f"{side}Min {low} and {side}Max {high} are not 0 <= min <= max <= 1"
+                return Fault(f"{side}Min {low} and {side}Max {high} are not 0 <= min <= max <= 1")
     return None
 
 
-def _value_fault(column: str, text: str) -> str | None:
-    if any("\udc80" <= letter <= "\udcff" for letter in text):
-        return "is not UTF-8"
+def _shown(text: str) -> str:
+    """Return a value in quotes, cut if long, with a question mark for what is no text."""
+    return repr(text[:_LONGEST_SHOWN].encode(errors="replace").decode())
+
+
+def _value_fault(column: str, text: str) -> Fault | None:
+    if stray := re.search("[\udc80-\udcff]", text):
+        what = f"is not UTF-8 (byte 0x{ord(stray[0]) - 0xDC00:02x})"
+        return Fault(what, Remedy.SAVE_AS_UTF8)
     if column == "ImageID" and not re.fullmatch("[0-9a-f]{16}", text):
-        return "is not 16 hex digits"
+        is_upper = re.fullmatch("[0-9a-fA-F]{16}", text)
+        what = "has capital letters" if is_upper else "is not 16 hex digits"
+        return Fault(what, Remedy.OWN_IMAGES)
     if column == "MaskPath" and not re.fullmatch(MASK_PATH, text):
-        return "is not a plain name ending in .png"
+        return Fault("is not a plain name ending in .png")
     if column in release.ATTRIBUTES and text not in ("-1", "0", "1"):
-        return "is not 1, 0 or -1"
+        return Fault("is not 1, 0 or -1")
     if column in NUMBERS and (text or column not in MAY_BE_EMPTY):
         try:
             float(text)
         except ValueError:
-            return "is not a number"
+            return Fault("is not a number")
     return None

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
 from oiv5_d2.acquisition.images import ImageNeed, needed_images
 from oiv5_d2.acquisition.manifest import IMAGE, MASK
 from oiv5_d2.acquisition.mask_zips import ZipNeed, needed_bytes
@@ -18,9 +16,16 @@ from oiv5_d2.files import free_bytes
 from oiv5_d2.jobs import Show, unseen
 from oiv5_d2.preparation.disk import bytes_beside
 from oiv5_d2.preparation.settings import Request
-from oiv5_d2.preparation.steps import is_to_do, load_subsets, select_subsets, stages, table_bytes
+from oiv5_d2.preparation.steps import (
+    is_to_do,
+    load_subsets,
+    needed_files,
+    select_subsets,
+    stages,
+    table_bytes,
+)
 from oiv5_d2.problems import Problem
-from oiv5_d2.selection.subset import Subset, list_files
+from oiv5_d2.selection.subset import Subset
 
 MAKERS = ("draw", "select", "fetch")  # when one of these runs, everything after it runs
 SAMPLE = 200  # images of a split that a server is asked about; more hardly change the estimate
@@ -106,7 +111,7 @@ def make_plan(request: Request, show: Show = unseen) -> Plan:
     parts = tuple(_part_need(subset) for subset in subsets)
     splits: tuple[SplitNeed, ...] = ()
     if not is_done["fetch"]:
-        splits = tuple(_split_needs(list_files(subsets), request, show))
+        splits = tuple(_split_needs(subsets, request, show))
     return Plan(steps, parts, splits, free_bytes(data.dir))
 
 
@@ -133,9 +138,9 @@ def _part_need(subset: Subset) -> PartNeed:
     )
 
 
-def _split_needs(files: pd.DataFrame, request: Request, show: Show) -> Iterator[SplitNeed]:
+def _split_needs(subsets: list[Subset], request: Request, show: Show) -> Iterator[SplitNeed]:
     annotations, images = request.open_source()
-    for split, rows in files.groupby("Split"):
+    for split, rows in needed_files(subsets, images).groupby("Split"):
         of_images, masks = (rows[rows["Kind"] == kind] for kind in (IMAGE, MASK))
         most = len(of_images) if images.folder else SAMPLE
         image_need = needed_images(of_images, images, request.data.dir / "images", most)

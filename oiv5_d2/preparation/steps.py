@@ -5,10 +5,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import pandas as pd
+
 from oiv5_d2.acquisition.buckets import Bucket
 from oiv5_d2.acquisition.fetch import fetch
-from oiv5_d2.acquisition.manifest import MANIFEST_CSV, MANIFEST_SQLITE, num_to_retry, read_manifest
-from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, remove_damaged
+from oiv5_d2.acquisition.layouts import find_images, find_tables
+from oiv5_d2.acquisition.manifest import (
+    IMAGE,
+    MANIFEST_CSV,
+    MANIFEST_SQLITE,
+    num_to_retry,
+    read_manifest,
+)
+from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, mended
 from oiv5_d2.acquisition.transfer import folder_of
 from oiv5_d2.audit.audit import AUDIT_JSON, audit
 from oiv5_d2.conversion.convert import coco_path, convert, read_converted
@@ -85,18 +94,28 @@ def select_subsets(request: Request, advance: Advance) -> list[Subset]:
             tables are in a folder, read ones.
     """
     data, (bucket, tables_dir) = request.data, _tables(request)
-    choice = data.choice
-    root = fetch_tables(bucket, needed_tables(data.published, choice), tables_dir, advance)
+    choice, needed = data.choice, needed_tables(data.published, data.choice)
+    paths = fetch_tables(bucket, needed, tables_dir, advance)
     if data.image_ids is not None:
         ids = listings.read_image_list(data.image_ids)
         choice = replace(choice, image_ids=tuple(sorted(ids)))
-    try:
-        is_read = advance if bucket.folder else ignore
-        return list(select(root, data.published, choice, is_read).values())
-    except Problem as problem:
-        if problem.kind is Kind.DAMAGED and root == tables_dir:
-            remove_damaged(Path(problem.subject))
-        raise
+    is_read = advance if bucket.folder else ignore
+    while True:
+        try:
+            return list(select(paths.__getitem__, data.published, choice, is_read).values())
+        except Problem as problem:
+            if problem.kind is not Kind.DAMAGED:
+                raise
+            paths |= mended(problem, bucket, needed, paths, tables_dir)
+
+
+def needed_files(subsets: Iterable[Subset], images: Bucket) -> pd.DataFrame:
+    """Return what subsets need, see `list_files`; an image's Key is where a folder has it."""
+    files = list_files(subsets)
+    if images.folder:
+        is_image = files["Kind"] == IMAGE
+        files.loc[is_image, "Key"] = find_images(images.folder, files[is_image])
+    return files
 
 
 def table_bytes(request: Request) -> dict[str, int]:
@@ -104,10 +123,12 @@ def table_bytes(request: Request) -> dict[str, int]:
     release, choice = request.data.published, request.data.choice
     try:
         bucket, tables_dir = _tables(request)
+        needed = needed_tables(release, choice)
         if bucket.folder:
-            num_bytes = num_bytes_to_read(bucket.folder, release, choice)
+            found = find_tables(bucket.folder, needed)
+            num_bytes = num_bytes_to_read(found.__getitem__, release, choice)
         else:
-            num_bytes = bytes_to_download(bucket, needed_tables(release, choice), tables_dir)
+            num_bytes = bytes_to_download(bucket, needed, tables_dir)
     except (OSError, Problem):
         num_bytes = 0  # reading the tables says best what is missing
     return {"bytes of tables": num_bytes}
@@ -148,8 +169,7 @@ def _select(request: Request) -> Stage:
     lists = [data.dir / listings.CREDITS_CSV, data.dir / listings.IMAGE_LIST_TXT]
 
     def inputs() -> list[Path]:
-        tables = [table.path for table in needed_tables(data.published, choice)]
-        return _on_disk(data.buckets[0], tables) + ([data.image_ids] if data.image_ids else [])
+        return [*_tables_on_disk(request), *([data.image_ids] if data.image_ids else [])]
 
     def run(advance: Advance) -> None:
         subsets = select_subsets(request, advance)
@@ -174,7 +194,9 @@ def _fetch(request: Request) -> Stage:
     data, masks, images = request.data, *request.data.buckets
     splits, mask_zip = data.choice.splits, data.published.mask_zip
     zips = [mask_zip(split, digit).path for split in splits for digit in HEX_DIGITS]
-    sources = _on_disk(images, splits) + _on_disk(masks, zips)
+    # A folder's own time changes when a file in it is added, such as an unpacked mask.
+    sources = _on_disk(images, ["", *splits])
+    sources += _on_disk(masks, zips + sorted({str(Path(path).parent) for path in zips}))
     settings = {"max_missing": request.max_missing, "full_decode": request.full_decode}
 
     def count() -> dict[str, int]:
@@ -182,7 +204,8 @@ def _fetch(request: Request) -> Stage:
         return {f"{kind}s": int(number) for kind, number in kinds.size().items()}
 
     def run(advance: Advance) -> None:
-        files, (annotations, images) = list_files(load_subsets(data)), request.open_source()
+        annotations, images = request.open_source()
+        files = needed_files(load_subsets(data), images)
         check_room(files, images, data.dir)
         fetch(
             files,
@@ -247,6 +270,16 @@ def _on_disk(bucket: str, names: Iterable[str]) -> list[Path]:
     """Return where a bucket's files are; none of a remote one, whose changes are not noticed."""
     folder = folder_of(bucket)
     return [folder / name for name in names] if folder else []
+
+
+def _tables_on_disk(request: Request) -> list[Path]:
+    """Return where the tables of a folder are; none of a remote bucket."""
+    data = request.data
+    needed, folder = needed_tables(data.published, data.choice), folder_of(data.buckets[0])
+    try:
+        return list(find_tables(folder, needed).values()) if folder else []
+    except Problem:  # said when they are read
+        return _on_disk(data.buckets[0], [table.path for table in needed])
 
 
 def _subset_files(data: Data, *parts: str) -> list[Path]:

@@ -30,8 +30,8 @@ def fingerprint(path: Path) -> dict[str, Any]:
 class Tables:
     """The tables of one split, and which of their rows are wanted."""
 
-    root: Path
-    """Holds the tables, laid out as the bucket of annotations."""
+    find: Callable[[str], Path]
+    """Where a table is, by its path in the bucket of annotations."""
     release: Release
     split: str
     owners: Mapping[str, str]
@@ -110,7 +110,7 @@ class Tables:
         self, file: ReleaseFile, columns: Sequence[str] | None, **wanted: Iterable[str] | None
     ) -> Iterator[pd.DataFrame]:
         """Yield the rows whose columns have one of the wanted values; None for any value."""
-        path = self.root / file.path
+        path = self.find(file.path)
         if file.path not in self.inputs:  # a table may be read twice
             self.inputs[file.path] = fingerprint(path)
         keep = {column: values for column, values in wanted.items() if values is not None}

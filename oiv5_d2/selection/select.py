@@ -39,7 +39,7 @@ class Wanted:
 
 
 def select(
-    root: Path,
+    find: Callable[[str], Path],
     release: Release,
     choice: Choice,
     advance: Callable[[int], object] = lambda num_bytes: None,
@@ -50,7 +50,7 @@ def select(
     and with what is chosen, not with the tables. The result does not depend on the order of rows.
 
     Args:
-        root: the folder with the tables in `needed_tables`, laid out as the annotations bucket.
+        find: returns where one of `needed_tables` is, by its path in the annotations bucket.
         release: which release it is.
         choice: what is wanted.
         advance: called with the number of table bytes newly read, of `num_bytes_to_read` in all.
@@ -62,10 +62,10 @@ def select(
         FileNotFoundError: a table is missing.
         Problem: SETTING, an unknown class; DAMAGED, a table; EMPTY, no image is left for a part.
     """
-    wanted = _read_wanted(root, release, choice)
+    wanted = _read_wanted(find, release, choice)
     subsets: dict[str, Subset] = {}
     for split in choice.splits:
-        tables = Tables(root, release, split, wanted.owners, choice, advance)
+        tables = Tables(find, release, split, wanted.owners, choice, advance)
         masks = tables.masks()
         parts = _choose_images(tables, masks)
         empty = [part for part, ids in parts.items() if ids.empty]
@@ -86,7 +86,7 @@ def needed_tables(release: Release, choice: Choice) -> list[ReleaseFile]:
     return [release.class_csv, release.hierarchy, *tables]
 
 
-def num_bytes_to_read(root: Path, release: Release, choice: Choice) -> int:
+def num_bytes_to_read(find: Callable[[str], Path], release: Release, choice: Choice) -> int:
     """Return how many bytes of tables `select` will read; a table counts each time it is read.
 
     Raises:
@@ -95,13 +95,13 @@ def num_bytes_to_read(root: Path, release: Release, choice: Choice) -> int:
     again = [release.box_csv] if choice.only_masked else [release.box_csv] * 2
     files = [table for split in choice.splits for table in release.split_csvs(split)]
     files += [table(split) for split in choice.splits for table in again]
-    return sum((root / file.path).stat().st_size for file in files)
+    return sum(find(file.path).stat().st_size for file in files)
 
 
-def _read_wanted(root: Path, release: Release, choice: Choice) -> Wanted:
+def _read_wanted(find: Callable[[str], Path], release: Release, choice: Choice) -> Wanted:
     """Look the chosen classes up in the release's class table and tree."""
     files = (release.class_csv, release.hierarchy)
-    classes = read_classes(*(root / file.path for file in files))
+    classes = read_classes(*(find(file.path) for file in files))
     owners = roll_up(choice.classes, classes, children=choice.roll_up)
     mids = [classes.mid(name) for name in choice.classes]
     return Wanted(
@@ -109,7 +109,7 @@ def _read_wanted(root: Path, release: Release, choice: Choice) -> Wanted:
         classes=tuple(classes.name(mid) for mid in mids),
         owners={mid: classes.name(owner) for mid, owner in owners.items()},
         absent=absences(mids, classes),
-        inputs={file.path: fingerprint(root / file.path) for file in files},
+        inputs={file.path: fingerprint(find(file.path)) for file in files},
     )
 
 

@@ -369,7 +369,7 @@ def test_a_corrupt_mask_is_told_and_leaves_nothing(near, far, shard_path, change
     far.server.faults = always(NO_RANGES) if place == "server without ranges" else None
     outcomes = extract(near if place == "folder" else far, NAMES[4:7], shard_path)
     assert states(outcomes) == [PRESENT, CORRUPT, PRESENT]
-    assert outcomes[1].reason is Kind.DAMAGED
+    assert outcomes[1].reason in (Kind.DAMAGED, Kind.UNSUPPORTED)
     assert list(read_all(shard_path)) == [NAMES[4], NAMES[6]]
     assert not files_beside(shard_path)
 
@@ -695,3 +695,38 @@ def test_a_damaged_zip_never_stops_the_run_nor_leaves_a_damaged_mask(data, chang
         assert not files_beside(shard_path)
     finally:
         shutil.rmtree(folder)
+
+
+# --- Masks that somebody unpacked ----------------------------------------------------------------
+
+
+def test_unpacked_masks_stand_in_for_a_zip_that_is_not_there(near, root, shard_path):
+    folder = (root / KEY).parent
+    (root / KEY).unlink()
+    for name in NAMES[:3]:
+        (folder / name).write_bytes(MASKS[name])
+    (folder / NAMES[3]).write_bytes(b"no picture")
+    outcomes = extract(near, NAMES[:5], shard_path)
+    assert states(outcomes) == [PRESENT] * 3 + [CORRUPT, MISSING]
+    assert read_all(shard_path) == {name: MASKS[name] for name in NAMES[:3]}
+    assert not files_beside(shard_path)
+    written = shard_path.read_bytes()
+    assert states(extract(near, NAMES[:5], shard_path))[:3] == [PRESENT] * 3
+    assert shard_path.read_bytes() == written
+    (folder / NAMES[0]).write_bytes(MASKS[NAMES[1]])
+    extract(near, NAMES[:3], shard_path)
+    assert read_all(shard_path)[NAMES[0]] == MASKS[NAMES[1]]
+
+
+def test_masks_in_a_folder_of_a_zip_are_found_by_their_names(near, root, shard_path):
+    put(root, zipped({f"train-masks-0/{name}": data for name, data in MASKS.items()}))
+    assert states(extract(near, NAMES, shard_path)) == [PRESENT] * len(NAMES)
+    assert read_all(shard_path) == MASKS
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_masks_packed_by_another_method_are_refused_with_its_name(near, root, shard_path, method):
+    put(root, zipped(MASKS, method))
+    (outcome,) = extract(near, NAMES[:1], shard_path)
+    assert (outcome.state, outcome.reason) == (CORRUPT, Kind.UNSUPPORTED)
+    assert str(method) in outcome.detail

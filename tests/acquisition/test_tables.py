@@ -1,6 +1,9 @@
 """A release's tables, out of a folder and from servers good and bad."""
 
+import csv
+import gzip
 import hashlib
+import io
 import logging
 import os
 import shutil
@@ -14,10 +17,10 @@ from servers import LONGER, SHORTER, Fault, port_without_server, serve, sometime
 
 from oiv5_d2.acquisition import tables
 from oiv5_d2.acquisition.buckets import Bucket
-from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, remove_damaged
+from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, mended
 from oiv5_d2.acquisition.transfer import Transfer
 from oiv5_d2.openimages.release import SPLITS, V5
-from oiv5_d2.problems import Kind, Remedy
+from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.selection.choice import Choice
 from oiv5_d2.selection.select import needed_tables
 
@@ -36,6 +39,12 @@ def bucket_of(server):
 
 def fetch(server, tables_dir, files=FILES, advance=ignore):
     return fetch_tables(bucket_of(server), files, tables_dir, advance)
+
+
+def assert_not_mended(path, bucket, tables_dir):
+    with refused(Kind.DAMAGED, about=path):
+        paths = {file.path: tables_dir / file.path for file in FILES}
+        mended(Problem(Kind.DAMAGED, path), bucket, FILES, paths, tables_dir)
 
 
 def downloaded(server):
@@ -67,14 +76,68 @@ def lengthen(path, num_bytes):
 
 def test_a_folder_is_read_in_place(bucket_dir, tables_dir):
     bucket = Bucket(str(bucket_dir), HASTY)
-    assert fetch_tables(bucket, FILES, tables_dir, ignore) == bucket_dir
+    assert fetch_tables(bucket, FILES, tables_dir, ignore) == {
+        file.path: bucket_dir / file.path for file in FILES
+    }
     assert not tables_dir.exists()
 
 
 def test_a_table_that_is_missing_in_a_folder_is_named(bucket_dir, tables_dir):
     (bucket_dir / BOXES.path).unlink()
-    with refused(Kind.ABSENT, remedy=Remedy.CHECK_ADDRESS, about=bucket_dir / BOXES.path):
+    with refused(Kind.ABSENT, remedy=Remedy.LAY_OUT_SOURCE, about=bucket_dir / BOXES.path):
         fetch_tables(Bucket(str(bucket_dir), HASTY), FILES, tables_dir, ignore)
+
+
+def as_spreadsheet(path, **options):
+    """Write a table as other programs do: columns turned round, one more, an index, all quoted."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    rows = [[str(number), *row[::-1], "more"] for number, row in enumerate(rows)]
+    rows[0][0] = ""
+    text = io.StringIO(newline="")
+    csv.writer(text, quoting=csv.QUOTE_ALL, **options).writerows(rows)
+    path.write_bytes(text.getvalue().encode("utf-8-sig"))
+
+
+def test_a_table_of_another_form_is_written_anew_and_the_own_one_is_left(bucket_dir, tables_dir):
+    bucket, path = Bucket(str(bucket_dir), HASTY), bucket_dir / BOXES.path
+    released = path.read_bytes()
+    as_spreadsheet(path)
+    mine = path.read_bytes()
+    found = fetch_tables(bucket, FILES, tables_dir, ignore)
+    assert found[BOXES.path] == tables_dir / BOXES.path
+    assert found[BOXES.path].read_bytes() == released
+    assert visible(tables_dir) == [BOXES.path] and path.read_bytes() == mine
+    written = found[BOXES.path].stat().st_mtime_ns
+    fetch_tables(bucket, FILES, tables_dir, ignore)
+    assert found[BOXES.path].stat().st_mtime_ns == written  # not again
+    path.write_bytes(mine.replace(b"more", b"some"))
+    fetch_tables(bucket, FILES, tables_dir, ignore)
+    assert found[BOXES.path].stat().st_mtime_ns != written
+
+
+def test_a_table_is_found_by_its_name_also_compressed(bucket_dir, tables_dir):
+    bucket, path = Bucket(str(bucket_dir), HASTY), bucket_dir / BOXES.path
+    released = path.read_bytes()
+    (bucket_dir / "mine").mkdir()
+    packed = bucket_dir / "mine" / f"{path.name}.gz"
+    packed.write_bytes(gzip.compress(released))
+    path.unlink()
+    found = fetch_tables(bucket, FILES, tables_dir, ignore)
+    assert found[BOXES.path].read_bytes() == released
+    (bucket_dir / path.name).write_bytes(released)
+    with refused(Kind.ABSENT, about=packed):
+        fetch_tables(bucket, FILES, tables_dir, ignore)
+
+
+def test_a_copy_replaces_no_file_that_is_there(bucket_dir, tables_dir):
+    as_spreadsheet(bucket_dir / BOXES.path)
+    path = tables_dir / BOXES.path
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with refused(Kind.FOREIGN, remedy=Remedy.MOVE_AWAY, about=path):
+        fetch_tables(Bucket(str(bucket_dir), HASTY), FILES, tables_dir, ignore)
+    assert path.read_text() == "mine"
 
 
 # --- A server ------------------------------------------------------------------------------------
@@ -84,7 +147,8 @@ def test_tables_come_as_they_are_and_stay(bucket_dir, tables_dir):
     with serve(bucket_dir) as server:
         seen = []
         num_bytes = bytes_to_download(bucket_of(server), FILES, tables_dir)
-        assert fetch(server, tables_dir, advance=lambda *news: seen.append(news)) == tables_dir
+        paths = fetch(server, tables_dir, advance=lambda *news: seen.append(news))
+        assert paths == {file.path: tables_dir / file.path for file in FILES}
         assert_same(tables_dir, bucket_dir)
         assert sum(num_done for num_done, *_ in seen) == num_bytes
         assert num_bytes == sum((bucket_dir / file.path).stat().st_size for file in FILES)
@@ -166,7 +230,7 @@ def test_without_the_server_the_downloaded_tables_are_used_with_one_warning(
         fetch(server, tables_dir)
     caplog.clear()
     with port_without_server(server.port):
-        assert fetch(server, tables_dir) == tables_dir
+        assert fetch(server, tables_dir)[BOXES.path] == tables_dir / BOXES.path
         [warning] = [record for record in caplog.records if record.levelno == logging.WARNING]
         assert server.url in warning.getMessage()
         assert "\n" not in warning.getMessage()
@@ -232,7 +296,7 @@ def test_a_table_as_long_as_the_releases_has_its_md5_too(bucket_dir, tables_dir)
 def test_a_damaged_table_is_removed_and_downloaded_again(bucket_dir, tables_dir):
     with serve(bucket_dir) as server:
         fetch(server, tables_dir)
-        remove_damaged(tables_dir / BOXES.path)
+        assert_not_mended(tables_dir / BOXES.path, bucket_of(server), tables_dir)
         server.log.clear()
         fetch(server, tables_dir)
         assert downloaded(server) == [BOXES.path]
@@ -249,8 +313,8 @@ def test_a_file_that_was_not_downloaded_is_never_replaced_or_removed(
         path.symlink_to(mine)
     else:
         shutil.copy(mine, path)
-    remove_damaged(path)
     with serve(bucket_dir) as server:
+        assert_not_mended(path, bucket_of(server), tables_dir)
         with refused(Kind.FOREIGN, remedy=Remedy.MOVE_AWAY, about=path):
             fetch(server, tables_dir)
     assert path.read_text() == mine.read_text() == "mine"

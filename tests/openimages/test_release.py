@@ -73,7 +73,9 @@ def test_another_release_is_another_value_and_gives_the_same_subset(tmp_path):
         root = tmp_path / each.name
         write_release(root, {"train": 4}, (48, 64), release=each)
         choice = Choice(("Person", "Car"), splits=("train",))
-        subsets[each.name] = select(root / release.ANNOTATIONS_DIR, each, choice)["train"]
+        subsets[each.name] = select((root / release.ANNOTATIONS_DIR).joinpath, each, choice)[
+            "train"
+        ]
     assert subsets["V6"].images.equals(subsets["V5"].images)
     assert subsets["V6"].instances.equals(subsets["V5"].instances)
     boxes = tmp_path / "V6" / release.ANNOTATIONS_DIR / V6.box_csv("train").path

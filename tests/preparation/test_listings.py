@@ -68,10 +68,10 @@ def test_the_order_of_the_subsets_changes_nothing(tmp_path):
 
 def test_a_list_that_was_written_selects_the_same_images(tiny_release, tmp_path):
     annotations_dir = tiny_release / ANNOTATIONS_DIR
-    subsets = select(annotations_dir, V5, Choice(("Car",), limit=Limit(2)))
+    subsets = select(annotations_dir.joinpath, V5, Choice(("Car",), limit=Limit(2)))
     write_image_list(subsets.values(), tmp_path / "list.txt")
     listed = tuple(read_image_list(tmp_path / "list.txt"))
-    again = select(annotations_dir, V5, Choice(("Car",), image_ids=listed))
+    again = select(annotations_dir.joinpath, V5, Choice(("Car",), image_ids=listed))
     for part, subset in subsets.items():
         pd.testing.assert_frame_equal(again[part].images, subset.images)
         pd.testing.assert_frame_equal(again[part].instances, subset.instances)

@@ -24,7 +24,7 @@ def annotations(tmp_path):
 
 
 def select_from(root, classes=WANTED, **settings):
-    return select(root, V5, Choice(tuple(classes), **settings))
+    return select(root.joinpath, V5, Choice(tuple(classes), **settings))
 
 
 def select_train(annotations, classes=WANTED, **settings):
@@ -347,8 +347,8 @@ def test_the_progress_adds_up_to_all_bytes(annotations):
     for only_masked in (True, False):
         annotations_dir = annotations.write()
         choice = Choice(WANTED, only_masked=only_masked)
-        select(annotations_dir, V5, choice, seen.append)
-        total = num_bytes_to_read(annotations_dir, V5, choice)
+        select(annotations_dir.joinpath, V5, choice, seen.append)
+        total = num_bytes_to_read(annotations_dir.joinpath, V5, choice)
         assert sum(seen) == total
         seen.clear()
 

@@ -18,7 +18,9 @@ def annotations(tmp_path):
 
 
 def select_train(annotations):
-    return select(annotations.write(), V5, Choice(("Person", "Car"), splits=("train",)))["train"]
+    return select(annotations.write().joinpath, V5, Choice(("Person", "Car"), splits=("train",)))[
+        "train"
+    ]
 
 
 def saved_bytes(subset, subset_dir):
@@ -76,7 +78,7 @@ def test_each_file_is_listed_once_with_its_key(tmp_path):
     for number, split in enumerate(SPLITS):
         annotations.add_object(image_id(number, "a"), "Car", split=split)
         annotations.add_box(image_id(number, "a"), "Car", (0.5, 0.6, 0.5, 0.6), split=split)
-    subsets = select(annotations.write(), V5, Choice(("Car",)))
+    subsets = select(annotations.write().joinpath, V5, Choice(("Car",)))
     files = list_files([*subsets.values(), subsets["test"]])
     assert files.columns.tolist() == ["Kind", "Split", "Name", "Key"]
     ids = {split: image_id(number, "a") for number, split in enumerate(SPLITS)}

@@ -1,0 +1,126 @@
+"""Where the files of a release are in a folder of one's own, which need not be laid out as it is.
+
+The release's own place comes first. Otherwise a table is found by its name, wherever it is and if
+compressed as well, and an image by its id: in one folder, as the official downloader leaves them,
+in ``train/data``, in a folder for each class, as ``.JPG`` or ``.jpeg``, in ``val`` for validation.
+"""
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from oiv5_d2.openimages.release import SPLITS, ReleaseFile
+from oiv5_d2.problems import Kind, Problem, Remedy
+
+logger = logging.getLogger(__name__)
+
+_COMPRESSED = ".gz"
+_JPEG = {".jpg", ".jpeg"}
+_PNG = ".png"
+_SPLIT_OF = {**{split: split for split in SPLITS}, "val": "validation", "valid": "validation"}
+
+
+def find_tables(folder: Path, files: Iterable[ReleaseFile]) -> dict[str, Path]:
+    """Return where each table is, by its path in the release.
+
+    Raises:
+        Problem: ABSENT, or several files of the name are there.
+    """
+    found, elsewhere = {}, None
+    for file in files:
+        path = folder / file.path
+        if not path.is_file():
+            elsewhere = elsewhere or _by_name(folder)
+            path = _only_one(path, elsewhere)
+        found[file.path] = path
+    return found
+
+
+def _by_name(folder: Path) -> Mapping[str, list[Path]]:
+    """Return the tables below a folder, by name without the ending of a compressed one."""
+    found = defaultdict(list)
+    for path in _files(folder, {".csv", ".json", _COMPRESSED}):
+        found[path.name.removesuffix(_COMPRESSED)].append(path)
+    return found
+
+
+def _only_one(path: Path, elsewhere: Mapping[str, list[Path]]) -> Path:
+    paths = elsewhere.get(path.name, [])
+    if len(paths) == 1:
+        return paths[0]
+    others = ", ".join(map(str, paths)) if paths else f"nor is there a {path.name}{_COMPRESSED}"
+    detail = f"several are elsewhere: {others}" if paths else f"a release's table; {others}"
+    raise Problem(Kind.ABSENT, path, detail, key="data.source", remedy=Remedy.LAY_OUT_SOURCE)
+
+
+def find_images(folder: Path, files: pd.DataFrame) -> pd.Series:
+    """Return the key of each image below a folder, as it is there.
+
+    Args:
+        folder: of the images.
+        files: images, with Split and Key, as `selection.subset.list_files` returns them.
+
+    Returns:
+        (N,) str: the release's key where it is there or nothing of the id is.
+    """
+    absent = [not (folder / key).is_file() for key in files["Key"]]
+    if not any(absent):
+        return files["Key"]
+    places = _images_by_id(folder)
+    keys = files["Key"].copy()
+    for index, split, key in files.loc[absent, ["Split", "Key"]].itertuples(name=None):
+        id_ = Path(key).stem
+        keys[index] = places.get((split, id_)) or places.get(("", id_)) or key
+    num_found = int((keys != files["Key"]).sum())
+    if num_found:
+        example = keys[keys != files["Key"]].iloc[0]
+        logger.info("%d images are elsewhere in %s, such as %s", num_found, folder, example)
+    return keys
+
+
+def _images_by_id(folder: Path) -> dict[tuple[str, str], str]:
+    """Return images' keys by split, "" where the path names none, and id in small letters."""
+    found: dict[tuple[str, str], str] = {}
+    for path in _files(folder, _JPEG):
+        key = path.relative_to(folder)
+        named = [_SPLIT_OF[name.lower()] for name in key.parts[:-1] if name.lower() in _SPLIT_OF]
+        found.setdefault((named[0] if named else "", path.stem.lower()), str(key))
+    return found
+
+
+def find_masks(folder: Path, zip_key: str, wanted: Iterable[str]) -> dict[str, Path]:
+    """Return the mask files that were unpacked from a zip that is not there, by name.
+
+    They are beside where it would be, in a folder of its name, or in any other folder there.
+
+    Args:
+        folder: of the annotations.
+        zip_key: the zip's, as in the release.
+        wanted: names of mask files.
+    """
+    where, names = (folder / zip_key).parent, list(wanted)
+    own = where / Path(zip_key).stem
+    found = {name: path / name for path in (own, where) for name in names if (path / name).exists()}
+    if len(found) < len(names):  # so that a folder of a million masks is seldom listed
+        for path in _files(where, {_PNG}):
+            found.setdefault(mask_name(str(path)), path)
+    return {name: found[name] for name in names if name in found}
+
+
+def mask_name(path: str) -> str:
+    """Return the name of a mask, in the release's way, of a file in any folder of a zip or disk."""
+    name = path.rpartition("/")[2]
+    return f"{name[:-4]}{_PNG}" if name[-4:].lower() == _PNG else name
+
+
+def _files(folder: Path, endings: set[str]) -> Iterable[Path]:
+    """Yield the files below a folder with one of these endings, by path; hidden ones are not."""
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if os.path.splitext(name)[1].lower() in endings and not name.startswith("."):
+                yield Path(parent, name)

@@ -1,0 +1,144 @@
+"""Tables that somebody exported, edited or compressed, written anew as the release has them.
+
+A table of one's own may come out of a spreadsheet, a database, R or pandas. What can be understood
+without a guess is taken: UTF-8 or UTF-16, gzip, any of four separators, quoted headers, columns in
+another order or more of them, empty lines, a last line without an end, ids in capital letters,
+``1.0`` for ``1``, and boxes that leave the image by a rounding error. `readers` reads the result.
+"""
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from operator import itemgetter
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from oiv5_d2.files import whole_file
+from oiv5_d2.openimages import release
+from oiv5_d2.openimages.csv_faults import damaged, header_fault, row_fault
+from oiv5_d2.problems import Problem, Remedy
+
+ROUNDING = 1e-6  # that a box may leave its image by; the release has six decimals
+
+_SEPARATORS = ",;\t|"
+_GZIP, _UTF16 = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff")
+_WHOLE = {"-1.0": "-1", "0.0": "0", "1.0": "1"}  # what pandas makes of a column with an empty cell
+_SIDES = [(f"{side}Min", f"{side}Max") for side in ("X", "Y", "BoxX", "BoxY")]
+
+Row = list[str]
+
+
+def is_as_released(path: Path, columns: Sequence[str]) -> bool:
+    """Return True if a file's header and end are the release's; its rows are not read."""
+    with path.open("rb") as file:
+        first = file.readline(1 << 20)
+        file.seek(-1, 2) if first else None
+        return not header_fault(first, columns) and file.read() == b"\n"
+
+
+def write_tidy(path: Path, columns: Sequence[str], to: Path) -> None:
+    """Write a table anew, with the release's columns in their order.
+
+    Args:
+        path: the table; it is only read.
+        columns: the release's, of this table.
+        to: where the new one goes.
+
+    Raises:
+        Problem: DAMAGED, with the line: it lacks a column, or a row has other fields than the
+            header, or it is not text. Values are not checked: `find_fault` does that.
+    """
+    with whole_file(to) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        try:
+            writer.writerows(row for _, row in _rows(path, columns))
+        except UnicodeError:  # with the line, and which byte it is
+            raise find_fault(path, columns) from None
+
+
+def find_fault(path: Path, columns: Sequence[str]) -> Problem:
+    """Return the problem of the first bad line of a table that `write_tidy` or a reader refused."""
+    for line, row in _rows(path, columns, errors="surrogateescape"):
+        if fault := row_fault(row, columns, columns):
+            return damaged(path, line, *fault)
+    return damaged(path, 1, "some of it is no text", Remedy.SAVE_AS_UTF8)
+
+
+def _rows(path: Path, columns: Sequence[str], errors: str = "strict") -> Iterator[tuple[int, Row]]:
+    """Yield each row's line, as an editor counts it, and its values in the release's order."""
+    line = 1
+    try:
+        with path.open("rb") as raw, closing(_open_text(raw, errors)) as text:
+            separator, header = _split_header(path, text.readline(1 << 20), columns)
+            pick = itemgetter(*map(header.index, columns))
+            reader = csv.reader(text, delimiter=separator)
+            line = 2
+            for row in reader:
+                if row and len(row) != len(header):
+                    what = f"{len(row)} fields instead of {len(header)}"
+                    raise damaged(path, line, what, Remedy.FIX_LINE)
+                if row:
+                    yield line, _tidy(pick(row), columns)
+                line = reader.line_num + 2
+    except (csv.Error, EOFError, OSError, zlib.error) as error:
+        raise damaged(path, line, str(error), Remedy.FIX_LINE) from error
+
+
+def _open_text(raw: BinaryIO, errors: str) -> io.TextIOWrapper:
+    start = raw.read(2)
+    raw.seek(0)
+    binary = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if start == _GZIP else raw
+    if start == _GZIP:
+        start = binary.read(2)
+        binary.seek(0)
+    if start in _UTF16:  # which knows no way to keep a stray byte
+        errors = "replace" if errors == "surrogateescape" else errors
+        return io.TextIOWrapper(binary, "utf-16", errors, newline="")
+    return io.TextIOWrapper(binary, "utf-8-sig", errors, newline="")
+
+
+def _split_header(path: Path, line: str, columns: Sequence[str]) -> tuple[str, Row]:
+    """Return the separator and the header's names; what more there is than wanted is allowed."""
+    for separator in _SEPARATORS:
+        names = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
+        if all(names.count(column) == 1 for column in columns):
+            return separator, names
+    plain = ",".join(next(csv.reader([line]), []))
+    fault = header_fault(plain.encode(errors="replace"), columns) or "a column is there twice"
+    raise damaged(path, 1, fault, Remedy.FIX_LINE)
+
+
+def _tidy(values: Sequence[str], columns: Sequence[str]) -> Row:
+    """Return a row's values as the release would have them, where that is no guess."""
+    row = dict(zip(columns, values, strict=True))
+    id_ = row["ImageID"]
+    row["ImageID"] = id_.lower()
+    if row.get("MaskPath", "").startswith(id_):  # a mask's name begins with its image's id
+        row["MaskPath"] = id_.lower() + row["MaskPath"][len(id_) :]
+    for column in release.ATTRIBUTES:
+        if column in row:
+            row[column] = _WHOLE.get(row[column], row[column])
+    for low, high in _SIDES:
+        if low in row:
+            row[low], row[high] = _ordered(row[low], row[high])
+    return list(row.values())
+
+
+def _ordered(low: str, high: str) -> tuple[str, str]:
+    """Return a side's ends, corrected by at most `ROUNDING` so that 0 <= low <= high <= 1."""
+    try:
+        start, stop = float(low), float(high)
+    except ValueError:
+        return low, high  # refused later, with the line
+    low, high = _inside(low, start), _inside(high, stop)
+    return (low, low) if stop < start <= stop + ROUNDING else (low, high)
+
+
+def _inside(text: str, value: float) -> str:
+    if -ROUNDING <= value < 0:
+        return "0"
+    return "1" if 1 < value <= 1 + ROUNDING else text

@@ -1,0 +1,73 @@
+import pandas as pd
+import pytest
+from raising import refused
+
+from oiv5_d2.acquisition.layouts import find_images, find_masks, find_tables, mask_name
+from oiv5_d2.openimages.release import V5, ReleaseFile
+from oiv5_d2.problems import Kind, Remedy
+
+A, B = "a" * 16, "b" * 16
+KEYS = [f"train/{A}.jpg", f"validation/{B}.jpg"]
+FILES = pd.DataFrame({"Split": ["train", "validation"], "Key": KEYS})
+    {"Split": ["train", "validation"], "Key": [f"train/{A}.jpg", f"validation/{B}.jpg"]}
+)
+
+
+def touch(folder, *keys):
+    for key in keys:
+        path = folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        (f"train/{A}.jpg", f"validation/{B}.jpg"),
+        (f"{A}.jpg", f"{B}.jpg"),
+        (f"train/data/{A}.jpg", f"validation/data/{B}.jpg"),
+        (f"train/Person/{A}.jpg", f"validation/Car/{B}.jpg"),
+        (f"train/{A}.JPG", f"val/{B}.jpeg"),
+        (f"images/train/{A.upper()}.jpg", f"images/Val/{B}.jpg"),
+    ],
+)
+def test_an_image_is_found_wherever_other_tools_leave_it(tmp_path, keys):
+    touch(tmp_path, *keys)
+    assert find_images(tmp_path, FILES).tolist() == list(keys)
+
+
+def test_an_image_of_another_split_or_that_is_hidden_is_not_taken(tmp_path):
+    touch(tmp_path, f"test/{A}.jpg", f".trash/{B}.jpg", f"{A}.png")
+    assert find_images(tmp_path, FILES).tolist() == FILES["Key"].tolist()
+
+
+def test_the_release_s_own_place_comes_first(tmp_path):
+    touch(tmp_path, f"train/{A}.jpg", f"{A}.jpg", f"train/thumbs/{A}.jpg", f"{B}.jpg")
+    assert find_images(tmp_path, FILES).tolist() == [f"train/{A}.jpg", f"{B}.jpg"]
+
+
+@pytest.mark.parametrize("where", ["", "train-masks-a/", "unpacked/train-masks-a/"])
+@pytest.mark.parametrize("ending", ["png", "PNG"])
+def test_unpacked_masks_are_found_beside_their_zip_or_in_a_folder(tmp_path, where, ending):
+    zip_key, name = V5.mask_zip("train", "a").path, f"{A}_m0k4j_1.png"
+    path = (tmp_path / zip_key).parent / f"{where}{A}_m0k4j_1.{ending}"
+    touch(tmp_path, str(path.relative_to(tmp_path)), "v5/train-masks/other.png")
+    assert find_masks(tmp_path, zip_key, [name, "absent.png"]) == {name: path}
+
+
+def test_a_mask_s_name_is_its_own_in_any_folder_of_a_zip():
+    assert mask_name("train-masks-a/x_y.PNG") == "x_y.png"
+    assert mask_name("x_y.png") == "x_y.png"
+
+
+def test_a_table_may_be_elsewhere_but_only_once(tmp_path):
+    file = ReleaseFile("v5/boxes.csv", ("ImageID",))
+    with refused(Kind.ABSENT, remedy=Remedy.LAY_OUT_SOURCE, about=tmp_path / file.path):
+        find_tables(tmp_path, [file])
+    touch(tmp_path, "mine/boxes.csv.gz")
+    assert find_tables(tmp_path, [file]) == {file.path: tmp_path / "mine/boxes.csv.gz"}
+    touch(tmp_path, "boxes.csv")
+    with refused(Kind.ABSENT, about="mine/boxes.csv.gz"):
+        find_tables(tmp_path, [file])
+    touch(tmp_path, file.path)
+    assert find_tables(tmp_path, [file]) == {file.path: tmp_path / file.path}
