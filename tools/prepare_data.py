@@ -30,7 +30,8 @@ logger = logging.getLogger(__name__)
 def main(run: DictConfig) -> None:
     """Run every stage that is not done, and print the result."""
     # Here, so that --help and a mistake on the command line are answered at once.
-    from oiv5_d2.audit.audit import AUDIT_JSON, read_audit
+    from oiv5_d2.audit.audit import read_audit
+    from oiv5_d2.audit.figures import AUDIT_JSON
     from oiv5_d2.audit.findings import refuse_errors
     from oiv5_d2.console.bars import shown
     from oiv5_d2.console.screen import console, set_up_logging
@@ -108,7 +109,7 @@ def show_summary(report: Mapping[str, Any], request: "Request") -> None:
 def places(request: "Request") -> list[tuple[str, str]]:
     """Return what was made, and where it is."""
     from oiv5_d2.acquisition.manifest import MANIFEST_CSV
-    from oiv5_d2.audit.audit import AUDIT_JSON
+    from oiv5_d2.audit.figures import AUDIT_JSON
     from oiv5_d2.conversion.convert import coco_path
     from oiv5_d2.preparation.listings import CREDITS_CSV, IMAGE_LIST_TXT
 

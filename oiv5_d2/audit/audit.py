@@ -7,18 +7,18 @@ bytes.
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from oiv5_d2.acquisition.manifest import MANIFEST_CSV, State, read_manifest
 from oiv5_d2.audit import measure
-from oiv5_d2.audit.figures import Measured, describe
+from oiv5_d2.audit.figures import AUDIT_JSON, Measured, describe
 from oiv5_d2.audit.findings import find
 from oiv5_d2.conversion.convert import coco_path, read_converted
 from oiv5_d2.files import whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.selection.subset import load
-
-AUDIT_JSON = "audit.json"
 
 
 def audit(
@@ -72,9 +72,29 @@ def read_audit(data_dir: Path) -> dict[str, Any]:
     return report
 
 
+def _with_causes(
+    left_out: tuple[dict[str, str], ...], data_dir: Path
+) -> tuple[dict[str, str], ...]:
+    """Say of images that are missing on the disk if it is because what came was damaged."""
+    path = data_dir / MANIFEST_CSV
+    if not left_out or not path.exists():
+        return left_out
+    rows = read_manifest(path)
+    corrupt = rows[rows["State"] == State.CORRUPT]
+    ids = corrupt["Path"].str.removesuffix(".jpg")
+    reasons = dict(zip(ids, "damaged: " + corrupt["Detail"], strict=True))
+    return tuple(
+        {**entry, "reason": reasons.get(entry["open_images_id"], entry["reason"])}
+        if entry["reason"] == "missing"
+        else entry
+        for entry in left_out
+    )
+
+
 def _measure(data_dir: Path, part: str, workers: int, advance: Callable[[int], object]) -> Measured:
     path = coco_path(data_dir, part)
     converted, subset = read_converted(path), load(data_dir / "subset", part)
+    converted = replace(converted, left_out=_with_causes(converted.left_out, data_dir))
     images = measure.read_images(path)
     return Measured(
         subset=subset,

@@ -11,6 +11,7 @@ from oiv5_d2.audit.measure import SIZES, ImageFile, count_by_class
 from oiv5_d2.conversion.convert import Converted
 from oiv5_d2.selection.subset import Subset
 
+AUDIT_JSON = "audit.json"
 TINY_PIXELS, TINY_SHARE = 16, 1e-4
 POOR_IOU = 0.5  # the release's masks have 0.63 and more with their annotator's box
 FAR_OUTSIDE = 0.2  # of a mask's pixels
@@ -88,7 +89,15 @@ def _describe_images(seen: Measured, targets: pd.DataFrame) -> dict[str, Any]:
         "left_out": list(seen.converted.left_out),
         "num_rows_left_out": seen.converted.num_left_out_rows,
         "faults": {kind: faults[kind] for kind in sorted(faults)},
+        "other_shape": _other_shapes(seen),
     }
+
+
+def _other_shapes(seen: Measured) -> list[dict[str, str]]:
+    """Return the images whose masks have another shape than they."""
+    shapes = seen.objects[seen.objects["Shape"] != ""].groupby("ImageRow")["Shape"].first()
+    ids = seen.images["ImageID"].iloc[shapes.index].tolist()
+    return [{"open_images_id": id_, "shape": shape} for id_, shape in zip(ids, shapes, strict=True)]
 
 
 def _describe_class(objects: pd.DataFrame, names: Mapping[str, str]) -> dict[str, Any]:

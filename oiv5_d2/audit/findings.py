@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from oiv5_d2.audit.figures import Measured
+from oiv5_d2.audit.figures import AUDIT_JSON, Measured
 from oiv5_d2.conversion.records import EMPTY_MASK, MISSING_MASK, UNREADABLE_MASK, VANISHED_MASK
 from oiv5_d2.problems import Kind, Problem, Remedy
 
@@ -15,9 +15,11 @@ ERROR, WARNING, NOTE = "error", "warning", "note"
 SEVERITIES = (ERROR, WARNING, NOTE)
 
 MANY = 0.05  # of a part's images or masks; the real release loses fewer
+MOST = 0.5
 FEW_TO_EVALUATE = 50  # objects of a class: with fewer, its AP jumps with every single one
 _NUM_SHOWN = 3
 _AGAIN = "Prepare again with force=true."
+_CHECK_MASKS = "Look at some in tools/show_data.py."
 _LOOK = "Look at them with tools/show_data.py; data.min_predicted_iou leaves bad masks out."
 
 
@@ -77,8 +79,7 @@ def refuse_errors(findings: Iterable[Mapping[str, str]], max_errors: int, path: 
         if finding["severity"] == ERROR
     ]
     if len(errors) > max_errors:
-        shown = "; ".join(errors[:_NUM_SHOWN]) + ("; ..." if len(errors) > _NUM_SHOWN else "")
-        detail = f"{len(errors)} errors, max_errors={max_errors}: {shown}"
+        detail = f"{len(errors)} errors, max_errors={max_errors}: {_shown(errors, '; ')}"
         raise Problem(Kind.TOO_MANY, path, detail, key="max_errors", remedy=Remedy.FOLLOW_FINDINGS)
 
 
@@ -95,7 +96,6 @@ def _leaks(leakage: Mapping[str, Any]) -> Iterator[Finding]:
             "images are in several parts, byte for byte, under different ids",
             "Scores on them are too good: remove them from one part's source.",
         ),
-        "copies": (NOTE, "images have a copy in their own part", "Nothing to do."),
     }
     for key, (severity, what, remedy) in verdicts.items():
         groups = [" = ".join("/".join(place) for place in group) for group in leakage[key]]
@@ -125,6 +125,29 @@ def _left_out(part: Part) -> Iterator[Finding]:
         yield Finding(severity, "left_out", part.name, what, remedy)
 
 
+def _copies(part: Part) -> Iterator[Finding]:
+    ids_of: dict[str, list[str]] = {}
+    for file in part.measured.files:
+        ids_of.setdefault(file.sha256, []).append(file.open_images_id)
+    groups = [ids for digest, ids in ids_of.items() if digest and len(ids) > 1]
+    if groups:
+        num_images = sum(map(len, groups))
+        shown = _shown(" = ".join(ids) for ids in groups)
+        what = f"{num_images} images are the same as another, byte for byte: {shown}"
+        severity = ERROR if num_images > MANY * len(part.measured.files) else WARNING
+        remedy = "If it is a picture that says 'not available', fetch them again or remove them."
+        yield Finding(severity, "copies", part.name, what, remedy)
+
+
+def _other_shape(part: Part) -> Iterator[Finding]:
+    odd = part.figures["images"]["other_shape"]
+    if odd:
+        shown = _shown(f"{entry['open_images_id']} {entry['shape']}" for entry in odd)
+        what = f"{len(odd)} images have another shape than their masks: {shown}"
+        remedy = "They were turned, cropped or padded after the release: use its own images."
+        yield Finding(ERROR, "other_shape", part.name, what, remedy)
+
+
 def _lost_masks(part: Part) -> Iterator[Finding]:
     num_lost = _num_ignored(part, MISSING_MASK, UNREADABLE_MASK)
     if num_lost:
@@ -140,7 +163,10 @@ def _empty_masks(part: Part) -> Iterator[Finding]:
     if num_empty:
         what = f"{num_empty} masks are empty; their objects are ignored"
         remedy = "Nothing to do: the release has such masks."
-        yield Finding(NOTE, "empty_masks", part.name, what, remedy)
+        severity = NOTE
+        if num_empty > MOST * (num_empty + part.figures["objects"]["targets"]):
+            severity, remedy = ERROR, f"Is the object above zero in the mask's grey? {_CHECK_MASKS}"
+        yield Finding(severity, "empty_masks", part.name, what, remedy)
 
 
 def _tiny(part: Part) -> Iterator[Finding]:
@@ -156,7 +182,11 @@ def _poor_fit(part: Part) -> Iterator[Finding]:
     if fit["num_poor"]:
         what = f"{fit['num_poor']} masks have an IoU below {fit['poor_below']} with their box"
         what = f"{what}: {_worst(fit, fit['num_poor'])}"
-        yield Finding(WARNING, "poor_fit", part.name, what, _LOOK)
+        if fit["num_poor"] > MOST * fit["num"]:
+            remedy = f"Are they inverted, or of other images? {_CHECK_MASKS}"
+            yield Finding(ERROR, "poor_fit", part.name, what, remedy)
+        else:
+            yield Finding(WARNING, "poor_fit", part.name, what, _LOOK)
 
 
 def _outside_box(part: Part) -> Iterator[Finding]:
@@ -218,6 +248,8 @@ def _few_to_evaluate(part: Part) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[Part], Iterator[Finding]], ...] = (
     _wrong_files,
     _left_out,
+    _copies,
+    _other_shape,
     _lost_masks,
     _empty_masks,
     _tiny,
@@ -242,8 +274,9 @@ def _worst(described: Mapping[str, Any], number: int | None = None) -> str:
     return _shown(f"{entry['mask_path']} {entry['value']:g}" for entry in worst)
 
 
-def _shown(items: Iterable[str]) -> str:
+def _shown(items: Iterable[str], separator: str = ", ") -> str:
     """Return the first few items in words."""
     listed = list(items)
-    more = ", ..." if len(listed) > _NUM_SHOWN else ""
-    return ", ".join(listed[:_NUM_SHOWN]) + more
+    more = len(listed) - _NUM_SHOWN
+    shown = separator.join(listed[:_NUM_SHOWN])
+    return f"{shown} and {more} more in {AUDIT_JSON}" if more > 0 else shown

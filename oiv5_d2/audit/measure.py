@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from oiv5_d2.acquisition.jpeg import UPRIGHT, read_header
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.conversion.masks import RelBox
+from oiv5_d2.conversion.records import have_same_aspect
 from oiv5_d2.files import sha256
 from oiv5_d2.processes import map_tasks
 from oiv5_d2.selection.subset import Subset
@@ -24,7 +25,7 @@ SIZES = ("small", "medium", "large")  # COCO's: below 32 x 32, below 96 x 96, ab
 _SIZE_EDGES = (32**2, 96**2)
 _OBJECT_TYPES = (
     dict.fromkeys(("Id", "ImageRow", "Category", "Area"), "int64")
-    | dict.fromkeys(("Label", "MaskPath", "Reason", "Size"), "str")
+    | dict.fromkeys(("Label", "MaskPath", "Reason", "Size", "Shape"), "str")
     | dict.fromkeys(("Share", "PredictedIoU", "BoxIoU", "Outside"), "float64")
 )
 
@@ -61,7 +62,8 @@ def measure_objects(path: Path, images: pd.DataFrame, subset: Subset) -> pd.Data
         Reason ("" for a training target), Area (px), Share (of the image's area), Size (of
         `SIZES`), PredictedIoU, BoxIoU (of the mask's tight box and the released box) and Outside
         (share of the mask's pixels that no pixel of the released box covers); the last two are NaN
-        for ignored objects.
+        for ignored objects. Shape is "" unless image and mask have another shape: "turned" or
+        "other".
     """
     sizes = images[["Height", "Width"]].to_numpy()
     row_of = dict(zip(images["Id"].tolist(), range(len(images)), strict=True))
@@ -74,11 +76,12 @@ def measure_objects(path: Path, images: pd.DataFrame, subset: Subset) -> pd.Data
         box = RelBox(*boxes[annotation["id"] - 1].tolist())
         fit = (np.nan, np.nan) if annotation["iscrowd"] else _fit(annotation, box, height, width)
         share = annotation["area"] / (height * width)
-        rows.append((*pick(annotation), image_row, annotation["category_id"] - 1, share, *fit))
+        shape = _shape(annotation.get("mask_size"), height, width)
+        category = annotation["category_id"] - 1
+        rows.append((*pick(annotation), image_row, category, share, *fit, shape))
     read = ["Label", "MaskPath", "Reason", "PredictedIoU", "Id", "Area"]
-    frame = pd.DataFrame(
-        rows, columns=[*read, "ImageRow", "Category", "Share", "BoxIoU", "Outside"]
-    )
+    measured = ["ImageRow", "Category", "Share", "BoxIoU", "Outside", "Shape"]
+    frame = pd.DataFrame(rows, columns=[*read, *measured])
     sizes = np.searchsorted(_SIZE_EDGES, frame["Area"], side="right")
     frame = frame.assign(Size=np.take(SIZES, sizes))
     return frame.astype(_OBJECT_TYPES)  # without rows pandas would not know the types
@@ -156,6 +159,13 @@ def _fit(annotation: Any, box: RelBox, height: int, width: int) -> tuple[float, 
     drawn = masks.encode_box(box, height, width)
     common = coco_mask.merge([annotation["segmentation"], drawn.rle], intersect=True)
     return float(iou), 1 - int(coco_mask.area(common)) / annotation["area"]
+
+
+def _shape(mask_size: Sequence[int] | None, height: int, width: int) -> str:
+    """Return Shape of `measure_objects`; a mask's size is recorded only where it does not fit."""
+    if mask_size is None:
+        return ""
+    return "turned" if have_same_aspect((mask_size[1], mask_size[0]), (height, width)) else "other"
 
 
 def _inspect_all(images_dir: Path, images: pd.DataFrame) -> list[ImageFile]:

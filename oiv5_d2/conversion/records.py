@@ -5,14 +5,14 @@ Boxes and areas are those of the mask at the image's size, not of the annotator'
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from oiv5_d2.acquisition.jpeg import Header
 from oiv5_d2.acquisition.shards import read_mask_file
 from oiv5_d2.conversion import masks
-from oiv5_d2.conversion.masks import Region, RelBox
+from oiv5_d2.conversion.masks import Mask, RelBox
 from oiv5_d2.openimages.release import ATTRIBUTES
 from oiv5_d2.selection.objects import LOW_IOU, NO_MASK
 
@@ -70,7 +70,10 @@ def annotation_record(row: Any, image: Mapping[str, Any], masks_dir: Path) -> di
     """
     size = image["height"], image["width"]
     split = image["file_name"].split("/")[0]
-    region, reason = (None, row.Ignore) if row.Ignore else _outline(row, split, size, masks_dir)
+    mask, reason = (None, row.Ignore) if row.Ignore else _read_mask(row, split, masks_dir)
+    region = None if mask is None else masks.encode_resized(mask, *size)
+    if mask is not None and region is not None and not region.area:
+        region, reason = None, VANISHED_MASK if mask.any() else EMPTY_MASK
     released = RelBox(row.XMin, row.YMin, row.XMax, row.YMax)
     box = region.box if region else masks.to_xywh_abs(released, *size)
     region = region or masks.encode_box(released, *size)
@@ -90,23 +93,32 @@ def annotation_record(row: Any, image: Mapping[str, Any], masks_dir: Path) -> di
         **{key: int(getattr(row, column)) for key, column in _ATTRIBUTES},
         # Not "ignore": Detectron2 refuses a file with such a key.
         "ignore_reason": reason,
+        # Only where it says that image and mask do not belong together.
+        **_odd_size(mask, size),
     }
 
 
-def _outline(
-    row: Any, split: str, size: tuple[int, int], masks_dir: Path
-) -> tuple[Region | None, str]:
-    """Return the object's mask at the image's (height, width), or None and the reason."""
+def _odd_size(mask: Mask | None, image: tuple[int, int]) -> dict[str, Any]:
+    if mask is None or have_same_aspect(mask.shape, image):
+        return {}
+    return {"mask_size": list(mask.shape)}
+
+
+def have_same_aspect(mask: Sequence[int], image: Sequence[int]) -> bool:
+    """Return True if two sizes, (height, width), are of one shape but for a rounding pixel each."""
+    (height, width), (rows, columns) = mask, image
+    along_height = abs(height - width * rows / columns) <= 1 + height / rows
+    return along_height or abs(width - height * columns / rows) <= 1 + width / columns
+
+
+def _read_mask(row: Any, split: str, masks_dir: Path) -> tuple[Mask | None, str]:
+    """Return the object's mask at its own size, or None and the reason."""
     try:
-        mask = masks.read_png(read_mask_file(masks_dir, split, row.ImageID, row.MaskPath))
+        return masks.read_png(read_mask_file(masks_dir, split, row.ImageID, row.MaskPath)), ""
     except FileNotFoundError:
         return None, MISSING_MASK
     except ValueError:
         return None, UNREADABLE_MASK
-    region = masks.encode_resized(mask, *size)
-    if region.area == 0:
-        return None, VANISHED_MASK if mask.any() else EMPTY_MASK
-    return region, ""
 
 
 def _ids(names: str, category_ids: Mapping[str, int]) -> list[int]:

@@ -19,7 +19,8 @@ from oiv5_d2.acquisition.manifest import (
 )
 from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, mended
 from oiv5_d2.acquisition.transfer import folder_of
-from oiv5_d2.audit.audit import AUDIT_JSON, audit
+from oiv5_d2.audit.audit import audit
+from oiv5_d2.audit.figures import AUDIT_JSON
 from oiv5_d2.conversion.convert import coco_path, convert, read_converted
 from oiv5_d2.conversion.verify import verify
 from oiv5_d2.jobs import Advance, Show, ignore

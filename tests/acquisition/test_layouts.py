@@ -9,8 +9,6 @@ from oiv5_d2.problems import Kind, Remedy
 A, B = "a" * 16, "b" * 16
 KEYS = [f"train/{A}.jpg", f"validation/{B}.jpg"]
 FILES = pd.DataFrame({"Split": ["train", "validation"], "Key": KEYS})
-    {"Split": ["train", "validation"], "Key": [f"train/{A}.jpg", f"validation/{B}.jpg"]}
-)
 
 
 def touch(folder, *keys):

@@ -247,7 +247,39 @@ def test_equal_bytes_under_other_names_are_found(desk):
     assert found(report, "warning", "same_bytes")
     report = audit(desk.data_dir, ["train"])
     assert report["leakage"]["same_bytes"] == [] and len(report["leakage"]["copies"]) == 1
-    assert found(report, "note", "copies")
+    assert found(report, "error", "copies")  # both of the two images
+
+
+def test_few_images_that_are_the_same_are_a_warning(desk):
+    same = desk.jpg("7")
+    for number in range(70):
+        desk.add_image(f"{number:016x}", content=same if number < 2 else None)
+    prepare(desk)
+    report = audit(desk.data_dir, ["train"])
+    assert found(report, "warning", "copies", f"{0:016x} = {1:016x}")
+
+
+@pytest.mark.parametrize(
+    ("mask_size", "shape"),
+    [((45, 30), "turned"), ((45, 45), "other"), ((40, 61), ""), ((20, 30), "")],
+)
+def test_images_that_were_turned_or_padded_are_an_error(desk, mask_size, shape):
+    image_id = "0" * 16  # 60 x 90
+    desk.add_image(image_id)
+    desk.add_object(image_id, WHOLE, block(*mask_size, 0, 0, *mask_size))
+    prepare(desk)
+    report = audit(desk.data_dir, ["train"])
+    assert bool(found(report, "error", "other_shape", f"{image_id} {shape}")) == bool(shape)
+
+
+def test_masks_that_are_inverted_or_empty_are_an_error_if_most_are(desk):
+    box = 0.1, 0.3, 0.1, 0.3
+    for number in range(6):
+        desk.add_image(f"{number:016x}")
+        mask = block(60, 90, 6, 9, 18, 27)
+        desk.add_object(f"{number:016x}", box, ~mask if number < 4 else mask)
+    prepare(desk)
+    assert found(audit(desk.data_dir, ["train"]), "error", "poor_fit")
 
 
 def test_uneven_classes_come_with_the_settings_to_use(desk):
