@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TextIO, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -20,6 +20,7 @@ from oiv5_d2.problems import Kind, Problem, Remedy, Stopped
 
 CONFIG_DIR = Path(__file__).parents[2] / "configs"
 TRACEBACK_SWITCH = "OIV5_D2_TRACEBACK"
+ADDED = ("experiment", "sweep", "debug")  # groups that no defaults list names
 STOPPED = 130  # a shell's exit code for Ctrl-C
 UNREAD = 141  # and for a program whose reader has gone, as that of ``... | head``
 
@@ -179,10 +180,27 @@ def explain(error: HydraException, config_name: str) -> str:
         group, _, name = error.missing_cfg_file.rpartition("/")
         found = near(name, error.options) or f"; there are {', '.join(sorted(error.options))}"
         return f"{group}={name} is not a valid setting: no such file in configs/{group}{found}"
+    if isinstance(error, OverrideParseException) or "Ambiguous value" in str(error):
+        return _quoted(error)
     if override := re.search(r"Could not override '([^']+)'", str(error)):
         key = override.group(1)
+        if key in ADDED:
+            return f"{key} is not a valid setting here: it is added, +{key}=<name>"
         return f"{key} is not a valid setting: unknown key{near(key, _known_keys(config_name))}"
     return _in_one_line(error)
+
+
+def _quoted(error: HydraException) -> str:
+    """Return what to type for a value that Hydra's grammar does not take as it is."""
+    odd = getattr(error, "override", None)
+    word = odd or next((word for word in sys.argv[1:] if "," in word and "=" in word), "")
+    key, _, value = word.partition("=")
+    if not value or value[0] in "[{":
+        return _in_one_line(error)
+    escaped = value.strip("'\"").replace("'", r"\'")
+    right = f"{key}='{escaped}'"
+    right = shlex.quote(right) if re.search(r'[$`"!\\]', right) else f'"{right}"'
+    return f"{word} has to be quoted, for Hydra and for the shell:  {right}"
 
 
 def _known_keys(config_name: str) -> set[str]:

@@ -33,7 +33,8 @@ class Lines(logging.StreamHandler[TextIO]):
         super().handleError(record)
 
 
-console = Screen(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=False)
+# Without markup: a list such as [train,validation] is text.
+console = Screen(width=None if sys.stdout.isatty() else LOG_WIDTH, soft_wrap=False, markup=False)
 
 
 def draw(table: table.Table) -> None:
@@ -45,9 +46,9 @@ def draw(table: table.Table) -> None:
     if table.is_prose:
         console.print(Text(table.title, style="italic"))
         for first, second, what, *remedies in table.rows:
-            console.print(f"- {first}, {second}: {what}".replace(", :", ":"), markup=False)
+            console.print(f"- {first}, {second}: {what}".replace(", :", ":"))
             for remedy in remedies:
-                console.print(f"    {remedy}", markup=False, soft_wrap=True)
+                console.print(f"    {remedy}", soft_wrap=True)
         return
     drawn = Table()
     for index, (header, width) in enumerate(zip(table.columns, widths(table), strict=True)):

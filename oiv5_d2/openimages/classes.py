@@ -42,15 +42,25 @@ class Classes:
         return {name: mid for mid, name in self.names.items()}
 
     def mid(self, name_or_mid: str) -> str:
-        """Return a class's MID, whether given by display name (case matters) or by MID.
+        """Return a class's MID, whether given by display name (in any case) or by MID.
 
         Raises:
             Problem: SETTING, there is no such class; the detail has the nearest names.
         """
-        mid = name_or_mid if name_or_mid in self.names else self.mids.get(name_or_mid)
-        if mid is None:
-            raise _wrong_class(name_or_mid, f"unknown class{near(name_or_mid, self.mids)}")
-        return mid
+        return self.find([name_or_mid])[0]
+
+    def find(self, names_or_mids: Iterable[str]) -> list[str]:
+        """Return the MIDs of several classes; see `mid`. All unknown ones are told at once."""
+        folded = {name.casefold(): mid for name, mid in self.mids.items()}
+        found: list[str] = []
+        unknown: list[str] = []
+        for name in names_or_mids:
+            mid = name if name in self.names else self.mids.get(name) or folded.get(name.casefold())
+            (found if mid else unknown).append(mid or name)
+        if unknown:
+            faults = (f"unknown class{near(name, self.mids)}" for name in unknown)
+            raise _wrong_class(", ".join(unknown), "; ".join(dict.fromkeys(faults)))
+        return found
 
     def name(self, mid: str) -> str:
         """Return a class's display name; the MID itself where the table has no name for it."""
@@ -141,7 +151,7 @@ def roll_up(wanted: Iterable[str], classes: Classes, *, children: bool = True) -
     Raises:
         Problem: SETTING, an unknown class, one wanted twice, or none.
     """
-    mids = [classes.mid(name) for name in wanted]
+    mids = classes.find(wanted)
     if not mids:
         raise _wrong_class("data.classes=[]", "at least one is needed, such as Person")
     for mid in mids:

@@ -150,8 +150,16 @@ def read_request(run: DictConfig) -> Request:
         key = error.full_key or ""
         value = OmegaConf.select(run, key)
         raise wrong_setting(key, value, str(error).splitlines()[0]) from error
+    _expand(request.data)
     _check(request)
     return request
+
+
+def _expand(data: Data) -> None:
+    """Let ``~`` be the user's folder, which a shell leaves as it is after ``data.source=``."""
+    data.dir = data.dir.expanduser()
+    data.image_ids = data.image_ids and data.image_ids.expanduser()
+    data.source = os.path.expanduser(data.source) if data.source else None
 
 
 def _read_choice(settings: dict[str, Any]) -> Choice:

@@ -91,8 +91,16 @@ class Tables:
         return self._read(file, _BOX_COLUMNS, LabelName=self.owners, ImageID=ids)
 
     def _each_once(self, rows: pd.DataFrame, file: ReleaseFile) -> pd.DataFrame:
-        """Return the distinct rows, and record how many were left out."""
+        """Return the distinct rows, and record how many were left out.
+
+        A mask is one object: of several rows of one, such as of a copy that a spreadsheet rounded,
+        the one whose box has the most digits stays.
+        """
         distinct = rows.drop_duplicates(ignore_index=True)
+        if "MaskPath" in distinct and distinct["MaskPath"].duplicated().any():
+            digits = distinct[list(COORDINATES)].map(lambda side: len(f"{side:g}")).sum(axis=1)
+            order = digits.sort_values(ascending=False, kind="stable").index
+            distinct = distinct.loc[order].drop_duplicates("MaskPath").sort_index(ignore_index=True)
         self.inputs[file.path]["rows_left_out_as_repeated"] = len(rows) - len(distinct)
         return distinct
 

@@ -103,7 +103,7 @@ def _read_wanted(find: Callable[[str], Path], release: Release, choice: Choice) 
     files = (release.class_csv, release.hierarchy)
     classes = read_classes(*(find(file.path) for file in files))
     owners = roll_up(choice.classes, classes, children=choice.roll_up)
-    mids = [classes.mid(name) for name in choice.classes]
+    mids = classes.find(choice.classes)
     return Wanted(
         names=classes.names,
         classes=tuple(classes.name(mid) for mid in mids),
