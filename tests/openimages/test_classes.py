@@ -92,10 +92,16 @@ def test_a_name_with_a_comma_is_one_name(tmp_path, tree_path):
     assert read_classes(path, tree_path).name("/m/0") == "Light, traffic"
 
 
-@pytest.mark.parametrize("wrong", ["trafic sign", "TRAFFIC SIGN", "Traffic signs"])
+@pytest.mark.parametrize("wrong", ["trafic sign", "Traffic signs"])
 def test_an_unknown_class_is_refused_with_the_nearest_name(classes, wrong):
     with refused(Kind.SETTING, key="data.classes", about="Traffic sign"):
         classes.mid(wrong)
+
+
+def test_case_does_not_matter_and_all_unknown_classes_are_told_at_once(classes):
+    assert classes.mid("TRAFFIC SIGN") == classes.mid("Traffic sign")
+    with refused(Kind.SETTING, key="data.classes", about="Trafic sign, Peson"):
+        classes.find(["Trafic sign", "Car", "Peson"])
 
 
 def test_an_unknown_class_near_to_none_is_refused(classes):
