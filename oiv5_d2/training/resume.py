@@ -97,8 +97,14 @@ def _others(identity: dict[str, Any]) -> dict[str, Any]:
         "data": identity["data"],
         "data.classes": identity["classes"],
         **{f"trainer.{name}": value for name, value in identity["trainer"].items()},
-        **dict(leaves(identity["augment"], "augment.")),
+        "augment": _augment_words(identity["augment"]),
     }
+
+
+def _augment_words(augment: Augment) -> str:
+    """Return what stands after ``augment=`` on a command line that asks for these steps."""
+    settings = (f"{key}={_word(value)}" for key, value in leaves(augment, "augment."))
+    return " ".join([f"[{','.join(augment)}]" if augment else "default", *settings])
 
 
 def _changes(prefix: str, before: dict[str, Any], now: dict[str, Any]) -> list[Change]:

@@ -109,7 +109,7 @@ def test_an_evaluation_that_was_cut_off_is_made_up_for(start, tmp_path):
         ("d2.INPUT.RANDOM_FLIP=none", "d2.INPUT.RANDOM_FLIP=horizontal"),
         ("trainer.data_share=0.5", "trainer.data_share=1.0"),
         ("trainer.precision=bf16", "trainer.precision=fp32"),
-        ("augment=copy_paste", None),
+        ("augment=copy_paste", "augment=default"),
         ("d2.DATASETS.TRAIN=[blocks_test]", None),
     ],
 )

@@ -127,16 +127,17 @@ def build_pipeline(cfg: CfgNode, augment: Augment) -> Pipeline:
         Problem: SETTING, an unknown step or setting, a value out of range, two steps for the size,
             a crop that would have no effect, or masks needed by a model that has none.
     """
-    check_known(augment, [*SIZES, *LOOKS, *MIXES])
+    known = [f"augment.{name}" for name in (*SIZES, *LOOKS, *MIXES)]
+    check_known((f"augment.{name}" for name in augment), known)
     steps = build_augmentation(cfg, is_train=True)
     if size := _size_step(cfg, augment):
         steps[:1] = _build(SIZES[size], size, augment[size], cfg)
     elif cfg.INPUT.CROP.ENABLED:
         steps.insert(0, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
     cuts_objects = any(isinstance(step, (T.RandomCrop, Window)) for step in steps)
-    for name in LOOKS.keys() & augment.keys():
+    for name in filter(LOOKS.__contains__, augment):
         steps += _build(LOOKS[name], name, augment[name], cfg)
-    mixes = [_build(MIXES[name], name, augment[name]) for name in augment if name in MIXES]
+    mixes = [_build(MIXES[n], n, augment[n]) for n in filter(MIXES.__contains__, augment)]
     if mixes and not cfg.MODEL.MASK_ON:
         raise wrong_setting("d2.MODEL.MASK_ON", False, "objects are pasted by their masks")
     return Pipeline(steps, cuts_objects, mixes)

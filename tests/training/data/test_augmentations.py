@@ -191,7 +191,7 @@ def test_choices_are_combined(chosen):
 @pytest.mark.parametrize(
     ("words", "key"),
     [
-        (["+augment.mosaic.share=1"], "mosaic"),
+        (["+augment.mosaic.share=1"], "augment.mosaic"),
         (["augment=colour", "+augment.colour.hue=0.1"], "augment.colour.hue"),
         (["+augment.copy_paste.share=0.5"], "augment.copy_paste.probability"),
         (["augment=copy_paste", "augment.copy_paste.share=2"], "augment.copy_paste"),
