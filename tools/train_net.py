@@ -51,7 +51,8 @@ def main(run: DictConfig) -> float:
 def locate_datasets(run: DictConfig) -> list[Prepared]:
     """Find the data sets before the long import: most first runs fail for want of them."""
     lists = filter(OmegaConf.is_list, (run.d2.DATASETS.TRAIN, run.d2.DATASETS.TEST))
-    return locate(run.data.name, Path(run.data.dir), [name for names in lists for name in names])
+    names = [name for names in lists for name in names]
+    return locate(run.data.name, Path(run.data.dir), [*names, *filter(None, [run.trainer.test])])
 
 
 def follow_recipe(run: DictConfig, datasets: list[Prepared]) -> None:

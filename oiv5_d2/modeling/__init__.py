@@ -1,4 +1,4 @@
-"""Mask R-CNN that learns from images annotated in part; its weights are a stock Mask R-CNN's.
+"""What our models compute in another way than Detectron2's; their weights are a stock Mask R-CNN's.
 
 Import `oiv5_d2.training` first: it makes Detectron2 importable.
 """

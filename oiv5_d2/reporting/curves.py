@@ -13,7 +13,7 @@ from PIL import Image
 
 from oiv5_d2.drawing.colours import FAINT_INK, INK, PALETTE, to_hex
 from oiv5_d2.files import whole_file
-from oiv5_d2.runs.results import AVERAGES
+from oiv5_d2.runs.results import AVERAGES, TOTAL_LOSS, VALIDATION
 from oiv5_d2.runs.scalars import ITERATION, Scalars, Series, evaluated_names, series
 
 Lines = Mapping[str, Series]  # by label; a line's place fixes its colour
@@ -25,6 +25,7 @@ LOSSES = {
     "loss_rpn_cls": "RPN cls",
     "loss_rpn_loc": "RPN box",
 }
+TOTALS = {TOTAL_LOSS: "training", f"{VALIDATION}/{TOTAL_LOSS}": "validation"}
 PRECISION = {"segm/AP50": "mask AP50", "segm/AP": "mask AP", "bbox/AP": "box AP"}
 AVERAGED = "segm/AP"  # of each average of the weights
 NUM_COLOURS = 96
@@ -61,7 +62,7 @@ def write_curves(scalars: Scalars, title: str, path: Path) -> None:
         figure = Figure(figsize=(10, 6.2), dpi=110, layout="constrained")
         figure.suptitle(title, x=0.008, ha="left", fontsize=13, fontweight="bold")
         (total, apart), (precision, rate) = figure.subplots(2, 2)
-        _draw(total, "Total loss", _series(scalars, {"total_loss": "total"}))
+        _draw(total, "Total loss", _series(scalars, TOTALS))
         _draw(apart, "Losses apart", _series(scalars, LOSSES))
         _draw(precision, "Average precision", _precision(scalars), top=100, marker="o")
         _draw(rate, "Learning rate", _series(scalars, {"lr": "lr"}))

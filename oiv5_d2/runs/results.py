@@ -24,6 +24,8 @@ AVERAGES = (EMA, MEAN)
 COCO, OPEN_IMAGES = "coco", "open_images"
 SUMMARIES = {COCO: METRICS, OPEN_IMAGES: ("AP50",)}  # by metric; Open Images has no others
 BOX_AND_MASK = ("bbox", "segm")
+TEST = "test"  # the best weights, on the data set that is for the end
+VALIDATION, TOTAL_LOSS = "validation", "total_loss"  # losses on the images that are evaluated
 RESULTS_JSON = "results.json"
 PREDICTIONS_JSON = "coco_instances_results.json"
 
@@ -87,16 +89,21 @@ def describe_gaps(results: Results) -> list[str]:
 
 
 def check_metric(
-    name: str, classes: Sequence[str], has_masks: bool, averages: Sequence[str] = ()
+    name: str,
+    classes: Sequence[str],
+    has_masks: bool,
+    averages: Sequence[str] = (),
+    has_losses: bool = False,
 ) -> str:
     """Return the metric that a run compares; without masks ``segm/AP`` is ``bbox/AP``.
 
     Args:
         name: ``<task>/<name>``, such as ``segm/AP`` or ``bbox/AP50-Car``; of averaged weights
-            ``ema/segm/AP``.
+            ``ema/segm/AP``; the validation loss is ``validation/total_loss``.
         classes: display names.
         has_masks: False for a model of boxes only.
-        averages: of weights, those of `AVERAGES` that the run has.
+        averages: of weights, those of `AVERAGES` that each evaluation has.
+        has_losses: True if each evaluation has the validation loss.
 
     Raises:
         Problem: SETTING, no evaluation of these classes has that name.
@@ -108,9 +115,15 @@ def check_metric(
         for one in (*summary, *(f"{m}-{c}" for m in PER_CLASS if m in summary for c in classes))
     ]
     names = [*plain, *(f"{average}/{one}" for average in averages for one in plain)]
+    names += [f"{VALIDATION}/{TOTAL_LOSS}"] if has_losses else []
     if name not in names:
         raise wrong_setting("metric", name, f"no such metric{near(name, names)}")
     return name if has_masks else re.sub(r"\bsegm/", "bbox/", name)
+
+
+def is_loss(metric: str) -> bool:
+    """Return True if a lower value of a metric is the better one."""
+    return metric.startswith(f"{VALIDATION}/")
 
 
 def look_up(results: Mapping[str, Any], name: str) -> float:

@@ -12,7 +12,8 @@ from oiv5_d2.problems import Kind, Problem, Remedy
 
 METRICS_JSON = "metrics.json"
 ITERATION = "iteration"
-EVALUATED = re.compile(r"(^|/)(bbox|segm)/")
+EVALUATED = re.compile(r"(^|/)(bbox|segm|validation)/")
+LOSS = re.compile(r"^validation/")
 
 Scalars = list[dict[str, Any]]  # a row per iteration, ascending; a row has only what was written
 
@@ -57,7 +58,10 @@ def evaluated_names(scalars: Scalars) -> list[str]:
 
 
 def write_evaluated(scalars: Scalars, path: Path) -> None:
-    """Write the evaluations as CSV: one row each, two decimals, empty for what has no value."""
+    """Write the evaluations as CSV: one row each, empty for what has no value.
+
+    Precision has two decimals, a loss has four.
+    """
     names = evaluated_names(scalars)
     rows = [_cells(row, names) for row in scalars if not row.keys().isdisjoint(names)]
     with whole_file(path) as temporary:
@@ -65,7 +69,8 @@ def write_evaluated(scalars: Scalars, path: Path) -> None:
 
 
 def _cells(row: dict[str, Any], names: Sequence[str]) -> list[str]:
-    values = [f"{row[name]:.2f}" if name in row else "" for name in names]
+    decimals = {name: 4 if LOSS.match(name) else 2 for name in names}
+    values = [f"{row[name]:.{decimals[name]}f}" if name in row else "" for name in names]
     return [str(row[ITERATION]), *values]
 
 

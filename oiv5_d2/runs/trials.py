@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from oiv5_d2.files import whole_file
 from oiv5_d2.runs.layout import RUN_JSON
-from oiv5_d2.runs.results import look_up
+from oiv5_d2.runs.results import is_loss, look_up
 from oiv5_d2.table import Table, to_text
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class TrialTable(Callback):  # type: ignore[misc]
     """Write ``trials.csv`` into the sweep's folder and log it as a table.
 
     Args:
-        metric: what to sort by, ``<task>/<name>`` in a run's results, higher is better.
+        metric: what to sort by, ``<task>/<name>`` in a run's results, the best first.
     """
 
     def __init__(self, metric: str) -> None:
@@ -64,7 +64,8 @@ def read_trials(sweep_dir: Path, metric: str) -> list[Trial]:
         | _read_result(folder, metric)
         for folder, one in zip(folders, overrides, strict=True)
     ]
-    return sorted(trials, key=lambda one: (one[metric] is None, -(one[metric] or 0.0)))
+    sign = 1 if is_loss(metric) else -1
+    return sorted(trials, key=lambda one: (one[metric] is None, sign * (one[metric] or 0.0)))
 
 
 def _read_overrides(folder: Path) -> dict[str, str]:

@@ -156,13 +156,14 @@ def check(cfg: CfgNode, cuda_available: bool, num_processes: int = 1) -> None:
 
     Raises:
         Problem: SETTING, frozen batch norm or frozen stages over random weights (activations
-            explode into Inf/NaN), a CUDA device where there is none, or a batch that the
-            processes cannot share evenly.
+            explode into Inf/NaN), PyTorch's synchronised batch norm on CPUs, a CUDA device where
+            there is none, or a batch that the processes cannot share evenly.
     """
     if cfg.SOLVER.IMS_PER_BATCH % num_processes:
         key = "d2.SOLVER.IMS_PER_BATCH"
         detail = f"not divisible by {num_processes} processes"
         raise wrong_setting(key, cfg.SOLVER.IMS_PER_BATCH, detail, change=f"{key} launch")
+    _check_norms(cfg, num_processes)
     norm, freeze_at = cfg.MODEL.RESNETS.NORM, cfg.MODEL.BACKBONE.FREEZE_AT
     if not cfg.MODEL.WEIGHTS and norm == "FrozenBN":
         raise wrong_setting(
@@ -181,3 +182,12 @@ def check(cfg: CfgNode, cuda_available: bool, num_processes: int = 1) -> None:
     if cfg.MODEL.DEVICE.startswith("cuda") and not cuda_available:
         key, detail = "d2.MODEL.DEVICE", "PyTorch finds no GPU here"
         raise wrong_setting(key, cfg.MODEL.DEVICE, detail, change=f"{key}=cpu")
+
+
+def _check_norms(cfg: CfgNode, num_processes: int) -> None:
+    if num_processes == 1 or cfg.MODEL.DEVICE != "cpu":
+        return
+    for part in ("RESNETS", "FPN", "ROI_BOX_HEAD", "ROI_MASK_HEAD"):
+        if cfg.MODEL[part].NORM in ("SyncBN", "nnSyncBN"):
+            key, detail = f"d2.MODEL.{part}.NORM", "PyTorch's own needs a GPU for each process"
+            raise wrong_setting(key, cfg.MODEL[part].NORM, detail, change=f"{key}=naiveSyncBN")

@@ -24,10 +24,11 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import EventWriter
 
 from oiv5_d2.files import whole_file
+from oiv5_d2.modeling.class_weights import read_class_weights
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs import layout, provenance
-from oiv5_d2.runs.prepared import Prepared, check_classes, fingerprint
-from oiv5_d2.runs.results import EMA, MEAN, check_metric, look_up
+from oiv5_d2.runs.prepared import Prepared, check_classes, count_objects, fingerprint
+from oiv5_d2.runs.results import EMA, check_metric, look_up
 from oiv5_d2.training.catalog import register
 from oiv5_d2.training.checkpoints import Found, newest_whole, read
 from oiv5_d2.training.config import check, plain
@@ -35,6 +36,7 @@ from oiv5_d2.training.data.augmentations import build_pipeline
 from oiv5_d2.training.data.samplers import check_sampler
 from oiv5_d2.training.group import is_restarted, share
 from oiv5_d2.training.hooks.divergence import Diverged
+from oiv5_d2.training.hooks.early_stop import check_early_stop
 from oiv5_d2.training.hooks.stages import check_stages
 from oiv5_d2.training.launch import Launch, launch
 from oiv5_d2.training.length import Rehearsal, find_budget, measure_budget, with_length, within
@@ -257,9 +259,14 @@ def _checked(cfg: CfgNode, settings: Settings) -> Settings:
     if features.average_last < 0 or features.average_last == 1:
         detail = "0 for none, otherwise 2 or more checkpoints"
         raise wrong_setting("trainer.average_last", features.average_last, detail)
-    averages = [k for k, on in ((EMA, features.ema), (MEAN, features.average_last)) if on]
-    metric = check_metric(features.metric, settings.classes, cfg.MODEL.MASK_ON, averages)
-    return replace(settings, features=replace(features, metric=metric))
+    check_early_stop(features.early_stop, features.min_gain, cfg)
+    averages = [EMA] if features.ema else []
+    metric = check_metric(
+        features.metric, settings.classes, cfg.MODEL.MASK_ON, averages, features.validation_loss
+    )
+    used = [one for one in settings.datasets if one.name in cfg.DATASETS.TRAIN]
+    weights = read_class_weights(features.class_weights or None, count_objects(used))
+    return replace(settings, features=replace(features, metric=metric, class_weights=weights))
 
 
 def _with_length(cfg: CfgNode, settings: Settings) -> CfgNode:
@@ -318,11 +325,13 @@ def _fingerprints(settings: Settings) -> dict[str, Any]:
 
 def _identify(cfg: CfgNode, settings: Settings, data: dict[str, Any]) -> dict[str, Any]:
     features = settings.features
-    fixed = {
+    fixed: dict[str, Any] = {
         "data_share": features.data_share,
         "precision": features.precision,
         "stages": [dict(stage) for stage in features.stages],
     }
+    if features.class_weights:
+        fixed["class_weights"] = list(features.class_weights)
     return identify(cfg, settings.classes, data, fixed, features.augment)
 
 

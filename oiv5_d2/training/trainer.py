@@ -3,7 +3,8 @@
 import logging
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -15,14 +16,16 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, SimpleTrainer
 from detectron2.engine import hooks as stock
 from detectron2.evaluation import DatasetEvaluator
+from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, EventWriter
 from fvcore.nn.precise_bn import get_bn_modules
 
+from oiv5_d2.modeling.class_weights import weigh_classes
 from oiv5_d2.problems import Problem
-from oiv5_d2.runs.layout import EVALUATION, FINAL_WEIGHTS
-from oiv5_d2.runs.results import EMA, MEAN
+from oiv5_d2.runs.layout import AVERAGED_WEIGHTS, EVALUATION, FINAL_WEIGHTS
+from oiv5_d2.runs.results import EMA, VALIDATION
 from oiv5_d2.training.averages import Weights, swapped
 from oiv5_d2.training.checkpoints import BEST_WEIGHTS, Checkpointer, link, numbered, thin_out, write
 from oiv5_d2.training.data.augmentations import Augment
@@ -30,11 +33,14 @@ from oiv5_d2.training.data.loader import Loader, build_train_loader
 from oiv5_d2.training.hooks.averaging import MeanOfCheckpoints, MovingAverage
 from oiv5_d2.training.hooks.checkpoints import SaveCheckpoints
 from oiv5_d2.training.hooks.divergence import CheckLosses
+from oiv5_d2.training.hooks.early_stop import EndEarly, EndedEarly
 from oiv5_d2.training.hooks.evaluation import Evaluate
 from oiv5_d2.training.hooks.seeding import SeedSteps
 from oiv5_d2.training.hooks.stages import Stages, read_stages
 from oiv5_d2.training.hooks.stopping import StopOnSignal
+from oiv5_d2.training.hooks.testing import TestBest
 from oiv5_d2.training.steps import AUTO, FP32, Steps
+from oiv5_d2.training.validation import measure_losses
 
 BuildEvaluator = Callable[[CfgNode, str, Path], DatasetEvaluator]
 BuildWriters = Callable[[], list[EventWriter]]
@@ -58,6 +64,11 @@ class Features:
             and sums are rounded in another order.
         ema: decay of the weights' moving average, below 1; 0 for none.
         average_last: how many of the last checkpoints are averaged at the end; 0 for none.
+        class_weights: of the box head's loss, in class order; empty for Detectron2's loss.
+        validation_loss: whether each evaluation has the losses, too.
+        early_stop: evaluations without a gain after which the run ends; 0 for all its steps.
+        min_gain: by how much the metric has to get better.
+        test: name of a data set that the best weights are evaluated on at the end; empty for none.
         precision: of a step's computation, by name; see `steps`.
         accumulate: in how many micro batches a step is computed; ``auto``: as few as fit.
         reference_batch: for which rate and length were chosen: they follow the batch; 0 for none.
@@ -76,6 +87,11 @@ class Features:
     channels_last: bool = False
     ema: float = 0.0
     average_last: int = 0
+    class_weights: Any = ()
+    validation_loss: bool = False
+    early_stop: int = 0
+    min_gain: float = 0.0
+    test: str = ""
     precision: str = FP32
     accumulate: int | str = 1
     reference_batch: int = 0
@@ -123,6 +139,8 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
     def build_model(self, cfg: CfgNode) -> torch.nn.Module:
         """Return the model that ``cfg`` describes, on its device."""
         model: torch.nn.Module = super().build_model(cfg)
+        if self._features.class_weights:
+            weigh_classes(model, self._features.class_weights)
         if self._features.channels_last and cfg.MODEL.DEVICE == "cpu":
             model.to(memory_format=torch.channels_last)
         return model
@@ -152,12 +170,18 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             *self._precise_bn(),
             *filter(None, [self._ema]),
             SaveCheckpoints(cfg.SOLVER.CHECKPOINT_PERIOD),
+            self._build_evaluation(),
             *filter(None, [self._mean]),
-            Evaluate(cfg.TEST.EVAL_PERIOD, self._features.metric, self._features.evaluate_first),
+            *([TestBest(self._features.test)] if self._features.test else []),
         ]
         if comm.is_main_process():
             found.append(stock.PeriodicWriter(self.build_writers(), period=WRITE_PERIOD))
-        return [*found, StopOnSignal()]
+        return [*found, StopOnSignal(), EndEarly()]
+
+    def _build_evaluation(self) -> HookBase:
+        wanted, period = self._features, self.cfg.TEST.EVAL_PERIOD
+        first, patience = wanted.evaluate_first, wanted.early_stop
+        return Evaluate(period, wanted.metric, first, patience, wanted.min_gain)
 
     def _stages(self) -> list[HookBase]:
         stages = read_stages(self._features.stages)
@@ -187,32 +211,35 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         if comm.is_main_process():
             if self.iter + 1 >= self.max_iter:
                 link(path, FINAL_WEIGHTS)
+                if self._ema:
+                    self.write_average(EMA, self._ema.weights)
             if is_best:
                 self._keep_best(path)
             spared = self._mean.needs(self.iter) if self._mean else ()
             thin_out(path.parent, self._features.keep_checkpoints, spared)
 
     def _keep_best(self, path: Path) -> None:
-        weights = self._averages().get(self._features.metric.partition("/")[0])
-        if weights:
-            self.write_weights(BEST_WEIGHTS, weights)
+        if self._ema and self._features.metric.startswith(f"{EMA}/"):
+            self._write_weights(path.with_name(BEST_WEIGHTS), self._ema.weights)
         else:
             link(path, BEST_WEIGHTS)
 
-    def _averages(self) -> dict[str, Weights]:
-        """Return the averages of the weights that there are now, as their results are called."""
-        hooks = {EMA: self._ema, MEAN: self._mean}
-        return {name: hook.weights for name, hook in hooks.items() if hook and hook.weights}
-
-    def write_weights(self, name: str, weights: Weights) -> None:
+    def write_average(self, average: str, weights: Weights) -> None:
         """Write a file of weights only, from the main process; stock Detectron2 loads it.
+
+        Args:
+            average: of `AVERAGES`.
+            weights: its.
 
         Raises:
             Problem: DISK_FULL.
         """
         if comm.is_main_process():
-            path = Path(self.cfg.OUTPUT_DIR) / name
-            write(path, {"model": weights, "run": self._identity})
+            path = Path(self.cfg.OUTPUT_DIR) / AVERAGED_WEIGHTS.format(average=average)
+            self._write_weights(path, weights)
+
+    def _write_weights(self, path: Path, weights: Weights) -> None:
+        write(path, {"model": weights, "run": self._identity})
 
     def share_buffers(self) -> None:
         """Send the main process's buffers to all others, so that what is saved is evaluated.
@@ -274,31 +301,61 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
 
         Returns:
             ``{"bbox": {...}, "segm": {...}}``; with several data sets, one such dict by name. The
-            same of each average of the weights below its name, such as ``ema``. Empty in all
-            processes but the main one.
+            same of the weights' moving average below ``ema``, and below ``validation`` the losses,
+            where there are such. Empty in all processes but the main one.
         """
-        found = self._evaluate(EVALUATION)
-        for name, weights in self._averages().items():
-            with swapped(self.checkpointer.model, weights):
-                of_average = self._evaluate(f"{EVALUATION}_model_{name}")
-            found = {**found, name: of_average} if found else found
-        self.last_results = found
+        names = self.cfg.DATASETS.TEST
+        found, more = self._evaluate(names, EVALUATION), {}
+        if self._ema:
+            more[EMA] = self.evaluate_weights(self._ema.weights, names, EMA)
+        if self._features.validation_loss:
+            with self._evaluating():
+                more[VALIDATION] = measure_losses(self.cfg, self.checkpointer.model)
+        self.last_results = {**found, **more} if found else {}
         return self.last_results
 
-    def _evaluate(self, folder_name: str) -> dict[str, Any]:
+    def evaluate_weights(self, weights: Weights, names: Sequence[str], file: str) -> dict[str, Any]:
+        """Evaluate other weights of this model.
+
+        Args:
+            weights: used meanwhile, and the same again afterwards.
+            names: of the data sets.
+            file: ``model_{file}.pth`` has them; names the folder with the detections.
+        """
+        with swapped(self.checkpointer.model, weights):
+            return self._evaluate(names, f"{EVALUATION}_model_{file}")
+
+    def add_results(self, name: str, found: dict[str, Any]) -> None:
+        """Record, below a name, what was evaluated after the last step (on the main process)."""
+        if found:
+            self.last_results = {**self.last_results, name: found}
+            numbers = flatten_results_dict({name: found})
+            self.storage.put_scalars(**numbers, smoothing_hint=False)
+
+    def _evaluate(self, names: Sequence[str], folder_name: str) -> dict[str, Any]:
         """Evaluate the model as it is now; results are on the main process only."""
         self.share_buffers()
         folder = Path(self.cfg.OUTPUT_DIR) / folder_name
-        names = self.cfg.DATASETS.TEST
-        evaluators = [self._build_evaluator(self.cfg, name, folder / name) for name in names]
-        self.is_evaluating = True
-        found: dict[str, Any] = self.test(self.cfg, self.model, evaluators)
-        self.is_evaluating = False
+        cfg = self.cfg.clone()
+        cfg.defrost()
+        cfg.DATASETS.TEST = tuple(names)
+        evaluators = [self._build_evaluator(cfg, name, folder / name) for name in names]
+        with self._evaluating():
+            found: dict[str, Any] = self.test(cfg, self.model, evaluators)
         comm.synchronize()
         return found if comm.is_main_process() else {}
 
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        self.is_evaluating = True
+        yield
+        self.is_evaluating = False
+
     def train(self) -> dict[str, Any]:
-        """Train to ``SOLVER.MAX_ITER``; return the last evaluation (on the main process).
+        """Train to ``SOLVER.MAX_ITER``, or to an early end; return the last results.
+
+        Returns:
+            As `evaluate`, with what was evaluated after the last step.
 
         Raises:
             Problem: DISK_FULL or DIVERGED.
@@ -309,6 +366,8 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         loop.addFilter(_is_no_problem)
         try:
             super().train()
+        except EndedEarly:
+            self.iter: int = self.max_iter
         finally:
             loop.removeFilter(_is_no_problem)
             self.data_loader.close()

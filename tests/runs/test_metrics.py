@@ -4,7 +4,7 @@ import pytest
 from raising import refused
 
 from oiv5_d2.problems import Kind
-from oiv5_d2.runs.results import check_metric, look_up
+from oiv5_d2.runs.results import check_metric, is_loss, look_up
 
 CLASSES = ("Person", "Traffic light")
 RESULTS = {"bbox": {"AP": 1.0}, "segm": {"AP": 2.0, "AP50-Traffic light": 3.0}}
@@ -28,6 +28,15 @@ def test_averaged_weights_have_the_same_metrics_if_the_run_has_them():
         check_metric("ema/segm/AP", CLASSES, True)
     both = {**RESULTS, "ema": {"a": {"segm": {"AP": 5.0}}}}
     assert look_up(both, "ema/segm/AP") == 5.0 and look_up(both, "segm/AP") == 2.0
+
+
+def test_the_validation_loss_is_a_metric_of_which_less_is_better():
+    name = "validation/total_loss"
+    assert check_metric(name, CLASSES, False, has_losses=True) == name
+    assert is_loss(name) and not is_loss("segm/AP")
+    assert look_up({**RESULTS, "validation": {"total_loss": 0.5}}, name) == 0.5
+    with refused(Kind.SETTING, key="metric"):
+        check_metric(name, CLASSES, True)
 
 
 def test_boxes_only_are_compared_by_boxes():

@@ -126,11 +126,12 @@ def start(composed, prepared_dir, tmp_path, clean_catalog):
 
 
 def settings_of(run: DictConfig, cfg: CfgNode, data_dir: Path, resume: bool) -> Settings:
+    names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST, *filter(None, [run.trainer.test])]
     return Settings(
         name="blocks",
         question="Does it run?",
         classes=tuple(run.data.classes),
-        datasets=tuple(locate("blocks", data_dir, [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])),
+        datasets=tuple(locate("blocks", data_dir, names)),
         resume=resume,
         wandb={},
         launch=Launch(**OmegaConf.to_container(run.launch, resolve=True)),

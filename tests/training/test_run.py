@@ -148,6 +148,17 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(start, t
         (["metric=ema/segm/AP"], "metric"),
         (["trainer.ema=1.0"], "trainer.ema"),
         (["trainer.average_last=1"], "trainer.average_last"),
+        (["trainer.min_gain=-1.0"], "trainer.min_gain"),
+        (["trainer.class_weights={Lorry: 2.0}"], "trainer.class_weights"),
+        (
+            ["launch=cpu2", "d2.MODEL.RESNETS.NORM=SyncBN"],
+            "d2.MODEL.RESNETS.NORM=naiveSyncBN",
+        ),
+        (["metric=validation/total_loss"], "metric"),
+        (
+            ["trainer.early_stop=2", "d2.TEST.EVAL_PERIOD=0"],
+            "d2.TEST.EVAL_PERIOD d2.DATASETS.TEST trainer.early_stop=0",
+        ),
         (["d2.DATALOADER.SAMPLER_TRAIN=Sampler"], "d2.DATALOADER.SAMPLER_TRAIN"),
         (["trainer.on_divergence=pray"], "trainer.on_divergence"),
         (["trainer.precision=fp8"], "trainer.precision"),
@@ -170,12 +181,15 @@ def test_what_cannot_train_is_refused_before_anything_is_written(start, tmp_path
     "words",
     [["d2.DATASETS.TEST=[blocks_validation,blocks_test]"], ["d2.MODEL.MASK_ON=false"]],
 )
-def test_two_test_sets_and_boxes_only_end_with_a_metric(start, words):
-    assert np.isfinite(start("d2.SOLVER.MAX_ITER=1", *words))
+def test_two_test_sets_and_boxes_only_end_with_a_metric(start, tmp_path, words):
+    more = ("trainer.ema=0.5", "trainer.validation_loss=true", "trainer.test=blocks_test")
+    assert np.isfinite(start("d2.SOLVER.MAX_ITER=1", *more, *words))
+    assert np.isfinite(read_record(tmp_path / "run")["results"]["test"]["bbox"]["AP"])
 
 
 def test_without_a_test_set_the_metric_is_nan(start):
-    assert np.isnan(start("d2.SOLVER.MAX_ITER=1", "d2.DATASETS.TEST=[]"))
+    more = ("trainer.ema=0.5", "trainer.validation_loss=true", "trainer.average_last=2")
+    assert np.isnan(start("d2.SOLVER.MAX_ITER=1", "d2.DATASETS.TEST=[]", *more))
 
 
 def test_a_random_seed_is_recorded_and_kept(start, tmp_path):
@@ -231,10 +245,81 @@ def test_the_last_checkpoints_are_averaged_whatever_stops_came_between(start, we
         assert results["averaged"][task] == pytest.approx(metrics, abs=1e-6, nan_ok=True)
 
 
-def test_the_moving_average_leaves_the_weights_as_they_are(start, weights, tmp_path):
-    start("d2.SOLVER.MAX_ITER=3", "d2.TEST.EVAL_PERIOD=2", name="without")
-    start("d2.SOLVER.MAX_ITER=3", "d2.TEST.EVAL_PERIOD=2", "trainer.ema=0.9", name="with")
+def test_what_is_measured_beside_the_steps_leaves_the_weights_as_they_are(start, weights, tmp_path):
+    words = ("d2.SOLVER.MAX_ITER=3", "d2.TEST.EVAL_PERIOD=2")
+    more = ("trainer.ema=0.9", "trainer.validation_loss=true", "trainer.test=blocks_test")
+    start(*words, name="without")
+    start(*words, *more, name="with")
     assert same(*(weights(tmp_path / name / "model_final.pth") for name in ("without", "with")))
+
+
+def test_the_validation_loss_can_choose_the_best_checkpoint_and_end_a_run(start, tmp_path):
+    # The gain that is asked for is out of reach: the second evaluation is the last one.
+    words = ("trainer.early_stop=1", "trainer.min_gain=100.0", "trainer.validation_loss=true")
+    metric = start(
+        "d2.SOLVER.MAX_ITER=40",
+        "d2.TEST.EVAL_PERIOD=2",
+        "metric=validation/total_loss",
+        "trainer.ema=0.9",
+        "trainer.average_last=2",
+        "d2.SOLVER.CHECKPOINT_PERIOD=2",
+        "trainer.test=blocks_test",
+        *words,
+    )
+    run_dir = tmp_path / "run"
+    record = read_record(run_dir)
+    assert record["iterations"] == 4
+    assert {*LOSSES, "total_loss"} == {*record["results"]["validation"]}
+    assert record["results"]["validation"]["total_loss"] == metric
+    final = torch.load(run_dir / "model_final.pth", weights_only=True)
+    history = final["trainer"]["hooks"]["Evaluate"]["history"]
+    assert list(history) == [1, 3] and history[3] == metric
+    best = min(history, key=history.get)
+    assert "validation/total_loss" in {key for row in read_metrics(run_dir) for key in row}
+    files = {name: (run_dir / f"model_{name}.pth").stat().st_ino for name in ("best", "final")}
+    assert files["best"] == (run_dir / f"model_{best:07d}.pth").stat().st_ino
+    assert files["final"] == (run_dir / "model_0000003.pth").stat().st_ino
+    assert (run_dir / "model_ema.pth").is_file() and (run_dir / "model_averaged.pth").is_file()
+    assert {"ema", "averaged", "test"} <= record["results"].keys()
+
+
+def test_the_best_weights_are_evaluated_on_the_test_set_at_the_end(start, tmp_path):
+    start("d2.SOLVER.MAX_ITER=3", "d2.TEST.EVAL_PERIOD=1", "trainer.test=blocks_test")
+    run_dir = tmp_path / "run"
+    found = read_record(run_dir)["results"]["test"]
+    again = evaluate_run(run_dir, "test", run_dir / "model_best.pth", None, tmp_path / "out")
+    for task, metrics in again.tasks.items():
+        assert found[task] == pytest.approx(metrics, abs=1e-6, nan_ok=True)
+
+
+def test_a_run_killed_while_it_tests_has_all_results_when_it_is_resumed(start, tmp_path):
+    words = ("d2.SOLVER.MAX_ITER=2", "trainer.test=blocks_test", "trainer.average_last=2")
+    start(*words)
+    record = read_record(tmp_path / "run")
+    expected = record.pop("results")
+    del record["seconds"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    start(*words, resume=True)
+    np.testing.assert_equal(read_record(tmp_path / "run")["results"], expected)
+
+
+def test_class_weights_change_the_loss_and_stay_when_a_run_is_resumed(start, tmp_path):
+    words = ("d2.SOLVER.MAX_ITER=1", "d2.DATASETS.TEST=[]")
+    for name, weights in (("stock", "null"), ("even", "balanced"), ("car", "{Car: 9.0}")):
+        start(*words, f"trainer.class_weights={weights}", name=name)
+    losses = {
+        name: read_metrics(tmp_path / name)[0]["loss_cls"] for name in ("stock", "even", "car")
+    }
+    assert losses["even"] == pytest.approx(losses["stock"])  # all classes have four objects
+    assert losses["car"] > 1.1 * losses["stock"]
+    with refused(Kind.MISMATCH, about="trainer.class_weights"):
+        start("d2.SOLVER.MAX_ITER=2", "d2.DATASETS.TEST=[]", resume=True, name="car")
+
+
+@pytest.mark.slow
+def test_two_processes_share_batch_norm_on_cpus(start, tmp_path):
+    start("launch=cpu2", "d2.MODEL.RESNETS.NORM=naiveSyncBN", "d2.SOLVER.MAX_ITER=2")
+    assert read_record(tmp_path / "run")["iterations"] == 2
 
 
 @pytest.mark.slow

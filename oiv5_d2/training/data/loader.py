@@ -106,13 +106,14 @@ def _outlive_signals(_: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))  # which ends it
 
 
-def find_records(cfg: CfgNode) -> list[Record]:
-    """Return the images of ``DATASETS.TRAIN`` that have something to learn."""
+def find_records(cfg: CfgNode, names: Sequence[str] | None = None) -> list[Record]:
+    """Return the images of some data sets, or of ``DATASETS.TRAIN``, with something to learn."""
+    names = cfg.DATASETS.TRAIN if names is None else names
     filter_empty = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     if "ANNOTATION" not in cfg:
-        found: list[Record] = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty)
+        found: list[Record] = get_detection_dataset_dicts(names, filter_empty)
         return found
-    found = read_records(cfg.DATASETS.TRAIN, cfg.ANNOTATION.boxes)
+    found = read_records(names, cfg.ANNOTATION.boxes)
     return filter_images_with_only_crowd_annotations(found) if filter_empty else found
 
 

@@ -6,8 +6,7 @@ from typing import Any
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
-from oiv5_d2.runs.layout import AVERAGED_WEIGHTS
-from oiv5_d2.runs.results import EMA, MEAN
+from oiv5_d2.runs.results import MEAN
 from oiv5_d2.training.averages import Weights, blend, mean_of, snapshot
 from oiv5_d2.training.checkpoints import due_steps, numbered
 
@@ -43,10 +42,8 @@ class MovingAverage(HookBase):  # type: ignore[misc]
 
     def after_step(self) -> None:
         """Take the new weights in."""
-        step = self.trainer.iter
-        blend(self.weights, self.trainer.checkpointer.model, warmed_up(self._decay, step))
-        if step + 1 >= self.trainer.max_iter:
-            self.trainer.write_weights(AVERAGED_WEIGHTS.format(average=EMA), self.weights)
+        decay = warmed_up(self._decay, self.trainer.iter)
+        blend(self.weights, self.trainer.checkpointer.model, decay)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average; nothing before the first step."""
@@ -60,7 +57,7 @@ class MovingAverage(HookBase):  # type: ignore[misc]
 
 
 class MeanOfCheckpoints(HookBase):  # type: ignore[misc]
-    """Average the weights of the last checkpoints when the run ends (Izmailov et al., 2018).
+    """Average the last checkpoints when the run ends, and evaluate that (Izmailov et al., 2018).
 
     They are the last step's and those due before it: one that a stop wrote in between does not
     count, so that a resumed run ends with the same average.
@@ -72,7 +69,6 @@ class MeanOfCheckpoints(HookBase):  # type: ignore[misc]
 
     def __init__(self, count: int, period: int) -> None:
         self._count, self._period = count, period
-        self.weights: Weights = {}
 
     def before_train(self) -> None:
         """Average at once if the run had made its last step when it was stopped."""
@@ -92,5 +88,8 @@ class MeanOfCheckpoints(HookBase):  # type: ignore[misc]
         comm.synchronize()  # only the main process writes
         run_dir = Path(self.trainer.cfg.OUTPUT_DIR)
         paths = [run_dir / name for name in self.needs(self.trainer.max_iter - 1)]
-        self.weights = mean_of([path for path in paths if path.is_file()])
-        self.trainer.write_weights(AVERAGED_WEIGHTS.format(average=MEAN), self.weights)
+        weights = mean_of([path for path in paths if path.is_file()])
+        self.trainer.write_average(MEAN, weights)
+        if names := self.trainer.cfg.DATASETS.TEST:
+            found = self.trainer.evaluate_weights(weights, names, MEAN)
+            self.trainer.add_results(MEAN, found)
