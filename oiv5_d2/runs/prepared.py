@@ -3,12 +3,14 @@
 import gzip
 import hashlib
 import json
+import os
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from oiv5_d2.conversion.images import CHECKED_JSON, check_images
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 GZIP = b"\x1f\x8b"  # how such a file begins
@@ -82,6 +84,28 @@ def count_objects(datasets: Iterable[Prepared]) -> dict[str, int]:
             name = category["name"]
             counts[name] = counts.get(name, 0) + found[category["id"]]
     return counts
+
+
+def check_files(dataset: Prepared, records: Iterable[Mapping[str, Any]]) -> None:
+    """Look at every image of a data set, so that none stops a training later.
+
+    What was right is kept beside the data, where that can be written.
+
+    Args:
+        dataset: the data set.
+        records: its images, as in its COCO file.
+
+    Raises:
+        Problem: DAMAGED, an image is not there, unreadable or of another size; it has the first.
+    """
+    data_dir = dataset.json_path.parent.parent
+    checked_path = data_dir / CHECKED_JSON.format(dataset.json_path.stem)
+    workers = len(os.sched_getaffinity(0))
+    faults = check_images(records, dataset.images_dir, workers, checked_path)
+    if faults:
+        more = f"; {len(faults) - 1} more such images" if len(faults) > 1 else ""
+        path, detail = dataset.images_dir / faults[0].file_name, f"{faults[0].what}{more}"
+        raise Problem(Kind.DAMAGED, path, detail, remedy=Remedy.PREPARE_AGAIN)
 
 
 def read_coco(json_path: Path) -> dict[str, Any]:

@@ -27,7 +27,14 @@ from oiv5_d2.files import whole_file
 from oiv5_d2.modeling.class_weights import read_class_weights
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs import layout, provenance
-from oiv5_d2.runs.prepared import Prepared, check_classes, count_objects, fingerprint
+from oiv5_d2.runs.prepared import (
+    Prepared,
+    check_classes,
+    check_files,
+    count_objects,
+    fingerprint,
+    read_coco,
+)
 from oiv5_d2.runs.results import EMA, check_metric, look_up
 from oiv5_d2.training.catalog import register
 from oiv5_d2.training.checkpoints import Found, newest_whole, read
@@ -254,6 +261,7 @@ def _checked(cfg: CfgNode, settings: Settings) -> Settings:
         raise wrong_setting("trainer.on_divergence", features.on_divergence, detail)
     for dataset in settings.datasets:
         check_classes(dataset.json_path, settings.classes)
+        check_files(dataset, read_coco(dataset.json_path)["images"])
     if not 0 <= features.ema < 1:
         raise wrong_setting("trainer.ema", features.ema, "a decay is at least 0 and below 1")
     if features.average_last < 0 or features.average_last == 1:

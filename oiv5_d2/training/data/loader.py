@@ -12,6 +12,7 @@ from detectron2.data.build import filter_images_with_only_crowd_annotations
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+from oiv5_d2.problems import Problem
 from oiv5_d2.training.data.augmentations import Augment
 from oiv5_d2.training.data.copy_paste import Sample
 from oiv5_d2.training.data.mapper import Mapper, build_mapper, derive_seed
@@ -25,6 +26,8 @@ GRACE_SECONDS = 20  # that a loader worker goes on after SIGTERM
 
 class Loader:
     """Yields this process's samples of one step after the other, from any step on.
+
+    An image that was damaged since the run began is a `Problem`, from whichever worker.
 
     It is its own iterator. Images of a step are spread over the processes in turn, and a sample's
     seed comes from its position in the whole batch: neither processes nor loader workers change
@@ -65,9 +68,13 @@ class Loader:
     def __next__(self) -> list[Sample]:
         if self._iterator is None:  # only now, so that no worker loads what nobody asked for
             self._iterator = iter(self._build(self._next_step))
-        return next(self._iterator)
+        samples = next(self._iterator)
+        for sample in samples:
+            if isinstance(sample, Problem):  # a worker's exception would come as a page of text
+                raise sample
+        return samples
 
-    def _build(self, first: int) -> DataLoader[Sample]:
+    def _build(self, first: int) -> DataLoader[Sample | Problem]:
         return DataLoader(
             self._samples,
             batch_sampler=_Seeded(self._batches, self._seed, first),
@@ -91,13 +98,16 @@ class _Seeded:
             yield [(batch[i], derive_seed(self._seed, step, i)) for i in mine]
 
 
-class _Samples(Dataset[Sample]):
+class _Samples(Dataset["Sample | Problem"]):
     def __init__(self, records: Sequence[Record], mapper: Mapper) -> None:
         self._records, self._mapper = records, mapper
 
-    def __getitem__(self, pair: tuple[int, int]) -> Sample:
+    def __getitem__(self, pair: tuple[int, int]) -> Sample | Problem:
         index, seed = pair
-        return self._mapper(self._records[index], seed)
+        try:
+            return self._mapper(self._records[index], seed)
+        except Problem as problem:
+            return problem
 
 
 def _outlive_signals(_: int) -> None:

@@ -4,12 +4,15 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
 
+from oiv5_d2.conversion.images import check_images
+from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.training.data.augmentations import Augment, build_pipeline
 from oiv5_d2.training.data.copy_paste import Mix, Sample
 from oiv5_d2.training.data.partial import PartialMapper
@@ -49,13 +52,29 @@ class _SampleMapper:
 
     def __call__(self, record: Record, seed: int) -> Sample:
         with seeded(seed):
-            sample: Sample = self.one_image(record)
+            sample = self._load(record)
             for mix in self.mixes:
                 sample = mix(sample, self._draw_another)
             return sample
 
     def _draw_another(self) -> Sample:
-        sample: Sample = self.one_image(self.records[np.random.randint(len(self.records))])
+        return self._load(self.records[np.random.randint(len(self.records))])
+
+    def _load(self, record: Record) -> Sample:
+        """Return an image's sample.
+
+        Raises:
+            Problem: DAMAGED, the image is not what it was when the run began.
+        """
+        try:
+            sample: Sample = self.one_image(record)
+        except (OSError, ValueError):
+            image = {**record, "file_name": Path(record["file_name"]).name}
+            folder = Path(record["file_name"]).parent
+            for fault in check_images([image], folder, workers=1, checked_path=None):
+                path, remedy = record["file_name"], Remedy.PREPARE_AGAIN
+                raise Problem(Kind.DAMAGED, path, fault.what, remedy=remedy) from None
+            raise
         return sample
 
 

@@ -1,10 +1,14 @@
 import random
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from detectron2.utils import comm
+from raising import refused
 
+from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.runs.prepared import locate
 from oiv5_d2.training.catalog import register
 from oiv5_d2.training.config import to_cfg
@@ -46,6 +50,24 @@ def assert_same(first, second):
 def test_the_number_of_loader_workers_changes_nothing(loader, num_workers):
     alone = take(loader(), 8)
     assert_same(alone, take(loader(f"d2.DATALOADER.NUM_WORKERS={num_workers}"), 8))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_image_that_was_damaged_meanwhile_is_named(
+    composed, tiny_words, prepared_dir, tmp_path, clean_catalog, num_workers
+):
+    shutil.copytree(prepared_dir, tmp_path / "data", symlinks=True)
+    run = composed(*tiny_words, f"d2.DATALOADER.NUM_WORKERS={num_workers}")
+    cfg = to_cfg(run, str(tmp_path))
+    (dataset,) = locate("blocks", tmp_path / "data", cfg.DATASETS.TRAIN)
+    register([dataset], run.data.classes)
+    loader = build_train_loader(cfg, {})
+    for path in filter(Path.is_file, dataset.images_dir.rglob("*")):
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data[: len(data) // 2])
+    with refused(Kind.DAMAGED, remedy=Remedy.PREPARE_AGAIN):
+        next(loader)
 
 
 def test_a_stop_changes_nothing(loader):
