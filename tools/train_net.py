@@ -15,6 +15,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from oiv5_d2.console import slurm
 from oiv5_d2.console.commands import (
     check_d2,
     check_run_dir,
@@ -79,7 +80,7 @@ def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
     from oiv5_d2.evaluation.evaluator import build_evaluator
     from oiv5_d2.training.config import to_cfg
     from oiv5_d2.training.launch import Launch
-    from oiv5_d2.training.run import Features, Settings, train
+    from oiv5_d2.training.run import Features, Settings, check_run, train
 
     cfg = to_cfg(run, run_dir)
     settings = Settings(
@@ -92,7 +93,12 @@ def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
         launch=Launch(**OmegaConf.to_container(run.launch, resolve=True)),
         features=Features(run.metric, OmegaConf.to_container(run.augment), **run.trainer),
     )
-    return train(cfg, settings, build_evaluator)
+    if settings.launch.slurm is None or slurm.is_job():
+        return train(cfg, settings, build_evaluator)
+    check_run(cfg, settings, cuda_available=True)
+    words = HydraConfig.get().overrides.task
+    print(slurm.submit(Path(__file__), words, Path(run_dir), settings.launch.slurm))
+    return math.nan
 
 
 def start() -> None:

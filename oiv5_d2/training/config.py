@@ -187,7 +187,7 @@ def check(cfg: CfgNode, cuda_available: bool, num_processes: int = 1) -> None:
 def _check_norms(cfg: CfgNode, num_processes: int) -> None:
     if num_processes == 1 or cfg.MODEL.DEVICE != "cpu":
         return
-    for part in ("RESNETS", "FPN", "ROI_BOX_HEAD", "ROI_MASK_HEAD"):
-        if cfg.MODEL[part].NORM in ("SyncBN", "nnSyncBN"):
-            key, detail = f"d2.MODEL.{part}.NORM", "PyTorch's own needs a GPU for each process"
-            raise wrong_setting(key, cfg.MODEL[part].NORM, detail, change=f"{key}=naiveSyncBN")
+    for key, value in leaves({"d2": plain(cfg)}):
+        if key.endswith(".NORM") and value in ("SyncBN", "nnSyncBN"):
+            detail = "PyTorch's own needs a GPU for each process"
+            raise wrong_setting(key, value, detail, change=f"{key}=naiveSyncBN")

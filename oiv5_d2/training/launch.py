@@ -51,6 +51,7 @@ class Launch:
         rdzv_endpoint: ``host:port`` where they meet; any of them can be the host.
         run_id: what machines that meet have in common.
         local_addr: the address of this machine, where the others cannot reach it by its name.
+        slurm: settings of submitit's ``SlurmExecutor``; None if processes start here.
     """
 
     min_nodes: int = 1
@@ -61,6 +62,7 @@ class Launch:
     rdzv_endpoint: str = FREE_PORT
     run_id: str = "run"
     local_addr: str | None = None
+    slurm: dict[str, Any] | None = None
 
     @property
     def num_processes(self) -> int:
@@ -74,6 +76,10 @@ class Launch:
         """True if this process decides alone what the run does, False if it is one of several."""
         return not group.is_joined() and self.max_nodes == 1
 
+    @property
+    def _meets_elsewhere(self) -> bool:
+        return group.is_joined() or self.slurm is not None
+
     def check(self) -> None:
         """Refuse machines that could not meet.
 
@@ -83,7 +89,7 @@ class Launch:
         if self.min_nodes != self.max_nodes:
             detail = f"launch.min_nodes is {self.min_nodes}; a range of numbers is not supported"
             raise wrong_setting("launch.max_nodes", self.max_nodes, detail)
-        if self.max_nodes > 1 and self.rdzv_endpoint == FREE_PORT and not group.is_joined():
+        if self.max_nodes > 1 and self.rdzv_endpoint == FREE_PORT and not self._meets_elsewhere:
             detail = f"{self.max_nodes} machines need a host and a port that all of them can reach"
             raise wrong_setting("launch.rdzv_endpoint", self.rdzv_endpoint, detail)
 

@@ -114,16 +114,30 @@ def train(cfg: CfgNode, settings: Settings, build_evaluator: BuildEvaluator) -> 
         Stopped: by a signal.
     """
     run_dir, start = Path(cfg.OUTPUT_DIR), settings.launch
-    start.check()
-    check(cfg, torch.cuda.is_available(), start.num_processes)
-    settings = _checked(cfg, settings)
-    cfg = _with_length(cfg, settings)
+    cfg, settings = check_run(cfg, settings, torch.cuda.is_available())
     if not start.is_led_here:
         return float(launch(start, run_dir, train_together, cfg, settings, build_evaluator))
     with _led(cfg, settings, is_restarted()) as job:
         if job:
             _finish(job, launch(start, run_dir, work, job, build_evaluator))
     return look_up(layout.read_record(run_dir)["results"], settings.features.metric)
+
+
+def check_run(cfg: CfgNode, settings: Settings, cuda_available: bool) -> tuple[CfgNode, Settings]:
+    """Return both with what follows from them, having refused what cannot be trained.
+
+    Args:
+        cfg: the frozen configuration.
+        settings: the rest.
+        cuda_available: where the processes will run.
+
+    Raises:
+        Problem: SETTING.
+    """
+    settings.launch.check()
+    check(cfg, cuda_available, settings.launch.num_processes)
+    settings = _checked(cfg, settings)
+    return _with_length(cfg, settings), settings
 
 
 def train_together(cfg: CfgNode, settings: Settings, build_evaluator: BuildEvaluator) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from slurm_cluster import free_ports
 
 ROOT = Path(__file__).parents[2]
 STEPS = 120
@@ -29,8 +30,8 @@ WORDS = (
 def train_net(tiny_words, prepared_dir, tmp_path):
     """Start the tool; its run directory is `name` of an empty folder."""
 
-    def start(name, *words):
-        tool = [sys.executable, str(ROOT / "tools" / "train_net.py")]
+    def start(name, *words, by=()):
+        tool = [sys.executable, *by, str(ROOT / "tools" / "train_net.py")]
         folders = [f"data.dir={prepared_dir}", f"run_dir={tmp_path / name}"]
         with (tmp_path / f"{name}.txt").open("a") as output:
             return subprocess.Popen(
@@ -135,13 +136,28 @@ def test_a_staged_run_killed_in_each_stage_ends_as_one_left_alone(train_net, tmp
 
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced(train_net, tmp_path):
+    rng = random.Random(0)
     process = train_net("run", "launch=cpu2")
     for _ in range(2):
         wait_for_a_checkpoint(tmp_path / "run", process)
-        os.kill(max(workers_of(process.pid)), signal.SIGKILL)
+        time.sleep(rng.uniform(0, 0.5))
+        os.kill(rng.choice(sorted(workers_of(process.pid))), signal.SIGKILL)
     finish(process)
     finish(train_net("whole", "launch=cpu2"))
     assert_same_weights(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_machines_that_meet_and_torchrun_train_what_two_processes_here_do(train_net, tmp_path):
+    by = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    finish(train_net("torchrun", by=by))
+    (port,) = free_ports(1)
+    meeting = ("launch.min_nodes=2", f"launch.rdzv_endpoint=localhost:{port}")
+    for machine in [train_net("machines", *meeting) for _ in range(2)]:
+        finish(machine)
+    finish(train_net("whole", "launch=cpu2"))
+    assert_same_weights(tmp_path / "torchrun", tmp_path / "whole")
+    assert_same_weights(tmp_path / "machines", tmp_path / "whole")
 
 
 def workers_of(pid):

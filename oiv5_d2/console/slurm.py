@@ -1,0 +1,120 @@
+"""A command line as a Slurm job, submitted by submitit, which is requeued until the run has ended.
+
+On each of its machines the job calls the tool with the words that were typed. Slurm's SIGUSR1
+before the time limit makes the run save a checkpoint and stop; the job then asks to be requeued
+and, started again, continues. A job that Slurm itself requeues continues in the same way.
+"""
+
+import importlib.util
+import os
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from oiv5_d2.problems import Kind, Problem, Remedy
+
+_SIGNAL = signal.SIGUSR1  # the one that a training run knows as Slurm's
+_FIRST_PORT, _PORTS = 20000, 10000
+
+
+def is_job() -> bool:
+    """Return True in a job that `submit` sent."""
+    return os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
+
+
+def submit(tool: Path, overrides: Iterable[str], run_dir: Path, settings: Mapping[str, Any]) -> str:
+    """Submit a tool's command line; return what to tell the user.
+
+    Args:
+        tool: the script.
+        overrides: its words.
+        run_dir: where the run and the job's logs go.
+        settings: of submitit's ``SlurmExecutor``; None for the cluster's own.
+
+    Raises:
+        Problem: ABSENT, no submitit or no Slurm here; REFUSED, by Slurm.
+    """
+    os.environ["SUBMITIT_PREEMPT_SIGNAL"] = _SIGNAL.name.removeprefix("SIG")
+    _check_installed()
+    from submitit import SlurmExecutor
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    words = [word for word in overrides if not word.startswith("run_dir=")]
+    executor = SlurmExecutor(run_dir / "slurm")
+    try:
+        executor.update_parameters(
+            **{name: value for name, value in settings.items() if value is not None},
+            job_name=run_dir.parent.name,
+            stderr_to_stdout=True,
+            additional_parameters={"requeue": True},
+        )
+        job = executor.submit(Submission(str(tool), [*words, f"run_dir={run_dir}"]))
+    except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
+        key, remedy = "launch.slurm", Remedy.CHANGE_SETTING
+        raise Problem(Kind.REFUSED, "sbatch", str(error), key=key, remedy=remedy) from error
+    lines = [
+        f"submitted job {job.job_id}",
+        f"  watch:   squeue --jobs={job.job_id}",
+        f"  log:     tail -F {os.path.relpath(job.paths.stdout)}",
+        f"  cancel:  scancel {job.job_id}",
+    ]
+    return "\n".join(lines)
+
+
+class Submission:
+    """What a job runs on each of its machines.
+
+    Args:
+        tool: the script.
+        words: of its command line.
+    """
+
+    def __init__(self, tool: str, words: list[str]) -> None:
+        self._tool, self._words = tool, words
+
+    def __call__(self) -> None:
+        """Run the tool as if it was typed; ask for another turn if it was stopped for one."""
+        sys.argv = [self._tool, *self._words, *_meeting()]
+        try:
+            runpy.run_path(self._tool, run_name="__main__")
+        except SystemExit as end:
+            if end.code == 128 + _SIGNAL:
+                _requeue()
+            if end.code:
+                raise
+
+    def checkpoint(self) -> Any:
+        """Return what submitit runs after a signal that came before the run listened to it."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def _meeting() -> list[str]:
+    """Return the words by which several machines of this job meet."""
+    from submitit import JobEnvironment
+
+    job = JobEnvironment()
+    if job.num_nodes == 1:
+        return []
+    port = _FIRST_PORT + int(job.raw_job_id) % _PORTS
+    return [f"launch.rdzv_endpoint={job.hostnames[0]}:{port}", f"launch.run_id={job.raw_job_id}"]
+
+
+def _requeue() -> None:
+    if os.environ.get("SLURM_PROCID", "0") == "0":
+        subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+
+
+def _check_installed() -> None:
+    if importlib.util.find_spec("submitit") is None:
+        detail = "launch=slurm needs it: uv sync --inexact --extra slurm"
+        raise Problem(Kind.ABSENT, "submitit", detail, key="launch", remedy=Remedy.CHANGE_SETTING)
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        detail = "launch=slurm works on a machine that submits to a Slurm cluster"
+        raise Problem(Kind.ABSENT, "sbatch", detail, key="launch", remedy=Remedy.CHANGE_SETTING)
