@@ -84,7 +84,7 @@ def test_a_job_that_is_requeued_twice_ends_as_a_run_left_alone(
         now = newest(run_dir)
         wait(lambda now=now: newest(run_dir) != now, "a checkpoint")
         slurm(*command)
-        wait(lambda: " R" not in slurm("squeue", "--noheader", "--format= %t"), "a requeue")
+        wait(lambda: "PD" in slurm("squeue", "--noheader", "--format=%t"), "a requeue")
     wait(lambda: not slurm("squeue", "--noheader", "--jobs", job).strip(), "the end")
     log = next((run_dir / "slurm").glob("*_log.out")).read_text()
     assert "SIGTERM" in log and "SIGUSR1" in log and "Traceback" not in log
