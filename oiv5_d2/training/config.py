@@ -156,13 +156,8 @@ def check(cfg: CfgNode, cuda_available: bool, num_processes: int = 1) -> None:
 
     Raises:
         Problem: SETTING, frozen batch norm or frozen stages over random weights (activations
-<<<<<<< HEAD
             explode into Inf/NaN), PyTorch's synchronised batch norm on CPUs, a CUDA device where
             there is none, or a batch that the processes cannot share evenly.
-=======
-            explode into Inf/NaN), SyncBN on several CPUs, a CUDA device where there is none, or a
-            batch that the processes cannot share evenly.
->>>>>>> 857ea02 (CONTRIBUTING: where processes start, meet and end)
     """
     if cfg.SOLVER.IMS_PER_BATCH % num_processes:
         key = "d2.SOLVER.IMS_PER_BATCH"
