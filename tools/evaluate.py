@@ -1,16 +1,19 @@
 """Evaluate a run on a part of its data:  python tools/evaluate.py run=outputs/quickstart.
 
 Another part: part=test. Another checkpoint: weights=model_0000199.pth. Another device: device=cpu.
+Test-time augmentation: d2.TEST.AUG.ENABLED=true. Fewer detections: d2.TEST.DETECTIONS_PER_IMAGE=20
 Detections of any tool: predictions=found.json.gz truth=coco.json output=judged
 """
 
+import itertools
 import logging
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 
-from oiv5_d2.console.commands import data_commands
+from oiv5_d2.console.commands import check_d2, choose_defaults, data_commands
 from oiv5_d2.console.errors import report_errors, suggesting
 from oiv5_d2.console.help import answer_help
 from oiv5_d2.problems import wrong_setting
@@ -29,27 +32,53 @@ def main(run: DictConfig) -> None:
     run_dir = find_run(Path(run.run))
     if run_dir != Path(run.run):
         logger.info("The newest finished run of %s: %s", run.run, run_dir)
+    changes = changed_settings(run)
     with suggesting(data_commands(*data_choice(run_dir))):
-        dataset = find_part(run_dir, run.part)
-        weights_path = find_weights(run_dir, run.weights)
-        output_dir = Path(run.output or output_dir_of(run_dir, dataset.name, weights_path))
-        evaluate(run_dir, run.part, weights_path, run.device, output_dir)
+        for part, weights in itertools.product(as_list(run.part), as_list(run.weights)):
+            dataset, weights_path = find_part(run_dir, part), find_weights(run_dir, weights)
+            words = [f"{key}={value}" for key, value in changes.items()]
+            own_dir = output_dir_of(run_dir, dataset.name, weights_path, words)
+            output_dir = own_dir
+            if run.output is not None:
+                output_dir = Path(run.output) / own_dir.relative_to(run_dir)
+            evaluate(run, run_dir, part, weights_path, output_dir)
+
+
+def changed_settings(run: DictConfig) -> dict[str, object]:
+    """Return the keys of Detectron2 on the command line, without d2, and their values."""
+    check_d2(OmegaConf.to_container(run.d2), HydraConfig.get().runtime.choices.detectron2)
+    words = (word.partition("=")[0].lstrip("+") for word in HydraConfig.get().overrides.task)
+    keys = [word for word in words if word.startswith("d2.")]
+    values = ((key.removeprefix("d2."), OmegaConf.select(run, key)) for key in keys)
+    return {
+        key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        for key, value in values
+    }
+
+
+def as_list(setting: object) -> list[str]:
+    """Return one name, or several, as a list."""
+    return list(setting) if OmegaConf.is_list(setting) else [str(setting)]
 
 
 def evaluate(
-    run_dir: Path, part: str, weights_path: Path, device: str | None, output_dir: Path
+    run: DictConfig, run_dir: Path, part: str, weights_path: Path, output_dir: Path
 ) -> None:
     """Evaluate weights of a run and print their precision."""
     # Here, so that --help and a mistake on the command line are answered at once.
+    from oiv5_d2.evaluation.files import write_submission
     from oiv5_d2.evaluation.runs import evaluate_run
 
-    results = evaluate_run(run_dir, part, weights_path, device, output_dir)
+    changes = changed_settings(run)
+    results = evaluate_run(run_dir, part, weights_path, run.device, output_dir, changes)
+    if run.csv:
+        write_submission(output_dir, find_part(run_dir, part).json_path)
     show(results, f"{run_dir}, {weights_path.name}", output_dir)
 
 
 def evaluate_predictions(run: DictConfig) -> None:
     """Evaluate a file of predictions; neither a run nor a model is needed."""
-    from oiv5_d2.evaluation.files import evaluate_file
+    from oiv5_d2.evaluation.files import evaluate_file, write_submission
 
     if run.truth is None:
         raise wrong_setting("truth", "null", "predictions need the COCO file they belong to")
@@ -57,6 +86,8 @@ def evaluate_predictions(run: DictConfig) -> None:
     output_dir = Path(run.output or path.with_name(f"{path.name.split('.')[0]}_evaluation"))
     trees = (Path(one) if one else None for one in (run.hierarchy, run.classes))
     results = evaluate_file(path, Path(run.truth), output_dir, *trees)
+    if run.csv:
+        write_submission(output_dir, Path(run.truth))
     show(results, str(path), output_dir)
 
 
@@ -78,6 +109,17 @@ def find_weights(run_dir: Path, weights: str) -> Path:
     return inside if inside.is_file() or not Path(weights).is_file() else Path(weights)
 
 
+def start() -> None:
+    choose_defaults(write_defaults)
+    main()
+
+
+def write_defaults(configs_dir: Path) -> None:
+    from oiv5_d2.training import config
+
+    config.write_defaults(configs_dir)
+
+
 if __name__ == "__main__":
     answer_help(__doc__, "evaluate")
-    report_errors(main, "evaluate")
+    report_errors(start, "evaluate")

@@ -21,6 +21,7 @@ from oiv5_d2.runs.results import (
     write_results,
 )
 from oiv5_d2.training import compat  # noqa: F401  first: it makes Detectron2 importable
+from oiv5_d2.training.tta import describe_augmentation
 
 # isort: split
 from detectron2.config import CfgNode
@@ -32,29 +33,38 @@ from detectron2.utils import comm
 logger = logging.getLogger(__name__)
 
 
-def build_evaluator(cfg: CfgNode, dataset_name: str, output_dir: Path | None) -> "Evaluator":
+def build_evaluator(
+    cfg: CfgNode, dataset_name: str, output_dir: Path | None, remarks: Sequence[str] = ()
+) -> "Evaluator":
     """Return the evaluator of one registered dataset.
 
     Args:
         cfg: its ``MODEL.MASK_ON`` decides if masks are evaluated.
         dataset_name: registered, with a COCO file.
         output_dir: gets ``results.json`` and ``coco_instances_results.json``; None writes nothing.
+        remarks: sentences for the results.
     """
     tasks = (BBOX, SEGM) if cfg.MODEL.MASK_ON else (BBOX,)
-    return Evaluator(dataset_name, tasks, output_dir)
+    if cfg.TEST.AUG.ENABLED:
+        remarks = (*remarks, f"with test-time augmentation: {describe_augmentation(cfg)}")
+    return Evaluator(dataset_name, tasks, output_dir, remarks)
 
 
 def evaluate(
-    cfg: CfgNode, model: Any, dataset_name: str, output_dir: Path | None
+    cfg: CfgNode,
+    model: Any,
+    dataset_name: str,
+    output_dir: Path | None,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Metrics]:
-    """Run `model` over a registered dataset and evaluate its detections.
+    """Run `model` over a registered dataset and evaluate its detections; see `build_evaluator`.
 
     Returns:
         as `Results.tasks`; empty on all processes but the main one.
     """
     loader = build_detection_test_loader(cfg, dataset_name)
-    results = inference_on_dataset(model, loader, build_evaluator(cfg, dataset_name, output_dir))
-    return dict(results)
+    evaluator = build_evaluator(cfg, dataset_name, output_dir, remarks)
+    return dict(inference_on_dataset(model, loader, evaluator))
 
 
 class Evaluator(DatasetEvaluator):  # type: ignore[misc]  # Detectron2 carries no types
@@ -63,11 +73,17 @@ class Evaluator(DatasetEvaluator):  # type: ignore[misc]  # Detectron2 carries n
     Each process keeps compact arrays, and the main one gets those of all.
     """
 
-    def __init__(self, dataset_name: str, tasks: Sequence[str], output_dir: Path | None) -> None:
+    def __init__(
+        self,
+        dataset_name: str,
+        tasks: Sequence[str],
+        output_dir: Path | None,
+        remarks: Sequence[str] = (),
+    ) -> None:
         path = Path(MetadataCatalog.get(dataset_name).json_file)
         self._truth = read_truth(path, dataset_name)
         self._places = {image["id"]: index for index, image in enumerate(self._truth.images)}
-        self._tasks, self._output_dir = tuple(tasks), output_dir
+        self._tasks, self._output_dir, self._remarks = tuple(tasks), output_dir, tuple(remarks)
         self.reset()
 
     def reset(self) -> None:
@@ -89,7 +105,7 @@ class Evaluator(DatasetEvaluator):  # type: ignore[misc]  # Detectron2 carries n
         found, truth = concatenate(parts), self._truth
         if self._output_dir is not None:  # first, so that a failure below loses no detections
             write_coco(self._output_dir / PREDICTIONS_JSON, found, truth)
-        results = judge(truth, found, read_above(truth, {}, None), self._tasks)
+        results = judge(truth, found, read_above(truth, {}, None), self._tasks, self._remarks)
         for note in describe_gaps(results):
             logger.warning(note)
         if self._output_dir is not None:

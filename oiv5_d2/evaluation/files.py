@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from oiv5_d2.evaluation.formats import read_predictions, write_coco
+from oiv5_d2.evaluation.formats import read_predictions, write_coco, write_csv
 from oiv5_d2.evaluation.hierarchy import read_above
 from oiv5_d2.evaluation.judge import find_tasks, judge
 from oiv5_d2.evaluation.labels import read_mids
 from oiv5_d2.evaluation.truth import read_truth
 from oiv5_d2.runs.results import PREDICTIONS_JSON, RESULTS_JSON, Results, write_results
+
+SUBMISSION_CSV = "submission.csv"
 
 
 def evaluate_file(
@@ -37,3 +39,15 @@ def evaluate_file(
     write_coco(output_dir / PREDICTIONS_JSON, found, truth)
     write_results(output_dir / RESULTS_JSON, results)
     return results
+
+
+def write_submission(output_dir: Path, truth_path: Path) -> None:
+    """Write the predictions of an evaluation as the challenge's CSV as well.
+
+    Args:
+        output_dir: of the evaluation.
+        truth_path: the COCO file that was evaluated on.
+    """
+    truth, mids = read_truth(truth_path), read_mids(truth_path, None)
+    found, _ = read_predictions(output_dir / PREDICTIONS_JSON, truth, mids)
+    write_csv(output_dir / SUBMISSION_CSV, found, truth, mids)

@@ -1,17 +1,22 @@
 """Runs, evaluated again on any part of their data, with any of their checkpoints."""
 
 import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
 from oiv5_d2.evaluation.evaluator import evaluate
 from oiv5_d2.files import sha256
-from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs.layout import CONFIG_YAML, Record, find_part, read_record
 from oiv5_d2.runs.prepared import Prepared
 from oiv5_d2.runs.results import RESULTS_JSON, Results, read_results
 from oiv5_d2.training.catalog import register
+from oiv5_d2.training.config import merge
+from oiv5_d2.training.tta import with_augmentation
 from oiv5_d2.training.weights import load_pretrained
 
 # isort: split
@@ -20,18 +25,44 @@ from detectron2.modeling import build_model
 
 logger = logging.getLogger(__name__)
 
+NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
+# What an evaluation reads of a configuration: these groups and keys, and keys that end like this.
+_TEST_GROUP, _TEST_KEYS, _TEST_ENDING = "TEST.", ("DATALOADER.NUM_WORKERS",), "_TEST"
+_NO_EFFECT = ("TEST.EVAL_PERIOD", "TEST.EXPECTED_RESULTS", "TEST.PRECISE_BN")
 
-def load_cfg(run_dir: Path, weights_path: Path, device: str | None) -> CfgNode:
+
+def check_changes(changes: Iterable[str]) -> None:
+    """Refuse a key that has no effect on an evaluation.
+
+    Raises:
+        Problem: SETTING.
+    """
+    for key in changes:
+        is_read = key.startswith(_TEST_GROUP) or key in _TEST_KEYS or key.endswith(_TEST_ENDING)
+        if not is_read or key.startswith(_NO_EFFECT):
+            detail = "it has no effect on an evaluation, which reads d2.TEST.* and d2.*_TEST"
+            raise wrong_setting(f"d2.{key}", "...", detail)
+
+
+def load_cfg(
+    run_dir: Path,
+    weights_path: Path,
+    device: str | None,
+    changes: Mapping[str, Any] = NO_CHANGES,
+) -> CfgNode:
     """Return a run's configuration for an evaluation: these weights, this device, frozen.
 
     Args:
         run_dir: holds the ``config.yaml`` that the run was made with.
         weights_path: of the checkpoint.
         device: as PyTorch names it; None for the run's own, or the CPU without a GPU.
+        changes: other values by dotted key, such as ``TEST.AUG.ENABLED``.
 
     Raises:
-        Problem: ABSENT, no configuration or no such weights.
+        Problem: ABSENT, no configuration or no such weights; SETTING, a change that has no effect
+            on an evaluation, or a value of another type.
     """
+    check_changes(changes)
     config_path = run_dir / CONFIG_YAML
     for path, key in ((config_path, "run"), (weights_path, "weights")):
         if not path.is_file():
@@ -42,12 +73,19 @@ def load_cfg(run_dir: Path, weights_path: Path, device: str | None) -> CfgNode:
     cfg.MODEL.WEIGHTS = str(weights_path)
     cfg.MODEL.DEVICE = device or _device_here(cfg.MODEL.DEVICE)
     cfg.OUTPUT_DIR = str(run_dir)
+    for key, value in changes.items():
+        merge(cfg, key, value)
     cfg.freeze()
     return cfg
 
 
 def evaluate_run(
-    run_dir: Path, part: str, weights_path: Path, device: str | None, output_dir: Path
+    run_dir: Path,
+    part: str,
+    weights_path: Path,
+    device: str | None,
+    output_dir: Path,
+    changes: Mapping[str, Any] = NO_CHANGES,
 ) -> Results:
     """Evaluate a run's weights on one part of its data.
 
@@ -57,13 +95,14 @@ def evaluate_run(
         weights_path: of the checkpoint.
         device: None for the run's own.
         output_dir: gets the results and the detections.
+        changes: other values by dotted key, which the results name.
 
     Raises:
         Problem: ABSENT, no such run, weights or data; MISMATCH, the weights belong to another
-            model; or those of `load_pretrained`.
+            model; or those of `load_cfg` and `load_pretrained`.
     """
     record = read_record(run_dir)
-    cfg = load_cfg(run_dir, weights_path, device)
+    cfg = load_cfg(run_dir, weights_path, device, changes)
     dataset = find_part(run_dir, part)
     _warn_of_other_data(record, dataset)
     register([dataset], record["classes"])
@@ -73,7 +112,8 @@ def evaluate_run(
         detail = f"{len(anew)} parameters differ from the model of {run_dir}, such as {anew[0]}"
         remedy = Remedy.CHANGE_SETTING
         raise Problem(Kind.MISMATCH, weights_path, detail, key="weights", remedy=remedy)
-    evaluate(cfg, model, dataset.name, output_dir)
+    remarks = [f"evaluated with d2.{key}={value}" for key, value in changes.items()]
+    evaluate(cfg, with_augmentation(cfg, model), dataset.name, output_dir, remarks)
     return read_results(output_dir / RESULTS_JSON)
 
 

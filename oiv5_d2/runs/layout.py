@@ -1,7 +1,8 @@
 """Runs: found, held and read, with the data and the evaluations that belong to them."""
 
 import fcntl
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,11 +100,22 @@ def find_dataset(run_dir: Path, dataset_name: str) -> Prepared:
     return find_part(run_dir, dataset_name.removeprefix(f"{family}_"))
 
 
-def output_dir_of(run_dir: Path, dataset_name: str, weights_path: Path) -> Path:
-    """Return the folder for results: another one for weights other than the final ones."""
+def output_dir_of(
+    run_dir: Path, dataset_name: str, weights_path: Path, changes: Iterable[str] = ()
+) -> Path:
+    """Return the folder for results: another one for other weights than the final ones.
+
+    Args:
+        run_dir: the run.
+        dataset_name: what is evaluated.
+        weights_path: the weights.
+        changes: what differs from the run's own configuration, as ``key=value``: it is in the
+            folder's name.
+    """
     final = weights_path.name == FINAL_WEIGHTS
-    folder = EVALUATION if final else f"{EVALUATION}_{weights_path.stem}"
-    return run_dir / folder / dataset_name
+    words = [EVALUATION, *([] if final else [weights_path.stem])]
+    words += [re.sub(r"[^\w.=,-]+", "-", change).strip("-") for change in changes]
+    return run_dir / "_".join(words) / dataset_name
 
 
 def read_evaluations(run_dir: Path) -> list[Results]:

@@ -39,7 +39,6 @@ OVERRULED = {
 # Values that would have no effect, or break on the masks of the COCO files.
 USELESS = {
     "INPUT.MASK_FORMAT": ("polygon", "the COCO files have run lengths, which need bitmask"),
-    "TEST.AUG.ENABLED": (True, "test-time augmentation is not part of the evaluation yet"),
 }
 # Detectron2's architectures, and the ones of `oiv5_d2.modeling` that take their place.
 PARTIAL = {

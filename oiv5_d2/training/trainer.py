@@ -40,6 +40,7 @@ from oiv5_d2.training.hooks.stages import Stages, read_stages
 from oiv5_d2.training.hooks.stopping import StopOnSignal
 from oiv5_d2.training.hooks.testing import TestBest
 from oiv5_d2.training.steps import AUTO, FP32, Steps
+from oiv5_d2.training.tta import with_augmentation
 from oiv5_d2.training.validation import measure_losses
 
 BuildEvaluator = Callable[[CfgNode, str, Path], DatasetEvaluator]
@@ -340,8 +341,9 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         cfg.defrost()
         cfg.DATASETS.TEST = tuple(names)
         evaluators = [self._build_evaluator(cfg, name, folder / name) for name in names]
+        tested = with_augmentation(cfg, self.model)
         with self._evaluating():
-            found: dict[str, Any] = self.test(cfg, self.model, evaluators)
+            found: dict[str, Any] = self.test(cfg, tested, evaluators)
         comm.synchronize()
         return found if comm.is_main_process() else {}
 
