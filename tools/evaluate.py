@@ -85,7 +85,7 @@ def evaluate_predictions(run: DictConfig) -> None:
     path = Path(run.predictions)
     output_dir = Path(run.output or path.with_name(f"{path.name.split('.')[0]}_evaluation"))
     trees = (Path(one) if one else None for one in (run.hierarchy, run.classes))
-    results = evaluate_file(path, Path(run.truth), output_dir, *trees)
+    results = evaluate_file(path, Path(run.truth), output_dir, *trees, run.resamples)
     if run.csv:
         write_submission(output_dir, Path(run.truth))
     show(results, str(path), output_dir)

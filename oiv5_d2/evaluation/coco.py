@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from hotcoco import COCOeval, StreamingEval
+from hotcoco import mask as run_lengths
 from numpy.typing import NDArray
 
 from oiv5_d2.evaluation.detections import SEGM, Detections
@@ -51,11 +52,12 @@ def _chunks(truth: Truth, detections: Detections, task: str) -> Iterator[Chunk]:
     objects, found = _ByImage(rank[truth.image]), _ByImage(rank[detections.image])
     for start in range(0, len(order), CHUNK):
         chosen = found.between(start, start + CHUNK)
+        outlines = [detections.masks[i] for i in chosen] if task == SEGM else None
         yield (
             [_image(place, truth, order[place]) for place in range(start, len(order))[:CHUNK]],
             [_object(i, truth, rank, task) for i in objects.between(start, start + CHUNK)],
-            _rows(chosen, detections, rank),
-            [detections.masks[i] for i in chosen] if task == SEGM else None,
+            _rows(chosen, detections, rank, outlines),
+            outlines,
         )
 
 
@@ -92,10 +94,20 @@ def _object(index: int, truth: Truth, rank: NDArray[np.int64], task: str) -> dic
 
 
 def _rows(
-    found: NDArray[np.int64], detections: Detections, rank: NDArray[np.int64]
+    found: NDArray[np.int64],
+    detections: Detections,
+    rank: NDArray[np.int64],
+    outlines: list[Any] | None,
 ) -> NDArray[np.float64]:
-    """Return (N, 7): image id, xywh, score, class id."""
-    columns = (rank[detections.image[found]] + 1, *detections.boxes[found].T)
+    """Return (N, 7): image id, xywh, score, class id; of masks, a box of the mask's area.
+
+    The library takes a detection's area from its box, and compares masks where there are some.
+    """
+    boxes = detections.boxes[found]
+    if outlines:
+        boxes = np.zeros((len(found), 4))
+        boxes[:, 2], boxes[:, 3] = run_lengths.area(outlines), 1.0
+    columns = (rank[detections.image[found]] + 1, *boxes.T)
     scores, classes = detections.scores[found], detections.category[found] + 1
     return np.stack([*columns, scores, classes], axis=1).astype(np.float64)
 

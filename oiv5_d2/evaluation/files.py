@@ -4,6 +4,7 @@ from pathlib import Path
 
 from oiv5_d2.evaluation.formats import read_predictions, write_coco, write_csv
 from oiv5_d2.evaluation.hierarchy import read_above
+from oiv5_d2.evaluation.intervals import RESAMPLES
 from oiv5_d2.evaluation.judge import find_tasks, judge
 from oiv5_d2.evaluation.labels import read_mids
 from oiv5_d2.evaluation.truth import read_truth
@@ -18,6 +19,7 @@ def evaluate_file(
     output_dir: Path,
     tree_path: Path | None = None,
     table_path: Path | None = None,
+    resamples: int = RESAMPLES,
 ) -> Results:
     """Judge a file of predictions, and write the results and the predictions as COCO has them.
 
@@ -27,6 +29,7 @@ def evaluate_file(
         output_dir: the folder to write to.
         tree_path: the tree of classes, where one of the truth's is above another one.
         table_path: the release's table of classes, for a CSV with classes by MID.
+        resamples: by which intervals are computed; 0 for none.
 
     Raises:
         Problem: of the files, as their readers say.
@@ -35,7 +38,7 @@ def evaluate_file(
     mids = read_mids(truth_path, table_path)
     above = read_above(truth, mids, tree_path)
     found, remarks = read_predictions(predictions_path, truth, mids)
-    results = judge(truth, found, above, find_tasks(truth, found), remarks)
+    results = judge(truth, found, above, find_tasks(truth, found), remarks, resamples)
     write_coco(output_dir / PREDICTIONS_JSON, found, truth)
     write_results(output_dir / RESULTS_JSON, results)
     return results

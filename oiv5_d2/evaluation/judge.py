@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from oiv5_d2.evaluation import coco, open_images
 from oiv5_d2.evaluation.detections import BBOX, SEGM, Detections
 from oiv5_d2.evaluation.hierarchy import Above
+from oiv5_d2.evaluation.intervals import RESAMPLES, draw, resampled, to_intervals
 from oiv5_d2.evaluation.protocols import describe
 from oiv5_d2.evaluation.truth import Truth
 from oiv5_d2.runs.results import COCO, OPEN_IMAGES, Metrics, Results, task_key
@@ -29,8 +30,9 @@ def judge(
     above: Above,
     tasks: Sequence[str],
     remarks: Sequence[str] = (),
+    resamples: int = RESAMPLES,
 ) -> Results:
-    """Return every metric of every task.
+    """Return every metric of every task, with intervals.
 
     Args:
         truth: what is to be found.
@@ -38,7 +40,12 @@ def judge(
         above: which classes are above which.
         tasks: ``bbox``, ``segm``.
         remarks: sentences for the results.
+        resamples: by which intervals are computed; 0 for none.
     """
+    intervals = {}
+    if resamples:
+        weights = draw(len(truth.images), resamples)
+        intervals = to_intervals(resampled(truth, detections, above, tasks, weights))
     return Results(
         dataset=truth.name,
         sha256=truth.sha256,
@@ -50,5 +57,6 @@ def judge(
             for task in tasks
         },
         protocols=describe(truth, detections),
+        intervals=intervals,
         remarks=tuple(remarks),
     )

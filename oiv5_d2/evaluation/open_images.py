@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from oiv5_d2.evaluation.detections import SEGM, Detections
 from oiv5_d2.evaluation.hierarchy import Above, expand_labels, expand_truth
+from oiv5_d2.evaluation.matching import place_in_group
 from oiv5_d2.evaluation.overlaps import (
     Indices,
     box_ious,
@@ -70,7 +71,7 @@ def evaluate(truth: Truth, detections: Detections, task: str, above: Above) -> M
         task: ``segm`` or ``bbox``.
         above: which classes are above which.
     """
-    weights = np.ones((len(truth.images), 1))
+    weights = np.ones((1, len(truth.images)))
     per_class = {
         f"{NAME}-{name}": 100 * float(average_precision(ranking, weights, None)[0, 0])
         for name, ranking in zip(truth.classes, rank(truth, detections, task, above), strict=True)
@@ -121,17 +122,7 @@ def _admit(detections: Detections, verified: NDArray[np.bool_], task: str) -> De
     order = detections.ranks()
     order = order[is_admitted[order]]
     place = detections.image[order].astype(np.int64) * verified.shape[1]
-    return detections.take(order[_place_in_group(place + detections.category[order]) < MOST])
-
-
-def _place_in_group(keys: Indices) -> Indices:
-    """Return for each key how many equal ones come before it."""
-    order = np.argsort(keys, kind="stable")
-    is_first = np.diff(keys[order], prepend=-1) != 0
-    first = np.maximum.accumulate(np.where(is_first, np.arange(len(keys)), 0))
-    place = np.empty(len(keys), dtype=np.int64)
-    place[order] = np.arange(len(keys)) - first
-    return place
+    return detections.take(order[place_in_group(place + detections.category[order]) < MOST])
 
 
 def _match(

@@ -47,6 +47,16 @@ def box_ious(left: Floats, right: Floats) -> Floats:
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
+def crowd_box_ious(left: Floats, right: Floats, is_crowd: NDArray[np.bool_]) -> Floats:
+    """Return the IoU of N pairs of boxes, xywh; with a crowd, the share of the left box in it."""
+    start = np.maximum(left[:, :2], right[:, :2])
+    sides = np.minimum(left[:, :2] + left[:, 2:], right[:, :2] + right[:, 2:]) - start
+    shared = np.where((sides > 0).all(axis=1), sides[:, 0] * sides[:, 1], 0.0)
+    area = left[:, 2] * left[:, 3]
+    union = np.where(is_crowd, area, area + right[:, 2] * right[:, 3] - shared)
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
 def box_shares(left: Floats, right: Floats) -> Floats:
     """Return for N pairs of boxes, as corners, the share of the left one inside the right one."""
     area = _areas(left)

@@ -6,11 +6,12 @@ and most of all: they are only summed up between the few that matter.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Weights = NDArray[np.floating]  # (I, B): how often each image is in each of B resamples
+Weights = NDArray[Any]  # (B, I): how often each image is in each of B resamples
 Floats = NDArray[np.float64]
 
 TRUE, FALSE, IGNORED = 1, 0, -1
@@ -47,20 +48,21 @@ def average_precision(ranking: Ranking, weights: Weights, recalls: Floats | None
 
     Args:
         ranking: of one class.
-        weights: of the images; their type is that of the sums.
+        weights: of the images; sums of float64 are as precise, those of integers as float32.
         recalls: read the precision there, as COCO does; None for the whole area under the curve,
             as PASCAL VOC 2010 and Open Images do.
     """
-    num_overlaps = ranking.status.shape[1]
-    found = np.full((num_overlaps, weights.shape[1]), np.nan)
+    found = np.full((ranking.status.shape[1], len(weights)), np.nan)
     if not ranking.num_positives:
         return found
-    for start in range(0, weights.shape[1], BLOCK):
-        block = np.ascontiguousarray(weights[:, start : start + BLOCK])
-        positives = ranking.positives.astype(block.dtype) @ block
+    for start in range(0, len(weights), BLOCK):
+        block = weights[start : start + BLOCK]
+        block = block.astype(np.result_type(block, np.float32), copy=False)
+        positives = block @ ranking.positives.astype(block.dtype)
+        special = block.take(ranking.image[ranking.special], axis=1)
         before = _false_before(ranking, block)
-        for t in range(num_overlaps):
-            curve = _curve(ranking, t, block, before)
+        for t, status in enumerate(ranking.status.T):
+            curve = _curve(status, special, before)
             found[t, start : start + BLOCK] = _area(*curve, positives, recalls)
     return found
 
@@ -76,43 +78,42 @@ def precision_recall(ranking: Ranking, overlap: int) -> tuple[Floats, Floats, Fl
 
 
 def _false_before(ranking: Ranking, weights: Weights) -> Weights:
-    """Return the weighted number of not special detections before each special one, (S, B)."""
+    """Return the weighted number of not special detections before each special one, (B, S)."""
     is_special = np.zeros(len(ranking.image), dtype=np.bool_)
     is_special[ranking.special] = True
-    starts = ranking.special - np.arange(len(ranking.special))  # among those that are not
-    images = ranking.image[~is_special]
-    sums = np.zeros((len(starts), weights.shape[1]), dtype=weights.dtype)
-    edges = np.concatenate([[0], starts])
+    edges = np.concatenate([[0], ranking.special - np.arange(len(ranking.special))])
+    sums = np.zeros((len(weights), len(ranking.special)), dtype=weights.dtype)
     filled = np.flatnonzero(np.diff(edges))
     if len(filled):
-        rows = weights[images[: starts[-1]]]
-        sums[filled] = np.add.reduceat(rows, edges[filled], axis=0)
-    return np.cumsum(sums, axis=0, out=sums)
+        each = weights.take(ranking.image[~is_special][: edges[-1]], axis=1)
+        sums[:, filled] = np.add.reduceat(each, edges[filled], axis=1)
+    return np.cumsum(sums, axis=1, out=sums)
 
 
-def _curve(
-    ranking: Ranking, overlap: int, weights: Weights, before: Weights
-) -> tuple[Weights, Weights]:
-    """Return true positives so far and the best precision from there on, (R, B), at each hit."""
-    status = ranking.status[:, overlap]
-    of_special = weights[ranking.image[ranking.special]]
-    is_hit = status == TRUE
-    hits = np.cumsum(of_special[is_hit], axis=0)
-    false = np.cumsum(of_special * (status == FALSE)[:, None], axis=0)[is_hit]
-    seen = hits + false + before[is_hit]
+def _curve(status: NDArray[np.int8], special: Weights, before: Weights) -> tuple[Weights, Weights]:
+    """Return true positives so far and the best precision from there on, (B, R), at each hit.
+
+    Args:
+        status: (S,) of the special detections.
+        special: (B, S) their weights.
+        before: (B, S) weights of the others before them.
+    """
+    is_hit, is_counted = status == TRUE, status != IGNORED
+    hits = np.cumsum(special[:, is_hit], axis=1)
+    seen = np.cumsum(special[:, is_counted], axis=1)[:, is_hit[is_counted]] + before[:, is_hit]
     precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
-    best = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    return hits, best
+    return hits, np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
 
 
 def _area(hits: Weights, best: Weights, positives: Weights, recalls: Floats | None) -> Floats:
     """Return the area under each of B curves, (B,)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if recalls is None:
-            steps = np.diff(hits, axis=0, prepend=0.0).astype(np.float64)
-            return np.where(positives > 0, (steps * best).sum(axis=0) / positives, np.nan)
-        recall = hits.astype(np.float64) / positives
-    padded = np.vstack([best, np.zeros((1, best.shape[1]), dtype=best.dtype)])
-    places = [np.searchsorted(column, recalls) for column in recall.T]
-    means = [padded[place, b].mean(dtype=np.float64) for b, place in enumerate(places)]
-    return np.where(positives > 0, means, np.nan)
+    safe = np.maximum(positives, 1).astype(np.float64)
+    if recalls is None:
+        steps = np.diff(hits, axis=1, prepend=0.0).astype(np.float64)
+        areas = (steps * best).sum(axis=1) / safe
+    else:
+        padded = np.concatenate([best, np.zeros((len(best), 1), dtype=best.dtype)], axis=1)
+        recall = hits / safe[:, None]
+        places = np.stack([np.searchsorted(row, recalls) for row in recall])
+        areas = np.take_along_axis(padded, places, axis=1).mean(axis=1, dtype=np.float64)
+    return np.where(positives > 0, areas, np.nan)

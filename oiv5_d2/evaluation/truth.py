@@ -93,7 +93,7 @@ def read_truth(path: Path, name: str | None = None) -> Truth:
     """
     content = read_json(path, Remedy.CHANGE_SETTING)
     try:
-        return _build(content, name or path.name.split(".")[0], sha256(path))
+        return build_truth(content, name or path.name.split(".")[0], sha256(path))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         detail = f"not a COCO file: {type(error).__name__}: {error}"
         raise Problem(
@@ -101,7 +101,14 @@ def read_truth(path: Path, name: str | None = None) -> Truth:
         ) from error
 
 
-def _build(content: Record, name: str, digest: str) -> Truth:
+def build_truth(content: Record, name: str, digest: str) -> Truth:
+    """Return the truth in the content of a COCO file; its annotations are taken apart.
+
+    Args:
+        content: images, categories and annotations.
+        name: of the data set.
+        digest: SHA-256 of the file.
+    """
     images, categories = content["images"], sorted(content["categories"], key=lambda c: c["id"])
     image_of = {image["id"]: index for index, image in enumerate(images)}
     category_of = {category["id"]: index for index, category in enumerate(categories)}

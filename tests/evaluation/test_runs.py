@@ -148,3 +148,31 @@ def test_without_a_gpu_a_run_of_a_gpu_is_evaluated_on_the_cpu(run, caplog, monke
 def test_missing_detections_ask_for_an_evaluation(run):
     with refused(Kind.ABSENT, remedy=Remedy.EVALUATE):
         read_predictions(run.dir, "street_train")
+
+
+@pytest.mark.usefixtures("clean_catalog")
+def test_augmentation_at_test_time_changes_what_is_found_and_says_so(run, tmp_path):
+    changes = {"TEST.AUG.ENABLED": True, "TEST.AUG.MIN_SIZES": [64, 96], "TEST.AUG.MAX_SIZE": 200}
+    found = {}
+    for name, asked in (("plain", {}), ("augmented", changes)):
+        results = evaluate_run(run.dir, "validation", run.weights, "cpu", tmp_path / name, asked)
+        found[name] = json.loads((tmp_path / name / "coco_instances_results.json").read_text())
+    assert found["plain"] != found["augmented"]
+    assert all("segmentation" in one for one in found["augmented"])
+    assert "evaluated with d2.TEST.AUG.ENABLED=True" in results.remarks
+
+
+@pytest.mark.parametrize("key", ["SOLVER.BASE_LR", "TEST.EVAL_PERIOD", "MODEL.BACKBONE.FREEZE_AT"])
+def test_a_setting_without_effect_on_an_evaluation_is_refused(run, key):
+    with refused(Kind.SETTING, key=f"d2.{key}"):
+        load_cfg(run.dir, run.weights, None, {key: 1})
+
+
+def test_another_threshold_is_taken_and_its_results_stand_beside_the_plain_ones(run):
+    changes = {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.5}
+    cfg = load_cfg(run.dir, run.weights, None, changes)
+    assert cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST == 0.5
+    plain, other = (output_dir_of(run.dir, "a", run.weights, c) for c in ([], ["X_TEST=0.5"]))
+    assert plain != other and "X_TEST=0.5" in other.parent.name
+    with refused(Kind.SETTING, key="d2.MODEL.ROI_HEADS.SCORE_THRESH_TEST"):
+        load_cfg(run.dir, run.weights, None, {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": "high"})

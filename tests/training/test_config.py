@@ -109,7 +109,6 @@ def test_no_yaml_file_is_long():
         ("d2.OUTPUT_DIR=elsewhere", "run_dir"),
         ("d2.SOLVER.AMP.ENABLED=true", "trainer.precision"),
         ("d2.INPUT.MASK_FORMAT=polygon", "d2.INPUT.MASK_FORMAT"),
-        ("d2.TEST.AUG.ENABLED=true", "d2.TEST.AUG.ENABLED"),
     ],
 )
 def test_a_key_that_would_be_overruled_or_do_nothing_is_refused(composed, word, key):

@@ -1,0 +1,96 @@
+import math
+
+import numpy as np
+import pytest
+from judging import random_case, read
+
+from oiv5_d2.evaluation import coco, open_images
+from oiv5_d2.evaluation.hierarchy import read_above
+from oiv5_d2.evaluation.intervals import (
+    coco_rankings,
+    coco_values,
+    draw,
+    everything,
+    interval,
+    open_images_values,
+    resampled,
+    to_intervals,
+)
+
+
+@pytest.fixture(params=[1, 5])
+def case(request, tmp_path):
+    """A case with objects of all sizes, and more than a hundred detections of an image."""
+    truth, found = random_case(request.param)
+    for one, factor in zip(truth["annotations"], [1, 10, 100] * 20, strict=False):
+        one["area"] *= factor
+    many = [one | {"score": one["score"] / (1.01 + i)} for i in range(15) for one in found]
+    return truth, many, read(tmp_path, truth, many)
+
+
+def assert_equal(values, metrics):
+    assert list(values) == list(metrics)
+    for name, value in metrics.items():
+        assert values[name][0] == pytest.approx(value, abs=1e-9, nan_ok=True), name
+
+
+@pytest.mark.parametrize("task", ["segm", "bbox"])
+def test_with_every_image_once_the_numbers_are_the_metrics_own(case, task):
+    _, _, (truth, found) = case
+    above, weights = read_above(truth, {}, None), everything(len(truth.images))
+    values = coco_values(coco_rankings(truth, found, task), weights, truth.classes)
+    assert_equal(values, coco.evaluate(truth, found, task))
+    values = open_images_values(open_images.rank(truth, found, task, above), weights, truth.classes)
+    assert_equal(values, open_images.evaluate(truth, found, task, above))
+
+
+def test_an_image_that_was_drawn_twice_counts_as_two_images(case, tmp_path):
+    """The numbers of a resample are those of a file that has its images as often."""
+    content, detections, (truth, found) = case
+    weights = draw(len(truth.images), times=3)
+    values = resampled(truth, found, read_above(truth, {}, None), ["segm"], weights)
+    for b, row in enumerate(weights):
+        copied, again = repeat_images(content, detections, row)
+        one, other = read(tmp_path / str(b), copied, again)
+        expected = coco.evaluate(one, other, "segm")
+        for name, value in expected.items():
+            assert values["segm"][name][b] == pytest.approx(value, abs=1e-4, nan_ok=True), name
+
+
+def repeat_images(content, detections, times):
+    images, objects, found = [], [], []
+    for image, number in zip(content["images"], times, strict=True):
+        for _ in range(number):
+            id_ = len(images) + 1
+            images.append(
+                image | {"id": id_, "open_images_id": str(id_), "file_name": f"{id_}.jpg"}
+            )
+            for source, target in ((content["annotations"], objects), (detections, found)):
+                own = [one for one in source if one["image_id"] == image["id"]]
+                target += [one | {"image_id": id_} for one in own]
+    objects = [one | {"id": i} for i, one in enumerate(objects, 1)]
+    return content | {"images": images, "annotations": objects}, found
+
+
+def test_the_same_seed_draws_the_same_and_each_draw_has_as_many_images():
+    np.testing.assert_array_equal(draw(20, 5, seed=3), draw(20, 5, seed=3))
+    assert (draw(20, 5).sum(axis=1) == 20).all()
+    assert (draw(20, 5, seed=1) != draw(20, 5, seed=2)).any()
+
+
+def test_an_interval_holds_the_middle_of_the_values():
+    assert interval(np.arange(1001.0)) == (25.0, 975.0)
+    assert interval(np.array([math.nan, 4.0, 4.0])) == (4.0, 4.0)
+    assert math.isnan(interval(np.array([math.nan]))[0])
+
+
+def test_every_number_has_an_interval_around_it(case):
+    _, _, (truth, found) = case
+    above = read_above(truth, {}, None)
+    values = resampled(truth, found, above, ["segm", "bbox"], draw(len(truth.images), 200))
+    spans = to_intervals(values)
+    assert set(spans) == {"segm", "bbox", "open_images/segm", "open_images/bbox"}
+    metrics = open_images.evaluate(truth, found, "segm", above)
+    for name, (low, high) in spans["open_images/segm"].items():
+        if not math.isnan(metrics[name]):
+            assert 0 <= low <= high <= 100 + 1e-4
