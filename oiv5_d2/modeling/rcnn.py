@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
+from detectron2.structures import Instances
 
 from oiv5_d2.modeling.known import KnowingInstances, Known
 
@@ -19,11 +20,14 @@ class PartialRCNN(GeneralizedRCNN):  # type: ignore[misc]
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
         """Return losses in training and detections otherwise, as Detectron2 does."""
         if self.training:
-            batched_inputs = [{**one, "instances": _knowing(one)} for one in batched_inputs]
+            batched_inputs = [{**one, "instances": truth_of(one)} for one in batched_inputs]
         return super().forward(batched_inputs)
 
 
-def _knowing(sample: dict[str, Any]) -> KnowingInstances:
+def truth_of(sample: dict[str, Any]) -> Instances:
+    """Return the targets of a sample: `KnowingInstances` where it has what else is known."""
+    if "regions" not in sample:
+        return sample["instances"]
     regions = sample["regions"]
     known = Known(regions.gt_boxes, regions.gt_classes, torch.as_tensor(sample["verified"]))
     return KnowingInstances(sample["instances"], known)

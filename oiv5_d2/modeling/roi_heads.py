@@ -59,11 +59,11 @@ class PartialROIHeads(StandardROIHeads):  # type: ignore[misc]
 
     def _forward_mask(self, features: Features, instances: list[Instances]) -> Any:
         if self.training:
-            instances = [_only_masked(one, self.num_classes) for one in instances]
+            instances = [only_masked(one, self.num_classes) for one in instances]
         return super()._forward_mask(features, instances)
 
 
-def _only_masked(proposals: Instances, background: int) -> Instances:
+def only_masked(proposals: Instances, background: int) -> Instances:
     """Return proposals that are background to the mask head unless their object has a mask."""
     if not proposals.has("gt_has_mask"):  # an image without targets
         return proposals

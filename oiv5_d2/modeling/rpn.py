@@ -34,10 +34,12 @@ class PartialRPN(RPN):  # type: ignore[misc]
         self, anchors: list[Boxes], gt_instances: list[KnowingInstances]
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Return labels (1 object, 0 background, -1 left out) and boxes, as `RPN` does."""
-        labels, boxes = super().label_and_sample_anchors(anchors, gt_instances)
-        together = Boxes.cat(anchors)
-        pairs = zip(labels, gt_instances, strict=True)
-        return [self._leave_out(one, together, image.known) for one, image in pairs], boxes
+        together, labels, boxes = Boxes.cat(anchors), [], []
+        for image in gt_instances:  # one by one, so that what is drawn is in the images' order
+            (found,), matched = super().label_and_sample_anchors(anchors, [image])
+            labels.append(self._leave_out(found, together, image.known))
+            boxes += matched
+        return labels, boxes
 
     def _leave_out(self, labels: torch.Tensor, anchors: Boxes, known: Known) -> torch.Tensor:
         doubtful = torch.zeros_like(labels, dtype=torch.bool)

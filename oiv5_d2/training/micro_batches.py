@@ -1,11 +1,11 @@
 """A step in several micro batches, with the gradients of the whole batch but for rounding.
 
 The mean over micro batches is something else. Detectron2 divides the losses of boxes by the number
-of sampled proposals and that of masks by the number of foreground ones, both of the whole batch; it
-draws the samples image by image from one generator; it pads images to the largest of the batch. So
-each step begins with a look ahead, without gradients: proposals are sampled and counted for all of
-its images, with the draws of the whole batch, which each micro batch repeats. It costs the forward
-pass of the backbone and the proposal network.
+of sampled proposals and that of masks by the number of foreground ones that have a mask, both of
+the whole batch; it draws the samples image by image from one generator; it pads images to the
+largest of the batch. So each step begins with a look ahead, without gradients: proposals are
+sampled and counted for all of its images, with the draws of the whole batch, which each micro batch
+repeats. It costs the forward pass of the backbone and the proposal network.
 
 Batch norm that is trained is the exception: it normalises by each micro batch's own statistics.
 """
@@ -21,6 +21,9 @@ from detectron2.utils.events import EventStorage
 from torch import Tensor
 from torch.nn.functional import pad
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from oiv5_d2.modeling.rcnn import truth_of
+from oiv5_d2.modeling.roi_heads import only_masked
 
 Sample = dict[str, Any]
 Draws = tuple[Tensor, ...]  # states of the generators
@@ -123,7 +126,7 @@ class MicroBatches:
 
     def _propose(self, batch: list[Sample]) -> tuple[Any, list[Any]]:
         """Return the proposals and the truth of each image."""
-        truth = [sample["instances"].to(self._model.device) for sample in batch]
+        truth = [truth_of(sample).to(self._model.device) for sample in batch]
         images = self._model.preprocess_image(batch)
         features = self._model.backbone(images.tensor)
         return self._model.proposal_generator(images, features, truth)[0], truth
@@ -131,7 +134,8 @@ class MicroBatches:
     def _count(self, proposals: Any, truth: list[Any]) -> Counts:
         sampled = self._sample(proposals, truth)
         background = self._heads.num_classes
-        foreground = sum(int((one.gt_classes != background).sum()) for one in sampled)
+        masked = [only_masked(one, background) for one in sampled]
+        foreground = sum(int((one.gt_classes != background).sum()) for one in masked)
         return Counts(len(sampled), sum(map(len, sampled)), foreground)
 
     def _sample_as_in_step(self, *arguments: Any) -> Any:

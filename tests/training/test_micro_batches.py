@@ -44,9 +44,9 @@ def gradients(trainer, batch):
 def step(build_trainer):
     """Make the first step of the tiny model in some micro batches, from the same weights."""
 
-    def make(*words, batch=None, **features):
+    def make(*words, change=list, **features):
         trainer = build_trainer(*WORDS, *words, **features)
-        batch = batch or next(trainer.data_loader)
+        batch = change(next(trainer.data_loader))
         for layer in norms(trainer.model):
             layer.momentum = 1.0
         with EventStorage(), torch.no_grad():
@@ -59,12 +59,34 @@ def step(build_trainer):
 
 @pytest.mark.parametrize("accumulate", [2, 3, 4, 6])
 def test_a_step_in_micro_batches_has_the_gradients_of_the_whole_batch(step, accumulate):
-    losses, whole = step()
-    found_losses, found = step(accumulate=accumulate)
+    assert_same_step(step(accumulate=accumulate), step())
+
+
+def assert_same_step(found, whole):
+    (found_losses, gradients), (losses, wanted) = found, whole
     assert found_losses == pytest.approx(losses, rel=1e-5)
-    assert found.keys() == whole.keys()
-    error = norm([found[name] - gradient for name, gradient in whole.items()])
-    assert error < 1e-5 * norm(whole.values())
+    assert gradients.keys() == wanted.keys()
+    error = norm([gradients[name] - gradient for name, gradient in wanted.items()])
+    assert error < 1e-5 * norm(wanted.values())
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_so_it_has_where_annotation_is_missing(step, loss):
+    words = ("annotation=partial", "annotation.rpn_background=0.5", f"annotation.loss={loss}")
+    whole = step(*words, change=forget)
+    assert_same_step(step(*words, change=forget, accumulate=4), whole)
+    complete, _ = step(*words)
+    assert all(complete[name] != loss for name, loss in whole[0].items())
+
+
+def forget(batch):
+    """Take masks, objects and classes away from what is known of the images."""
+    for number, sample in enumerate(batch):
+        objects = sample["instances"]
+        objects.gt_has_mask[: number % 3] = False
+        sample["instances"], sample["regions"] = objects[:3], objects[3:]
+        sample["verified"][number % 4] = False
+    return batch
 
 
 def test_the_mean_of_micro_batches_would_be_another_step(step, build_trainer):
