@@ -17,6 +17,7 @@ from oiv5_d2.runs.prepared import Prepared, read_coco
 from oiv5_d2.training import schedule
 from oiv5_d2.training.checkpoints import newest_whole, read
 from oiv5_d2.training.config import merge
+from oiv5_d2.training.data.partial import is_target
 from oiv5_d2.training.schedule import KEYS, Schedule, read_schedule
 from oiv5_d2.training.trainer import Trainer
 
@@ -105,7 +106,11 @@ def count_images(cfg: CfgNode, datasets: Iterable[Prepared], share: float) -> in
     """Return how many images ``DATASETS.TRAIN`` has to train on, at least 1."""
     used = [read_coco(one.json_path) for one in datasets if one.name in cfg.DATASETS.TRAIN]
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
-        shown = [{a["image_id"] for a in coco["annotations"] if not a["iscrowd"]} for coco in used]
+        boxes = "ANNOTATION" in cfg and cfg.ANNOTATION.boxes
+        shown = [
+            {one["image_id"] for one in coco["annotations"] if is_target(one, boxes)}
+            for coco in used
+        ]
         total = sum(map(len, shown))
     else:
         total = sum(len(coco["images"]) for coco in used)

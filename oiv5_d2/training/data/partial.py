@@ -39,6 +39,12 @@ def read_records(names: Iterable[str], boxes: bool) -> list[Record]:
     return records
 
 
+def is_target(annotation: dict[str, Any], boxes: bool) -> bool:
+    """Return whether an annotation of a COCO file is a target; `boxes` as in `read_records`."""
+    is_whole = not annotation.get("iscrowd", 0)
+    return is_whole or (boxes and annotation.get("ignore_reason", "") in REAL_OBJECTS)
+
+
 def only_targets(records: Sequence[Record]) -> list[Record]:
     """Return the records with the annotations that are learned: what samplers should count."""
     return [
@@ -83,9 +89,8 @@ class PartialMapper(DatasetMapper):  # type: ignore[misc]
 
 
 def _mark(annotation: dict[str, Any], boxes: bool) -> dict[str, Any]:
-    is_target = not annotation.get("iscrowd", 0)
-    is_box = boxes and annotation.get("ignore_reason", "") in REAL_OBJECTS
-    return {**annotation, "iscrowd": int(not (is_target or is_box)), "has_mask": is_target}
+    has_mask = not annotation.get("iscrowd", 0)
+    return {**annotation, "iscrowd": int(not is_target(annotation, boxes)), "has_mask": has_mask}
 
 
 def _verified(

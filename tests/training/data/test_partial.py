@@ -14,6 +14,7 @@ from oiv5_d2.training.data.copy_paste import CopyPaste
 from oiv5_d2.training.data.loader import build_train_loader, find_records
 from oiv5_d2.training.data.mapper import build_mapper, seeded
 from oiv5_d2.training.data.partial import only_targets, read_records
+from oiv5_d2.training.length import count_images
 
 CLASSES = ("Person", "Traffic light", "Car", "Traffic sign")
 SIZE = (64, 96)
@@ -89,6 +90,13 @@ def test_images_with_boxes_alone_are_trained_on_and_counted(cfg_of):
     assert [len(record["annotations"]) for record in only_targets(records)] == [2, 1]
     assert [r["image_id"] for r in find_records(cfg_of("annotation.boxes=false"))] == [1]
     assert [r["image_id"] for r in find_records(cfg_of("annotation=stock"))] == [1]
+
+
+@pytest.mark.parametrize("choice", ["partial", "stock"])
+def test_an_epoch_has_the_images_that_are_trained_on(cfg_of, tmp_path, choice):
+    cfg = cfg_of(f"annotation={choice}")
+    datasets = [Prepared("part_train", tmp_path / "train.json", tmp_path)]
+    assert count_images(cfg, datasets, share=1.0) == len(find_records(cfg))
 
 
 def map_first(cfg, seed=0, augment=None):
