@@ -13,7 +13,8 @@ from oiv5_d2.table import Table
 INTRODUCTION = """# Experiments
 
 One folder per experiment, written by `python tools/write_report.py run=outputs/<name>` from a
-finished run; only the answers are written by hand. Average precision is 0 to 100."""
+finished run; only the answers are written by hand. Average precision is 0 to 100.
+[variants](variants/README.md) compares ways to train the quickstart's model, over seeds."""
 METRICS = {"segm/AP": "segm AP", "segm/AP50": "AP50", "bbox/AP": "box AP"}
 
 
