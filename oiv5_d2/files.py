@@ -1,16 +1,21 @@
 """Files that are either whole or absent, and their fingerprints."""
 
 import errno
+import gzip
 import hashlib
+import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 PART_PREFIX = ".part-"
+_GZIP = b"\x1f\x8b"  # how such a file begins
 
 
 @contextmanager
@@ -76,3 +81,26 @@ def naming_full_disk(folder: Path) -> Iterator[None]:
         raise Problem(
             Kind.DISK_FULL, folder, key="data.limit data.dir", remedy=Remedy.FREE_DISK
         ) from error
+
+
+def read_json(path: Path, remedy: Remedy) -> Any:
+    """Return the content of a JSON file, gzipped or not.
+
+    Raises:
+        Problem: ABSENT or DAMAGED, with `remedy`.
+    """
+    try:
+        return json.loads(unzipped(path.read_bytes()))
+    except FileNotFoundError as error:
+        raise Problem(Kind.ABSENT, path, remedy=remedy) from error
+    except (ValueError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise Problem(Kind.DAMAGED, path, f"not JSON: {error}", remedy=remedy) from error
+
+
+def unzipped(data: bytes) -> bytes:
+    """Return the bytes of a file, decompressed if they are gzip's.
+
+    Raises:
+        gzip.BadGzipFile, EOFError, zlib.error: the archive is damaged or cut short.
+    """
+    return gzip.decompress(data) if data.startswith(_GZIP) else data

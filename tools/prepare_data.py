@@ -51,6 +51,9 @@ def main(run: DictConfig) -> None:
         num_run = run_stages(request, show, lambda name: logger.info("%s: done", name))
     if num_run == 0:
         logger.info("Everything is done already; force=true does it again")
+    if request.data.coco is not None:
+        show_adopted(request)
+        return
     report = read_audit(request.data.dir)
     show_summary(report, request)
     refuse_errors(report["findings"], request.max_errors, request.data.dir / AUDIT_JSON)
@@ -101,6 +104,23 @@ def show_summary(report: Mapping[str, Any], request: "Request") -> None:
         console.print(rerun)
     for what, where in places(request):
         console.print(f"  {what:<32}{where}", soft_wrap=True)
+    console.print("Next:")
+    for command in next_commands(request):
+        console.print(f"  {command}", soft_wrap=True)
+
+
+def show_adopted(request: "Request") -> None:
+    """Print what became of ready COCO files, and what to do next."""
+    from oiv5_d2.audit.tables import object_counts
+    from oiv5_d2.console.screen import console, draw
+    from oiv5_d2.runs.prepared import count_objects, locate
+
+    name, folder = request.data.name, request.data.dir
+    found = locate(name, folder, [f"{name}_{part}" for part in request.data.parts])
+    draw(object_counts({part.json_path.stem: count_objects([part]) for part in found}))
+    console.print(
+        f"  {'COCO files':<32}{' '.join(str(part.json_path) for part in found)}", soft_wrap=True
+    )
     console.print("Next:")
     for command in next_commands(request):
         console.print(f"  {command}", soft_wrap=True)

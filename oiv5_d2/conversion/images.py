@@ -99,7 +99,7 @@ def _check(
     right: Known = {}
     folder = str(images_dir)
     for name, height, width in sizes:
-        path = f"{folder}/{name}"
+        path = os.path.join(folder, name)
         try:
             status = os.stat(path)
             stamp = [status.st_size, status.st_mtime_ns]

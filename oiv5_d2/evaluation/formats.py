@@ -22,9 +22,8 @@ import numpy as np
 from oiv5_d2.evaluation.detections import Collector, Detections
 from oiv5_d2.evaluation.masks import Rle, to_rle
 from oiv5_d2.evaluation.truth import Names, Truth
-from oiv5_d2.files import whole_file
+from oiv5_d2.files import unzipped, whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
-from oiv5_d2.runs.prepared import unzipped
 
 CSV_COLUMNS = ("ImageID", "ImageWidth", "ImageHeight", "LabelName", "Score", "Mask")
 BOX_COLUMNS = ("XMin", "XMax", "YMin", "YMax")

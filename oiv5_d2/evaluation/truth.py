@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oiv5_d2.evaluation.masks import MaskList, Masks, to_rle
-from oiv5_d2.files import sha256
+from oiv5_d2.files import read_json, sha256
 from oiv5_d2.problems import Kind, Problem, Remedy
-from oiv5_d2.runs.prepared import read_json
 
 Record = dict[str, Any]
 _ATTRIBUTES = ("is_occluded", "is_truncated", "is_group_of", "is_depiction", "is_inside")

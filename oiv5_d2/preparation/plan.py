@@ -103,6 +103,8 @@ def make_plan(request: Request, show: Show = unseen) -> Plan:
     is_done = dict(steps)
     if not is_done.get("draw", True):
         return Plan(steps, free_bytes=free_bytes(data.dir))
+    if data.coco is not None:
+        return Plan(steps, free_bytes=free_bytes(data.dir))
     if is_done["select"]:
         subsets = load_subsets(data)
     else:

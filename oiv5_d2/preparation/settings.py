@@ -22,6 +22,9 @@ from oiv5_d2.synthetic import Rates
 _REQUIRED = {
     "source": "a folder or URL that holds the release",
     "name": "a name for the data set",
+    "train": "a COCO file",
+    "validation": "a COCO file",
+    "classes": "names of the COCO file's categories",
 }  # of `data`: no default makes sense
 
 
@@ -57,6 +60,10 @@ class Data:
     """Draw the source instead of reading one; only ever inside `dir`."""
     image_ids: Path | None
     """A file with the ids of the only images to use, one a line."""
+    coco: dict[str, Path] | None
+    """Ready COCO files by part, in place of a release."""
+    image_folder: Path | None
+    """Of the ready COCO files' images; None to look for it beside them."""
     choice: Choice = field(init=False, metadata={"omegaconf_ignore": True})
     """All other settings of ``configs/data``."""
 
@@ -74,7 +81,7 @@ class Data:
     @property
     def parts(self) -> list[str]:
         """The names of the parts: the splits', or those of the shares that one is cut into."""
-        return list(self.choice.parts)
+        return list(self.coco or self.choice.parts)
 
     @property
     def is_drawn(self) -> bool:
@@ -139,6 +146,7 @@ def read_request(run: DictConfig) -> Request:
         if OmegaConf.is_missing(run.data, key):
             raise wrong_setting(f"data.{key}", "???", f"give {what}")
     settings = cast("dict[str, Any]", OmegaConf.to_container(run, resolve=True))
+    settings["data"] |= _coco_files(settings["data"])
     # In the YAML image_ids is a file, which is read when it is needed.
     names = {each.name for each in fields(Choice)} - {"image_ids"}
     choice = {name: settings["data"].pop(name) for name in names & settings["data"].keys()}
@@ -155,10 +163,21 @@ def read_request(run: DictConfig) -> Request:
     return request
 
 
+def _coco_files(data: dict[str, Any]) -> dict[str, Any]:
+    """Take the keys of ``data=coco`` out of the settings; return them as `Data` has them."""
+    if "train" not in data:
+        return {"coco": None, "image_folder": None}
+    given = {part: data.pop(part) for part in release.SPLITS}
+    folder, data["images"] = data["images"], release.V5.images
+    return {"coco": {part: path for part, path in given.items() if path}, "image_folder": folder}
+
+
 def _expand(data: Data) -> None:
     """Let ``~`` be the user's folder, which a shell leaves as it is after ``data.source=``."""
     data.dir = data.dir.expanduser()
     data.image_ids = data.image_ids and data.image_ids.expanduser()
+    data.image_folder = data.image_folder and data.image_folder.expanduser()
+    data.coco = data.coco and {part: path.expanduser() for part, path in data.coco.items()}
     data.source = os.path.expanduser(data.source) if data.source else None
 
 
@@ -186,6 +205,9 @@ def _check(request: Request) -> None:
         raise Problem(
             Kind.ABSENT, data.image_ids, key="data.image_ids", remedy=Remedy.CHANGE_SETTING
         )
+    if data.coco is not None:
+        _check_coco(data)
+        return
     for key in ("annotations", "images"):
         if data.source is not None and getattr(data, key) != getattr(data.published, key):
             detail = "data.source stands for both buckets; give one or the other"
@@ -193,6 +215,15 @@ def _check(request: Request) -> None:
     if not data.is_drawn:
         for location in data.buckets:
             _check_bucket(location)
+
+
+def _check_coco(data: Data) -> None:
+    for part, path in (data.coco or {}).items():
+        if not path.is_file():
+            key, remedy = f"data.{part}", Remedy.CHANGE_SETTING
+            raise Problem(Kind.ABSENT, path, key=key, remedy=remedy)
+    if not data.choice.classes:
+        raise wrong_setting("data.classes", "[]", "give names of the file's categories")
 
 
 def _check_bucket(location: str) -> None:

@@ -1,5 +1,6 @@
 """Preparing data from a release to audited COCO files, as a row of stages that can be resumed."""
 
+import logging
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
@@ -21,6 +22,7 @@ from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, mended
 from oiv5_d2.acquisition.transfer import folder_of
 from oiv5_d2.audit.audit import audit
 from oiv5_d2.audit.figures import AUDIT_JSON
+from oiv5_d2.conversion.adopt import adopt
 from oiv5_d2.conversion.convert import coco_path, convert, read_converted
 from oiv5_d2.conversion.verify import verify
 from oiv5_d2.jobs import Advance, Show, ignore
@@ -33,6 +35,8 @@ from oiv5_d2.problems import Kind, Problem
 from oiv5_d2.selection.select import needed_tables, num_bytes_to_read, select
 from oiv5_d2.selection.subset import Subset, list_files, load, save, saved_files
 from oiv5_d2.synthetic import thin_out, write_release
+
+logger = logging.getLogger(__name__)
 
 
 def run_stages(request: Request, show: Show, skipped: Callable[[str], object]) -> int:
@@ -60,6 +64,8 @@ def run_stages(request: Request, show: Show, skipped: Callable[[str], object]) -
 def stages(request: Request) -> list[Stage]:
     """Return what has to be done, in order."""
     data = request.data
+    if data.coco is not None:
+        return [_adopt(request, part, path) for part, path in data.coco.items()]
     return [
         *([_draw(request)] if data.is_drawn else []),
         _select(request),
@@ -187,6 +193,26 @@ def _select(request: Request) -> Stage:
         inputs=inputs,
         outputs=lambda: _subset_files(data, *data.parts) + lists,
         count=lambda: table_bytes(request),
+        run=run,
+    )
+
+
+def _adopt(request: Request, part: str, path: Path) -> Stage:
+    data, workers = request.data, request.num_workers
+    classes, folder, to = list(data.choice.classes), data.image_folder, coco_path(data.dir, part)
+
+    def run(advance: Advance) -> None:
+        adopted = adopt(path, folder, classes, to, workers, advance)
+        if adopted.num_of_other_classes:
+            what = "%s: %d annotations of other classes are left out"
+            logger.warning(what, path, adopted.num_of_other_classes)
+
+    return Stage(
+        name=f"adopt {part}",
+        settings={"path": str(path), "classes": classes, "images": str(folder)},
+        inputs=lambda: [path],
+        outputs=lambda: [to],
+        count=lambda: {"images": 0},
         run=run,
     )
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from oiv5_d2.files import read_json
 from oiv5_d2.problems import Kind, Problem, Remedy
-from oiv5_d2.runs.prepared import Prepared, locate, read_json
+from oiv5_d2.runs.prepared import Prepared, locate
 from oiv5_d2.runs.results import PREDICTIONS_JSON, RESULTS_JSON, Results, read_results
 
 RUN_JSON = "run.json"

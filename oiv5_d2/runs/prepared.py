@@ -1,19 +1,16 @@
 """Prepared data sets: found by name, and identified by their bytes."""
 
-import gzip
 import hashlib
 import json
 import os
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from oiv5_d2.conversion.images import CHECKED_JSON, check_images
+from oiv5_d2.files import read_json
 from oiv5_d2.problems import Kind, Problem, Remedy
-
-GZIP = b"\x1f\x8b"  # how such a file begins
 
 
 class Prepared(NamedTuple):
@@ -126,26 +123,3 @@ def check_classes(json_path: Path, classes: Sequence[str]) -> None:
         detail = f"its classes are {names}, but data.classes is {list(classes)}"
         remedy = Remedy.PREPARE_AGAIN
         raise Problem(Kind.MISMATCH, json_path, detail, key="data.classes", remedy=remedy)
-
-
-def read_json(path: Path, remedy: Remedy) -> Any:
-    """Return the content of a JSON file, gzipped or not.
-
-    Raises:
-        Problem: ABSENT or DAMAGED, with `remedy`.
-    """
-    try:
-        return json.loads(unzipped(path.read_bytes()))
-    except FileNotFoundError as error:
-        raise Problem(Kind.ABSENT, path, remedy=remedy) from error
-    except (ValueError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise Problem(Kind.DAMAGED, path, f"not JSON: {error}", remedy=remedy) from error
-
-
-def unzipped(data: bytes) -> bytes:
-    """Return the bytes of a file, decompressed if they are gzip's.
-
-    Raises:
-        gzip.BadGzipFile, EOFError, zlib.error: the archive is damaged or cut short.
-    """
-    return gzip.decompress(data) if data.startswith(GZIP) else data

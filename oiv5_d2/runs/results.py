@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from oiv5_d2.files import whole_file
+from oiv5_d2.files import read_json, whole_file
 from oiv5_d2.keys import near
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
-from oiv5_d2.runs.prepared import read_json
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")  # COCO's summary, in its order
 PER_CLASS = METRICS[:2]  # of these, what each class has as well, such as AP50-Car

@@ -107,6 +107,22 @@ def test_every_layout_gives_the_same_coco_file(copy, expected, tmp_path, change)
     assert prepare(copy, tmp_path / "x") == expected
 
 
+def test_a_ready_coco_file_is_prepared_and_says_what_comes_next(tiny_release, tmp_path):
+    prepare(tiny_release, tmp_path / "first")
+    given = coco_path(tmp_path / "first", "train")
+    words = ["data=coco", "data.name=mine", "data.classes=[Car,Person]"]
+    words += [f"data.train={given}", f"data.validation={given}"]
+    words += [f"data.images={tmp_path / 'first' / 'images'}"]
+    done = run("prepare_data", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "'data.classes=[Car,Person]'" in done.stdout.partition("Next:")[2]
+    head = coco_file.read_head(tmp_path / "data/mine/coco/train.json")
+    assert [category["name"] for category in head["categories"]] == ["Car", "Person"]
+    assert run("show_data", *words, "num_images=2", cwd=tmp_path).returncode == 0
+    lacking = run("prepare_data", "data=coco", "data.name=mine", cwd=tmp_path)
+    assert lacking.returncode == 1 and "data.train" in lacking.stderr
+
+
 def test_a_bad_value_in_ones_own_table_is_named_by_its_own_line(copy, tmp_path):
     def spoil(path, data):
         path.write_bytes(data.replace(b"xclick,", b"xclick ,").replace(b",1,0.", b",1,-0.5", 1))

@@ -7,9 +7,9 @@ import torch
 from raising import refused
 
 from oiv5_d2.evaluation.runs import evaluate_run
+from oiv5_d2.files import read_json
 from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.runs.layout import claim
-from oiv5_d2.runs.prepared import read_json
 
 LOSSES = ("loss_cls", "loss_box_reg", "loss_mask", "loss_rpn_cls", "loss_rpn_loc")
 

@@ -1,0 +1,51 @@
+"""COCO's run lengths, checked before pycocotools reads them: it believes whatever they say.
+
+In text, each length is written in groups of five bits, lowest first, as a character from code 48
+on; a sixth bit says that more follow, and the fifth of the last one is the sign. From the fourth
+length on, the difference to the one before the last is written.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MORE, _SIGN, _BITS = 0x20, 0x10, 5
+_MOST_GROUPS = 7  # of one length: 35 bits, more than any image's pixels
+
+
+def is_of_size(counts: str | Sequence[int], num_pixels: int) -> bool:
+    """Return True if run lengths, in text or as numbers, cover so many pixels and none is below 0.
+
+    Args:
+        counts: as in ``segmentation["counts"]``.
+        num_pixels: height times width.
+    """
+    if isinstance(counts, str):
+        lengths = _read(counts)
+    elif all(type(count) is int for count in counts):
+        lengths = np.array(counts, dtype=np.int64)
+    else:
+        return False
+    return lengths is not None and bool((lengths >= 0).all()) and lengths.sum() == num_pixels
+
+
+def _read(text: str) -> NDArray[np.int64] | None:
+    """Return the lengths of a text; None if it is none."""
+    if not text or not text.isascii():
+        return None
+    codes = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - 48
+    is_last = (codes & _MORE) == 0
+    if codes.min() < 0 or codes.max() > 63 or not is_last[-1]:
+        return None
+    stops = np.flatnonzero(is_last)
+    starts = np.concatenate([[0], stops[:-1] + 1])
+    if (stops - starts).max() >= _MOST_GROUPS:
+        return None
+    places = np.arange(len(codes)) - np.repeat(starts, stops - starts + 1)
+    values = np.add.reduceat((codes & 0x1F) << (_BITS * places), starts)
+    is_negative = (codes[stops] & _SIGN) != 0
+    values -= np.where(is_negative, np.int64(1) << (_BITS * (stops - starts + 1)), 0)
+    values[1::2] = np.cumsum(values[1::2])  # the second stands for itself, the fourth for more
+    values[2::2] = np.cumsum(values[2::2])
+    return values

@@ -1,0 +1,210 @@
+import copy
+import gzip
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+from raising import refused
+
+from oiv5_d2.conversion import coco_file
+from oiv5_d2.conversion.adopt import adopt
+from oiv5_d2.problems import Kind, Remedy
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+
+SQUARE = [[1, 1, 4, 1, 4, 4, 1, 4]]
+MASK = np.zeros((6, 8), np.uint8, order="F")
+MASK[1:4, 1:4] = 1
+RLE = coco_mask.encode(MASK)
+RLE = {"size": [6, 8], "counts": RLE["counts"].decode()}
+COUNTS = {"size": [6, 8], "counts": [7, 3, 3, 3, 3, 3, 26]}
+COCO = {
+    "images": [
+        {"id": 1, "file_name": "a.jpg", "height": 6, "width": 8},
+        {"id": 2, "file_name": "day 2/b.png", "height": 6, "width": 8},
+    ],
+    "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "car"}],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 2, "bbox": [1, 1, 3, 3], "area": 9, "iscrowd": 0,
+         "segmentation": RLE},
+        {"id": 2, "image_id": 2, "category_id": 1, "bbox": [1, 1, 3, 3], "area": 9, "iscrowd": 1,
+         "segmentation": COUNTS},
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for image in COCO["images"]:
+        path = tmp_path / "mine" / image["file_name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 6)).save(path)
+    return tmp_path / "mine"
+
+
+def taken(folder, content, classes=("person", "car"), images_dir=None):
+    """Adopt a COCO file, given as an object or as bytes; return its images and annotations."""
+    path, to = folder / "given.json", folder.parent / "new.json"
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    adopted = adopt(path, images_dir, list(classes), to)
+    images, annotations = (list(coco_file.read_records(to, n)) for n in ("images", "annotations"))
+    return adopted, images, annotations
+
+
+def changed(**changes):
+    """Return the file with some values of its first annotation changed; None removes one."""
+    content = copy.deepcopy(COCO)
+    first = content["annotations"][0]
+    first |= changes
+    content["annotations"][0] = {key: value for key, value in first.items() if value is not None}
+    return content
+
+
+def mapped(change):
+    content = copy.deepcopy(COCO)
+    change(content)
+    return content
+
+
+def test_a_coco_file_is_taken_with_its_images_where_they_are(folder):
+    adopted, images, annotations = taken(folder, COCO)
+    assert [image["file_name"] for image in images] == [
+        str(folder / image["file_name"]) for image in COCO["images"]
+    ]
+    assert adopted.num_objects == {"person": 0, "car": 1} and adopted.num_ignored == 1
+    assert annotations[0]["segmentation"] == RLE and annotations[0]["iscrowd"] == 0
+    assert annotations[1]["segmentation"] == RLE and annotations[1]["ignore_reason"] == "crowd"
+
+
+@pytest.mark.parametrize("segmentation", [SQUARE, RLE, COUNTS, [[], *SQUARE]])
+def test_every_form_of_an_outline_is_taken(folder, segmentation):
+    _, _, annotations = taken(folder, changed(segmentation=segmentation))
+    assert annotations[0]["area"] == 9 and annotations[0]["bbox"] == [1.0, 1.0, 3.0, 3.0]
+    assert coco_mask.decode(annotations[0]["segmentation"]).tolist() == MASK.tolist()
+
+
+def without_crowd(content):
+    for one in content["annotations"]:
+        del one["iscrowd"]
+
+
+def with_text_ids(content):
+    for name in ("images", "annotations", "categories"):
+        for one in content[name]:
+            one["id"] = f"x{one['id']}"
+    for one in content["annotations"]:
+        one |= {"image_id": f"x{one['image_id']}", "category_id": f"x{one['category_id']}"}
+
+
+def with_ids_from_0(content):
+    for name in ("images", "annotations", "categories"):
+        for one in content[name]:
+            one["id"] -= 1
+    for one in content["annotations"]:
+        one |= {"image_id": one["image_id"] - 1, "category_id": one["category_id"] - 1}
+
+
+def with_gaps(content):
+    content["categories"][1]["id"] = content["annotations"][0]["category_id"] = 90
+
+
+def without_sizes(content):
+    for one in content["images"]:
+        del one["height"], one["width"]
+
+
+ODD = [without_crowd, with_text_ids, with_ids_from_0, with_gaps, without_sizes]
+
+
+@pytest.mark.parametrize("change", ODD)
+def test_what_tools_write_in_their_own_ways_is_taken(folder, change):
+    _, images, annotations = taken(folder, mapped(change))
+    assert [image["id"] for image in images] == [1, 2]
+    assert [(image["height"], image["width"]) for image in images] == [(6, 8)] * 2
+    ids = [(one["id"], one["image_id"], one["category_id"]) for one in annotations]
+    assert ids == [(1, 1, 2), (2, 2, 1)]
+    expected = 0 if change is without_crowd else 1
+    assert annotations[1]["iscrowd"] == expected
+
+
+@pytest.mark.parametrize("wrap", [gzip.compress, lambda data: b"\xef\xbb\xbf" + data])
+def test_a_compressed_file_and_a_byte_order_mark_are_taken(folder, wrap):
+    assert len(taken(folder, wrap(json.dumps(COCO).encode()))[2]) == 2
+
+
+@pytest.mark.parametrize("segmentation", [None, [], [[]], {"size": [6, 8], "counts": [48]}])
+def test_an_object_without_a_mask_becomes_an_ignored_box(folder, segmentation):
+    adopted, _, annotations = taken(folder, changed(segmentation=segmentation))
+    assert annotations[0]["iscrowd"] == 1 and annotations[0]["ignore_reason"]
+    assert coco_mask.decode(annotations[0]["segmentation"]).tolist() == MASK.tolist()
+    assert adopted.num_ignored == 2
+
+
+def test_other_classes_are_left_out_and_the_order_is_the_one_that_was_asked_for(folder):
+    adopted, _, annotations = taken(folder, COCO, ["car"])
+    assert [one["category_id"] for one in annotations] == [1]
+    assert adopted.num_of_other_classes == 1
+    with refused(Kind.SETTING, key="data.classes", about="cars"):
+        taken(folder, COCO, ["cars"])
+
+
+def test_images_are_found_in_a_folder_that_is_named(folder, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    folder.rename(elsewhere)
+    folder.mkdir()
+    with refused(Kind.ABSENT, key="data.images", about="a.jpg"):
+        taken(folder, COCO)
+    assert len(taken(folder, COCO, images_dir=elsewhere)[1]) == 2
+
+
+BAD = {
+    "annotation 1": [
+        changed(image_id=9),
+        changed(category_id=9),
+        changed(bbox=[1, 1, 3]),
+        changed(bbox=[1, 1, float("nan"), 3]),
+        changed(bbox=[4, 4, -3, -3]),
+        changed(bbox=None, segmentation=[]),
+        changed(segmentation=[[1, 1, 4, 4]]),
+        changed(segmentation=[[1, 1, 4, 1, 4, "x"]]),
+        changed(segmentation={"size": [8, 6], "counts": RLE["counts"]}),
+        changed(segmentation={"size": [6, 8], "counts": "~~"}),
+        changed(segmentation={"size": [6, 8], "counts": [40]}),
+        changed(segmentation="mask.png"),
+    ],
+    "image 1": [
+        mapped(lambda content: content["images"].append(content["images"][0])),
+    ],
+    "category": [
+        mapped(lambda content: content["categories"].append(content["categories"][0])),
+        mapped(lambda content: content["categories"][0].pop("name")),
+    ],
+    "images": [mapped(lambda content: content.pop("images")), [], {"images": {}}],
+    "file_name": [mapped(lambda content: content["images"][0].pop("file_name"))],
+    "JSON": [b"{", b"", b"\xff\xfe"],
+}
+
+
+@pytest.mark.parametrize(
+    ("about", "content"), [(about, content) for about, some in BAD.items() for content in some]
+)
+def test_what_cannot_be_understood_is_refused_with_its_record(folder, about, content):
+    with refused(Kind.DAMAGED, remedy=Remedy.FIX_SOURCE, about=about) as caught:
+        taken(folder, content)
+    assert caught.value.subject == str(folder / "given.json") and "\n" not in caught.value.detail
+    assert not (folder.parent / "new.json").exists()
+
+
+def test_an_image_that_is_not_there_or_of_another_size_is_named(folder):
+    Image.new("RGB", (6, 8)).save(folder / "a.jpg")
+    with refused(Kind.DAMAGED, key="data.images", about="a.jpg"):
+        taken(folder, COCO)
+
+
+def test_the_file_and_its_images_are_only_read(folder):
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*.*")}
+    taken(folder, COCO)
+    for path, (data, time) in before.items():
+        assert path.read_bytes() == data and path.stat().st_mtime_ns == time
