@@ -4,6 +4,7 @@ The records are not frozen: OmegaConf fills them, which checks the types.
 """
 
 import os
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
@@ -196,6 +197,8 @@ def _check(request: Request) -> None:
         raise wrong_setting("workers", request.workers, "at least 1, or null for all cores")
     if not 0 <= request.max_missing <= 1:
         raise wrong_setting("max_missing", request.max_missing, "a share from 0 to 1")
+    if not re.fullmatch(r"\w[\w.-]*", data.name):
+        raise wrong_setting("data.name", repr(data.name), "letters, digits, '_', '-' and '.'")
     for name in ("max_errors", "verify_sample"):
         if (number := getattr(request, name)) < 0:
             raise wrong_setting(name, number, "0 or more")

@@ -5,6 +5,7 @@ is done while all of them are unchanged; a folder counts with its own time, whic
 file in it is added, removed or replaced. Nothing else that is prepared contains a time.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -50,6 +51,15 @@ def is_done(stage: Stage, data_dir: Path) -> bool:
     return bool(stamp == _stamp(stage, data_dir, _fingerprints(stage.inputs(), data_dir)))
 
 
+def former_settings(stage: Stage, data_dir: Path) -> dict[str, Any]:
+    """Return the settings that a stage last ran with; empty if it never finished."""
+    try:
+        stamp = json.loads(_stamp_path(stage, data_dir).read_text(encoding="utf-8"))
+        return dict(stamp["settings"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}
+
+
 def run(stage: Stage, data_dir: Path, advance: Advance) -> None:
     """Run a stage and stamp it. While it runs it has no stamp, so a killed one is not done.
 
@@ -75,8 +85,15 @@ def locked(data_dir: Path) -> Iterator[None]:
         Problem: BUSY, another process is preparing the folder; the detail says which.
     """
     path = data_dir / STAMPS / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EROFS):
+            raise
+        yield  # nothing can be written here, by anybody: what is finished can be looked at
+        return
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -30,8 +30,8 @@ from oiv5_d2.openimages.release import HEX_DIGITS
 from oiv5_d2.preparation import listings
 from oiv5_d2.preparation.disk import check_room
 from oiv5_d2.preparation.settings import Data, Request
-from oiv5_d2.preparation.stages import Stage, is_done, run
-from oiv5_d2.problems import Kind, Problem
+from oiv5_d2.preparation.stages import Stage, former_settings, is_done, run
+from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.selection.select import needed_tables, num_bytes_to_read, select
 from oiv5_d2.selection.subset import Subset, list_files, load, save, saved_files
 from oiv5_d2.synthetic import thin_out, write_release
@@ -51,6 +51,7 @@ def run_stages(request: Request, show: Show, skipped: Callable[[str], object]) -
         the number of stages that ran.
     """
     num_run = 0
+    _refuse_another_data_set(request)
     for stage in stages(request):
         if not is_to_do(stage, request):
             skipped(stage.name)
@@ -74,6 +75,25 @@ def stages(request: Request) -> list[Stage]:
         *(_verify(request, part) for part in data.parts),
         _audit(request),
     ]
+
+
+def _refuse_another_data_set(request: Request) -> None:
+    """Refuse to replace what was prepared in this folder under another name or for other classes.
+
+    Raises:
+        Problem: MISMATCH, with the files that would be replaced.
+    """
+    data, paths = request.data, sorted((request.data.dir / "coco").glob("*.json"))
+    now = {"name": data.name, "classes": list(data.choice.classes)}
+    for stage in stages(request):
+        former = former_settings(stage, data.dir)
+        changed = {key: former[key] for key in now if former.get(key, now[key]) != now[key]}
+        if changed and paths and not request.force:
+            was = ", ".join(f"data.{key}={value}" for key, value in changed.items())
+            detail = f"made with {was}; it would be replaced, as {', '.join(map(str, paths[1:]))}"
+            detail = detail if len(paths) > 1 else f"made with {was}; it would be replaced"
+            keys, remedy = "data.name data.dir force=true", Remedy.CHANGE_SETTING
+            raise Problem(Kind.MISMATCH, paths[0], detail, key=keys, remedy=remedy)
 
 
 def is_to_do(stage: Stage, request: Request) -> bool:
@@ -186,7 +206,12 @@ def _select(request: Request) -> Stage:
         listings.write_credits(subsets, lists[0])
         listings.write_image_list(subsets, lists[1])
 
-    about = {"release": data.release, "buckets": data.buckets, "image_ids": str(data.image_ids)}
+    about = {
+        "name": data.name,
+        "release": data.release,
+        "buckets": data.buckets,
+        "image_ids": str(data.image_ids),
+    }
     return Stage(
         name="select",
         settings=about | choice.settings(),
@@ -209,7 +234,12 @@ def _adopt(request: Request, part: str, path: Path) -> Stage:
 
     return Stage(
         name=f"adopt {part}",
-        settings={"path": str(path), "classes": classes, "images": str(folder)},
+        settings={
+            "name": data.name,
+            "path": str(path),
+            "classes": classes,
+            "images": str(folder),
+        },
         inputs=lambda: [path],
         outputs=lambda: [to],
         count=lambda: {"images": 0},

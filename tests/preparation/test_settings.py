@@ -17,7 +17,7 @@ def ask(*words):
         return read_request(compose("prepare", list(words)))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "open_images"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("open_images", "coco")])
 def test_every_data_set_composes_and_is_typed(name, tiny_release):
     words = [f"data={name}", *([f"data.source={tiny_release}"] if name == "folder" else [])]
     request = ask(*words)
@@ -25,6 +25,24 @@ def test_every_data_set_composes_and_is_typed(name, tiny_release):
     assert request.data.choice.splits == ("train", "validation", "test")
     assert request.data.published is V5
     assert request.train_parts == ["train"]
+
+
+def test_ready_coco_files_are_parts(tmp_path):
+    (tmp_path / "a.json").touch()
+    words = ["data=coco", "data.name=mine", "data.classes=[car]"]
+    with refused(Kind.SETTING, key="data.train"):
+        ask(*words)
+    words += [f"data.{part}={tmp_path / 'a.json'}" for part in ("train", "validation")]
+    request = ask(*words)
+    assert request.data.parts == ["train", "validation"] == [*request.data.coco]
+    with refused(Kind.ABSENT, key="data.test"):
+        ask(*words, "data.test=gone.json")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a b"])
+def test_a_name_that_is_no_folder_s_is_refused(name, tiny_release):
+    with refused(Kind.SETTING, key="data.name"):
+        ask("data=folder", f"data.source={tiny_release}", f"data.name='{name}'")
 
 
 def test_a_data_set_without_source_or_name_says_so():

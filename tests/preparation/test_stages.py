@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,17 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path, holder):
         assert str(os.getpid()) in (tmp_path / ".stamps" / "lock").read_text()
     with stages.locked(Path(tmp_path)):
         pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser can act as another user")
+def test_a_folder_that_cannot_be_written_to_can_be_looked_at():
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o555)
+    try:
+        os.seteuid(65534)  # nobody: the superuser may write anywhere
+        with stages.locked(folder / "data"):
+            pass
+    finally:
+        os.seteuid(0)
+        folder.chmod(0o755)
+        folder.rmdir()

@@ -155,8 +155,13 @@ def test_what_was_damaged_or_removed_is_made_again(prepared, tiny_release, tmp_p
 def test_other_choices_are_made_anew_and_old_parts_do_not_stay(prepared, tiny_release, tmp_path):
     data_dir = tmp_path / "copy"
     shutil.copytree(prepared.data.dir, data_dir)
-    request = ask_for_folder(data_dir, tiny_release, "data.splits=[train]", "data.classes=[Car]")
-    prepare(request)
+    words = ["data.splits=[train]", "data.classes=[Car]"]
+    before = digests(data_dir)
+    for other in (words, ["data.name=other", "d2={}"]):
+        with refused(Kind.MISMATCH, about=data_dir / "coco"):
+            prepare(ask_for_folder(data_dir, tiny_release, *other))
+    assert digests(data_dir) == before
+    prepare(ask_for_folder(data_dir, tiny_release, *words, "force=true"))
     assert sorted(path.name for path in (data_dir / "coco").iterdir()) == ["train.json"]
     assert not list((data_dir / "subset").glob("test*"))
     names = [c["name"] for c in coco_file.read_head(coco_path(data_dir, "train"))["categories"]]
