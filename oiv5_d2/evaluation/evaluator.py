@@ -12,6 +12,7 @@ from oiv5_d2.evaluation.detections import BBOX, SEGM, Collector, concatenate
 from oiv5_d2.evaluation.formats import write_coco
 from oiv5_d2.evaluation.hierarchy import read_above
 from oiv5_d2.evaluation.judge import judge
+from oiv5_d2.evaluation.labels import read_mids
 from oiv5_d2.evaluation.truth import read_truth
 from oiv5_d2.runs.results import (
     PREDICTIONS_JSON,
@@ -81,7 +82,7 @@ class Evaluator(DatasetEvaluator):  # type: ignore[misc]  # Detectron2 carries n
         remarks: Sequence[str] = (),
     ) -> None:
         path = Path(MetadataCatalog.get(dataset_name).json_file)
-        self._truth = read_truth(path, dataset_name)
+        self._path, self._truth = path, read_truth(path, dataset_name)
         self._places = {image["id"]: index for index, image in enumerate(self._truth.images)}
         self._tasks, self._output_dir, self._remarks = tuple(tasks), output_dir, tuple(remarks)
         self.reset()
@@ -105,7 +106,15 @@ class Evaluator(DatasetEvaluator):  # type: ignore[misc]  # Detectron2 carries n
         found, truth = concatenate(parts), self._truth
         if self._output_dir is not None:  # first, so that a failure below loses no detections
             write_coco(self._output_dir / PREDICTIONS_JSON, found, truth)
-        results = judge(truth, found, read_above(truth, {}, None), self._tasks, self._remarks)
+        mids = read_mids(self._path, None)
+        results = judge(
+            truth,
+            found,
+            read_above(truth, {}, None),
+            self._tasks,
+            self._remarks,
+            names={m: n for n, m in mids.items()},
+        )
         for note in describe_gaps(results):
             logger.warning(note)
         if self._output_dir is not None:

@@ -36,9 +36,10 @@ def evaluate_file(
     """
     truth = read_truth(truth_path)
     mids = read_mids(truth_path, table_path)
+    names = {mid: name for name, mid in mids.items()}
     above = read_above(truth, mids, tree_path)
     found, remarks = read_predictions(predictions_path, truth, mids)
-    results = judge(truth, found, above, find_tasks(truth, found), remarks, resamples)
+    results = judge(truth, found, above, find_tasks(truth, found), remarks, resamples, names)
     write_coco(output_dir / PREDICTIONS_JSON, found, truth)
     write_results(output_dir / RESULTS_JSON, results)
     return results

@@ -1,8 +1,9 @@
 """All metrics of some detections, as one record of results."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from oiv5_d2.evaluation import coco, open_images
+from oiv5_d2.evaluation.analysis import analyse
 from oiv5_d2.evaluation.detections import BBOX, SEGM, Detections
 from oiv5_d2.evaluation.hierarchy import Above
 from oiv5_d2.evaluation.intervals import RESAMPLES, draw, resampled, to_intervals
@@ -31,6 +32,7 @@ def judge(
     tasks: Sequence[str],
     remarks: Sequence[str] = (),
     resamples: int = RESAMPLES,
+    names: Mapping[str, str] | None = None,
 ) -> Results:
     """Return every metric of every task, with intervals.
 
@@ -41,6 +43,7 @@ def judge(
         tasks: ``bbox``, ``segm``.
         remarks: sentences for the results.
         resamples: by which intervals are computed; 0 for none.
+        names: display name of labels by MID.
     """
     intervals = {}
     if resamples:
@@ -58,5 +61,6 @@ def judge(
         },
         protocols=describe(truth, detections),
         intervals=intervals,
+        analysis=analyse(truth, detections, tasks[-1], names or {}),
         remarks=tuple(remarks),
     )

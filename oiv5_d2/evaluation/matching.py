@@ -132,6 +132,35 @@ def rank(
     ]
 
 
+def ranking_of(
+    candidates: Candidates,
+    chosen: NDArray[np.bool_],
+    status: NDArray[np.int8],
+    positives: NDArray[np.bool_],
+    category: int,
+) -> Ranking:
+    """Return the ranking of one class at one overlap, from the status of all detections.
+
+    Args:
+        candidates: the detections.
+        chosen: (N,) those of the class.
+        status: (N,) TRUE, FALSE or IGNORED.
+        positives: (M,) the objects to find.
+        category: index of the class.
+    """
+    truth, found = candidates.truth, candidates.found
+    own = np.flatnonzero(chosen)
+    special = np.flatnonzero(status[own] != FALSE)
+    targets = truth.image[positives & (truth.category == category)]
+    return Ranking(
+        scores=found.scores[own],
+        image=found.image[own],
+        special=special,
+        status=status[own][special][:, None],
+        positives=np.bincount(targets, minlength=len(truth.images)),
+    )
+
+
 def place_in_group(keys: Indices) -> Indices:
     """Return for each key how many equal ones come before it."""
     order = np.argsort(keys, kind="stable")

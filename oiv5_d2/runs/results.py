@@ -57,6 +57,7 @@ class Results(NamedTuple):
         protocols: by metric, ``coco`` and ``open_images``.
         intervals: of the same names as the tasks; empty if none were computed.
         remarks: sentences about what was evaluated.
+        analysis: why: thresholds and curves by class, kinds of errors, slices; as JSON has it.
     """
 
     dataset: str
@@ -67,6 +68,7 @@ class Results(NamedTuple):
     protocols: dict[str, Protocol] = {}  # noqa: RUF012  never changed
     intervals: dict[str, dict[str, Interval]] = {}  # noqa: RUF012
     remarks: tuple[str, ...] = ()
+    analysis: dict[str, Any] = {}  # noqa: RUF012
 
 
 def task_key(metric: str, task: str) -> str:
@@ -149,6 +151,7 @@ def write_results(path: Path, results: Results) -> None:
         "num_images": results.num_images,
         "num_instances": results.num_instances,
         **{metric: _metric_content(results, metric) for metric in SUMMARIES},
+        "analysis": _plain(results.analysis),
         "remarks": results.remarks,
         "notes": describe_gaps(results),
     }
@@ -206,7 +209,17 @@ def _from_content(content: Mapping[str, Any]) -> Results:
             for task, spans in one.get("intervals", {}).items()
         },
         remarks=tuple(content.get("remarks", ())),
+        analysis=content.get("analysis", {}),
     )
+
+
+def _plain(value: Any) -> Any:
+    """Return nested dicts and lists with None for NaN."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _spans(intervals: Mapping[str, Interval]) -> dict[str, list[float] | None]:

@@ -1,0 +1,40 @@
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from judging import random_case
+
+TOOL = Path(__file__).parents[2] / "tools" / "compare.py"
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two runs on one data set; the second one found half as much, with another rate."""
+    truth, found = random_case(5)
+    path = tmp_path / "data" / "street" / "coco" / "validation.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(truth))
+    for name, some, rate in (("a", found, 0.1), ("b", found[::2], 0.2)):
+        folder = tmp_path / name / "evaluation" / "street_validation"
+        folder.mkdir(parents=True)
+        (folder / "coco_instances_results.json").write_text(json.dumps(some))
+        data = {"street_validation": {"json": str(path), "images": ""}}
+        (tmp_path / name / "run.json").write_text(json.dumps({"seconds": 1, "data": data}))
+        text = f"OUTPUT_DIR: {name}\nSOLVER: {{BASE_LR: {rate}, STEPS: [1]}}\n"
+        (tmp_path / name / "config.yaml").write_text(text)
+    return [tmp_path / "a", tmp_path / "b"]
+
+
+def test_two_runs_are_compared_with_all_that_differs(runs, tmp_path, monkeypatch, capsys):
+    words = [f"runs=[{runs[0]},{runs[1]}]", "resamples=50", f"output={tmp_path / 'c.json'}"]
+    monkeypatch.setattr(sys, "argv", [str(TOOL), *words])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    runpy.run_path(str(TOOL), run_name="__main__")
+    content = json.loads((tmp_path / "c.json").read_text())
+    assert content["settings"] == {"SOLVER.BASE_LR": [0.1, 0.2]}
+    names = {one["name"] for one in content["differences"]}
+    assert {"segm/AP", "bbox/AP50-Person", "open_images/segm/AP50"} < names
+    assert any(name.startswith("slice: ") for name in names)
+    assert content["images"] and "segm/AP" in capsys.readouterr().out
