@@ -119,11 +119,12 @@ def report_errors(main: Callable[[], Any], config_name: str, to_go_on: str = "")
 
 def continuing(stopped: Stopped) -> str:
     """Return what to say about a stopped run: its folder, and the command that continues it."""
-    words = [word for word in sys.argv[1:] if not word.startswith(("run_dir=", "resume="))]
-    run_dir = os.path.relpath(stopped.run_dir)
-    command = shlex.join(
-        ["python", "tools/train_net.py", *words, f"run_dir={run_dir}", "resume=true"]
-    )
+    folders = ("run_dir=", "resume=", "sweep_dir=")
+    words = [word for word in sys.argv[1:] if not word.startswith(folders)]
+    where = os.path.relpath(stopped.run_dir)
+    is_sweep = {"-m", "--multirun"} & set(words)
+    more = [f"sweep_dir={where}"] if is_sweep else [f"run_dir={where}", "resume=true"]
+    command = shlex.join(["python", "tools/train_net.py", *words, *more])
     steps = "" if stopped.num_steps is None else f" after {stopped.num_steps} steps"
     return f"stopped by {stopped.signal.name}{steps}; continue with:  {command}"
 

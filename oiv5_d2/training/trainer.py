@@ -35,6 +35,7 @@ from oiv5_d2.training.hooks.checkpoints import SaveCheckpoints
 from oiv5_d2.training.hooks.divergence import CheckLosses
 from oiv5_d2.training.hooks.early_stop import EndEarly, EndedEarly
 from oiv5_d2.training.hooks.evaluation import Evaluate
+from oiv5_d2.training.hooks.pruning import Prune
 from oiv5_d2.training.hooks.seeding import SeedSteps
 from oiv5_d2.training.hooks.stages import Stages, read_stages
 from oiv5_d2.training.hooks.stopping import StopOnSignal
@@ -171,7 +172,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             *self._precise_bn(),
             *filter(None, [self._ema]),
             SaveCheckpoints(cfg.SOLVER.CHECKPOINT_PERIOD),
-            self._build_evaluation(),
+            *self._evaluation(),
             *filter(None, [self._mean]),
             *([TestBest(self._features.test)] if self._features.test else []),
         ]
@@ -179,10 +180,12 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             found.append(stock.PeriodicWriter(self.build_writers(), period=WRITE_PERIOD))
         return [*found, StopOnSignal(), EndEarly()]
 
-    def _build_evaluation(self) -> HookBase:
+    def _evaluation(self) -> list[HookBase]:
         wanted, period = self._features, self.cfg.TEST.EVAL_PERIOD
         first, patience = wanted.evaluate_first, wanted.early_stop
-        return Evaluate(period, wanted.metric, first, patience, wanted.min_gain)
+        evaluation = Evaluate(period, wanted.metric, first, patience, wanted.min_gain)
+        is_trial = Prune.is_for(Path(self.cfg.OUTPUT_DIR))
+        return [evaluation, *([Prune(evaluation)] if is_trial else [])]
 
     def _stages(self) -> list[HookBase]:
         stages = read_stages(self._features.stages)

@@ -38,6 +38,11 @@ class Evaluate(HookBase):  # type: ignore[misc]
         self._sign = -1 if is_loss(metric) else 1
         self._history: dict[int, float] = {}
 
+    @property
+    def history(self) -> dict[int, float]:
+        """The metric by step, NaN where there was nothing to measure; the same in all processes."""
+        return self._history
+
     def before_train(self) -> None:
         """Evaluate the checkpoint that was resumed, if that is still to be done, or the start."""
         step = self.trainer.start_iter - 1
