@@ -74,7 +74,7 @@ class Reports:
         """
         self._storage.set_trial_intermediate_value(self._id, step, value)
         trial = self._storage.get_trial(self._id)
-        is_over = self._study.pruner.prune(self._study, trial)
+        is_over = bool(self._study.pruner.prune(self._study, trial))
         if is_over != trial.user_attrs.get(PRUNED, False):
             self._storage.set_trial_user_attr(self._id, PRUNED, is_over)
         return is_over

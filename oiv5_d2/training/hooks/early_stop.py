@@ -68,4 +68,5 @@ class EndEarly(HookBase):  # type: ignore[misc]
 
     def _end_after(self, done: int) -> None:
         if self.trainer.max_iter <= done < self.trainer.cfg.SOLVER.MAX_ITER:
+            self.trainer.iter = done  # as after a loop that came to its end
             raise EndedEarly
