@@ -12,7 +12,7 @@ from oiv5_d2.evaluation.evaluator import evaluate
 from oiv5_d2.files import sha256
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs.layout import CONFIG_YAML, Record, find_part, read_record
-from oiv5_d2.runs.prepared import Prepared
+from oiv5_d2.runs.prepared import Prepared, check_truth
 from oiv5_d2.runs.results import RESULTS_JSON, Results, read_results
 from oiv5_d2.training.catalog import register
 from oiv5_d2.training.config import merge
@@ -105,16 +105,27 @@ def evaluate_run(
     cfg = load_cfg(run_dir, weights_path, device, changes)
     dataset = find_part(run_dir, part)
     _warn_of_other_data(record, dataset)
+    check_truth(dataset, "part")
     register([dataset], record["classes"])
-    model = build_model(cfg)
-    anew = load_pretrained(model, cfg.MODEL.WEIGHTS)
-    if anew:
-        detail = f"{len(anew)} parameters differ from the model of {run_dir}, such as {anew[0]}"
-        remedy = Remedy.CHANGE_SETTING
-        raise Problem(Kind.MISMATCH, weights_path, detail, key="weights", remedy=remedy)
     remarks = [f"evaluated with d2.{key}={value}" for key, value in changes.items()]
-    evaluate(cfg, with_augmentation(cfg, model), dataset.name, output_dir, remarks)
+    model = with_augmentation(cfg, load_model(cfg))
+    evaluate(cfg, model, dataset.name, output_dir, remarks)
     return read_results(output_dir / RESULTS_JSON)
+
+
+def load_model(cfg: CfgNode) -> torch.nn.Module:
+    """Build the model of a run's configuration with its weights.
+
+    Raises:
+        Problem: MISMATCH, the weights belong to another model; or those of `load_pretrained`.
+    """
+    model: torch.nn.Module = build_model(cfg)
+    if anew := load_pretrained(model, cfg.MODEL.WEIGHTS):
+        model_of = f"the model of {cfg.OUTPUT_DIR}"
+        detail = f"{len(anew)} parameters differ from {model_of}, such as {anew[0]}"
+        remedy = Remedy.CHANGE_SETTING
+        raise Problem(Kind.MISMATCH, cfg.MODEL.WEIGHTS, detail, key="weights", remedy=remedy)
+    return model
 
 
 def _device_here(device: str) -> str:

@@ -32,6 +32,8 @@ class Annotation:
     """Share of the sampled background anchors that are kept in images with such a class."""
     loss: str
     """``softmax``, or ``sigmoid`` of each class against the background."""
+    box_masks: float
+    """Weight of a mask loss for the objects without a mask, by their boxes; 0 for none."""
 
     def __post_init__(self) -> None:
         for name, value, detail in self._faults():
@@ -47,5 +49,7 @@ class Annotation:
                 yield name, value, "true or false"
         if not 0 < self.overlap <= 1:
             yield "overlap", self.overlap, "a share of an area, above 0 and at most 1"
+        if self.box_masks < 0:
+            yield "box_masks", self.box_masks, "a weight, 0 or more"
         if not 0 <= self.rpn_background <= 1:
             yield "rpn_background", self.rpn_background, "a share, 0 to 1"

@@ -17,6 +17,7 @@ from oiv5_d2.reporting.gallery import Feed
 from oiv5_d2.reporting.truth import AnnotatedImage
 from oiv5_d2.training.data.augmentations import Augment
 from oiv5_d2.training.data.mapper import build_mapper, derive_seed
+from oiv5_d2.training.data.partial import read_records
 
 
 def build_feed(
@@ -31,13 +32,21 @@ def build_feed(
         classes: names in the order of the contiguous ids.
         seed: with the image's id it fixes the random draws.
     """
-    records = {record["image_id"]: record for record in DatasetCatalog.get(dataset_name)}
+    found = (
+        read_records([dataset_name], cfg.ANNOTATION.boxes)
+        if "ANNOTATION" in cfg
+        else DatasetCatalog.get(dataset_name)
+    )
+    records = {record["image_id"]: record for record in found}
     mapper = build_mapper(cfg, augment, list(records.values()))
 
     def draw_one(record: dict[str, Any], draw: int) -> tuple[RgbImage, list[Shape]]:
         fed = mapper(record, derive_seed(seed, record["image_id"], draw))
         pixels = convert_image_to_rgb(fed["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
-        return np.asarray(pixels, dtype=np.uint8), _to_shapes(fed["instances"], classes)
+        shapes = _to_shapes(fed["instances"], classes)
+        if "regions" in fed:
+            shapes += _to_shapes(fed["regions"], classes, ignored=True)
+        return np.asarray(pixels, dtype=np.uint8), shapes
 
     def feed(image: AnnotatedImage, num_draws: int) -> list[tuple[RgbImage, list[Shape]]]:
         record = records[image.record["id"]]
@@ -46,7 +55,7 @@ def build_feed(
     return feed
 
 
-def _to_shapes(instances: Instances, classes: list[str]) -> list[Shape]:
+def _to_shapes(instances: Instances, classes: list[str], ignored: bool = False) -> list[Shape]:
     names = [classes[index] for index in instances.gt_classes.tolist()]
     boxes = instances.gt_boxes.tensor.tolist()
     masks: list[Any] = [None] * len(instances)  # of a model of boxes
@@ -55,4 +64,7 @@ def _to_shapes(instances: Instances, classes: list[str]) -> list[Shape]:
         if isinstance(found, PolygonMasks):
             found = BitMasks.from_polygon_masks(found, *instances.image_size)
         masks = list(found.tensor.numpy())
-    return [Shape(n, tuple(b), m, n) for n, b, m in zip(names, boxes, masks, strict=True)]
+    if instances.has("gt_has_mask") and not ignored:
+        is_box = zip(masks, instances.gt_has_mask.tolist(), strict=True)
+        masks = [mask if has_mask else None for mask, has_mask in is_box]
+    return [Shape(n, tuple(b), m, n, ignored) for n, b, m in zip(names, boxes, masks, strict=True)]

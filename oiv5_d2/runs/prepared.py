@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 from oiv5_d2.conversion.images import CHECKED_JSON, check_images
 from oiv5_d2.files import read_json
-from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
+
+PSEUDO = "pseudo"  # in a COCO file, what a model filled in
 
 
 class Prepared(NamedTuple):
@@ -103,6 +105,21 @@ def check_files(dataset: Prepared, records: Iterable[Mapping[str, Any]]) -> None
         more = f"; {len(faults) - 1} more such images" if len(faults) > 1 else ""
         path, detail = dataset.images_dir / faults[0].file_name, f"{faults[0].what}{more}"
         raise Problem(Kind.DAMAGED, path, detail, remedy=Remedy.PREPARE_AGAIN)
+
+
+def check_truth(dataset: Prepared, key: str) -> None:
+    """Refuse to evaluate on masks that a model filled in.
+
+    Args:
+        dataset: the data set.
+        key: the setting that chose it.
+
+    Raises:
+        Problem: SETTING.
+    """
+    if PSEUDO in read_coco(dataset.json_path).get("info", {}):
+        detail = f"some masks of {dataset.json_path} are a model's own, so they are no truth"
+        raise wrong_setting(key, dataset.name, detail)
 
 
 def read_coco(json_path: Path) -> dict[str, Any]:

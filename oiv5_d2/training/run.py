@@ -31,6 +31,7 @@ from oiv5_d2.runs.prepared import (
     Prepared,
     check_classes,
     check_files,
+    check_truth,
     count_objects,
     fingerprint,
     read_coco,
@@ -276,6 +277,8 @@ def _checked(cfg: CfgNode, settings: Settings) -> Settings:
     for dataset in settings.datasets:
         check_classes(dataset.json_path, settings.classes)
         check_files(dataset, read_coco(dataset.json_path)["images"])
+        if dataset.name in cfg.DATASETS.TEST:
+            check_truth(dataset, "d2.DATASETS.TEST")
     if not 0 <= features.ema < 1:
         raise wrong_setting("trainer.ema", features.ema, "a decay is at least 0 and below 1")
     if features.average_last < 0 or features.average_last == 1:

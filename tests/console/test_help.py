@@ -41,7 +41,7 @@ def test_prepare_data_lists_every_setting_with_its_comment():
 @pytest.mark.parametrize(
     ("tool", "config"),
     [("train_net.py", "train"), ("show_data.py", "show"), ("evaluate.py", "evaluate"),
-     ("write_report.py", "report")],
+     ("write_report.py", "report"), ("fill_masks.py", "fill_masks")],
 )  # fmt: skip
 def test_the_other_tools_list_theirs(tool, config):
     said = say(tool)

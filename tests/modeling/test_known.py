@@ -20,6 +20,7 @@ EVERYTHING = Annotation(
     unverified=True,
     rpn_background=1.0,
     loss="softmax",
+    box_masks=0.0,
 )
 BOXES = Boxes(torch.tensor([[0.0, 0, 10, 10], [0, 0, 100, 100], [5, 0, 15, 10], [80, 80, 90, 90]]))
 REGIONS = Boxes(torch.tensor([[0.0, 0, 10, 20], [70, 70, 99, 99]]))
@@ -69,6 +70,7 @@ def test_what_is_known_travels_with_the_targets(sample):
         ("overlap", 1.5),
         ("rpn_background", -0.1),
         ("loss", "focal"),
+        ("box_masks", -1.0),
     ],
 )
 def test_settings_without_a_meaning_are_refused(name, value):

@@ -147,3 +147,23 @@ def test_sigmoid_changes_the_classification_only(model_of, sample):
     sigmoid = losses_of(model_of("annotation=partial", "annotation.loss=sigmoid"), sample)
     changed = {name for name in softmax if softmax[name].item() != sigmoid[name].item()}
     assert changed == {"loss_cls"}
+
+
+def test_box_masks_train_the_mask_head_on_objects_without_a_mask(model_of, sample):
+    model = model_of("annotation=partial", "annotation.box_masks=0.5")
+    losses = losses_of(model, sample)
+    plain = losses_of(model_of("annotation=partial"), sample)
+    assert losses.keys() == {*plain, "loss_box_mask"}
+    assert all(losses[name].item() == plain[name].item() for name in plain)
+    head = model.roi_heads.mask_head.predictor.weight
+    (gradient,) = torch.autograd.grad(losses["loss_box_mask"], head, retain_graph=True)
+    assert gradient[2].any()  # of Car, which has no mask
+    assert not gradient[[0, 1, 3]].any()
+    sample["instances"].gt_has_mask[:] = True
+    assert losses_of(model, sample)["loss_box_mask"].item() == 0
+
+
+def test_the_colours_of_the_input_are_found_again(model_of, sample):
+    model = model_of("annotation=partial")
+    rgb = model.roi_heads.pixels.to_rgb(model.preprocess_image([sample]).tensor)
+    torch.testing.assert_close(rgb[0].flip(0)[:, :64, :96], sample["image"].float())

@@ -6,7 +6,7 @@ from oiv5_d2.reporting.truth import read_images
 from oiv5_d2.runs.prepared import Prepared
 from oiv5_d2.training.catalog import register
 
-from detectron2.config import get_cfg  # isort: skip
+from detectron2.config import CfgNode, get_cfg  # isort: skip
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy"),
@@ -62,3 +62,18 @@ def test_a_flip_is_seen(image):
     draws = build_feed(cfg, {}, "street_train", CLASSES, seed=0)(image, 12)
     lefts = {round(shapes[0].box[0]) for _, shapes in draws}
     assert lefts == {10, 180 - 50}
+
+
+def test_regions_are_shown_as_ignored_and_boxes_without_their_masks(image):
+    cfg = build_cfg(RANDOM_FLIP="none")
+    ((_, stock),) = build_feed(cfg, {}, "street_train", CLASSES, seed=0)(image, 1)
+    cfg.ANNOTATION = CfgNode({"boxes": False})
+    ((_, regions),) = build_feed(cfg, {}, "street_train", CLASSES, seed=0)(image, 1)
+    ignored = [shape for shape in regions if shape.ignored]
+    assert len(regions) == len(stock) + len(ignored) == len(image.annotations)
+    assert len(ignored) == len(image.ignored) > 0
+    assert all(shape.mask is not None for shape in regions)
+    cfg.ANNOTATION.boxes = True
+    ((_, boxes),) = build_feed(cfg, {}, "street_train", CLASSES, seed=0)(image, 1)
+    reasons = [one["ignore_reason"] for one in image.ignored]
+    assert sum(shape.mask is None for shape in boxes) == reasons.count("no mask")

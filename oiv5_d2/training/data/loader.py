@@ -7,14 +7,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetFromList, get_detection_dataset_dicts
+from detectron2.data import DatasetFromList, MetadataCatalog, get_detection_dataset_dicts
 from detectron2.data.build import filter_images_with_only_crowd_annotations
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
 from oiv5_d2.problems import Problem
+from oiv5_d2.table import to_text
 from oiv5_d2.training.data.augmentations import Augment
 from oiv5_d2.training.data.copy_paste import Sample
+from oiv5_d2.training.data.learned import count_learned
 from oiv5_d2.training.data.mapper import Mapper, build_mapper, derive_seed
 from oiv5_d2.training.data.partial import only_targets, read_records
 from oiv5_d2.training.data.samplers import Batches, Record, build_order, share_of
@@ -146,6 +148,9 @@ def build_train_loader(cfg: CfgNode, augment: Augment, data_share: float = 1.0) 
     groups = is_wide if loading.ASPECT_RATIO_GROUPING else None
     batches = Batches(order, groups, cfg.SOLVER.IMS_PER_BATCH, cfg.SEED)
     logger.info("Training on %d images, %s", len(records), loading.SAMPLER_TRAIN)
+    if "ANNOTATION" in cfg:
+        classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes
+        logger.info("What is learned:\n%s", to_text(count_learned(records, order, classes)))
     serialised = DatasetFromList(records, copy=False)  # loader workers share its memory
     mapper = build_mapper(cfg, augment, serialised)
     return Loader(serialised, mapper, batches, cfg.SEED, loading.NUM_WORKERS)
