@@ -16,6 +16,7 @@ from oiv5_d2.problems import Kind, Problem, Remedy
 
 PART_PREFIX = ".part-"
 _GZIP = b"\x1f\x8b"  # how such a file begins
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -67,20 +68,28 @@ def free_bytes(path: Path) -> int:
 
 
 @contextmanager
-def naming_full_disk(folder: Path) -> Iterator[None]:
-    """Turn the system's error about a full disk into a problem.
+def naming_full_disk(subject: Path, key: str = "") -> Iterator[None]:
+    """Turn the system's error about a full disk, or one that it caused, into a problem.
+
+    Args:
+        subject: the file or folder that is written.
+        key: the settings to change, as in `Problem`.
 
     Raises:
         Problem: DISK_FULL.
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, RuntimeError) as error:  # PyTorch's zip writer fails after the file did
+        if not any(getattr(one, "errno", None) in _NO_SPACE for one in _causes(error)):
             raise
-        raise Problem(
-            Kind.DISK_FULL, folder, key="data.limit data.dir", remedy=Remedy.FREE_DISK
-        ) from error
+        raise Problem(Kind.DISK_FULL, subject, key=key, remedy=Remedy.FREE_DISK) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def read_json(path: Path, remedy: Remedy) -> Any:

@@ -57,14 +57,8 @@ def training_feed(run: DictConfig, prepared: Prepared):  # noqa: ANN201  # of a 
 
 
 def start() -> None:
-    choose_defaults(write_defaults)
+    choose_defaults()
     main()
-
-
-def write_defaults(configs_dir: Path) -> None:
-    from oiv5_d2.training import config
-
-    config.write_defaults(configs_dir)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Resume:   the same command with  run_dir=outputs/<name>/<time> resume=true
 import logging
 import math
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -25,14 +26,16 @@ from oiv5_d2.console.commands import (
     follow_torchrun,
     in_solver,
     is_below,
+    is_watched,
 )
 from oiv5_d2.console.errors import report_errors, suggesting
 from oiv5_d2.console.help import answer_help
+from oiv5_d2.console.screen import OURS, set_up_logging
 from oiv5_d2.keys import leaves
 from oiv5_d2.runs.prepared import Prepared, locate
 from oiv5_d2.table import to_text
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(f"{OURS}.train_net")
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
@@ -42,11 +45,17 @@ def main(run: DictConfig) -> float:
     os.chdir(chosen.runtime.cwd)  # with hydra.job.chdir=true, too, paths are the caller's
     check_run_dir(run.launch, chosen.overrides.task)
     check_d2(OmegaConf.to_container(run.d2), chosen.runtime.choices.detectron2)
+    run_dir = chosen.runtime.output_dir
     with suggesting(data_commands(chosen.runtime.choices.data, chosen.overrides.task)):
         datasets = locate_datasets(run)
         if run.plan or run.recipe:
             follow_recipe(run, datasets)
-        return math.nan if run.plan else train_run(run, datasets, chosen.runtime.output_dir)
+        if run.plan:
+            return math.nan
+        metric = train_run(run, datasets, run_dir)
+    if is_watched():
+        show_results(Path(os.path.relpath(run_dir)))
+    return metric
 
 
 def locate_datasets(run: DictConfig) -> list[Prepared]:
@@ -77,6 +86,7 @@ def follow_recipe(run: DictConfig, datasets: list[Prepared]) -> None:
 
 def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
     # Here, so that --help and a mistake on the command line are answered at once.
+    from oiv5_d2.console.bars import open_screen
     from oiv5_d2.evaluation.evaluator import build_evaluator
     from oiv5_d2.training.config import to_cfg
     from oiv5_d2.training.launch import Launch
@@ -94,25 +104,42 @@ def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
         features=Features(run.metric, OmegaConf.to_container(run.augment), **run.trainer),
     )
     if settings.launch.slurm is None or slurm.is_job():
-        return train(cfg, settings, build_evaluator)
+        return train(cfg, settings, build_evaluator, open_screen)
     check_run(cfg, settings, cuda_available=True)
     words = HydraConfig.get().overrides.task
     print(slurm.submit(Path(__file__), words, Path(run_dir), settings.launch.slurm))
     return math.nan
 
 
+def show_results(run_dir: Path) -> None:
+    """Print the tables of a finished run, its folder, and what can be done with it next."""
+    from oiv5_d2.console.screen import console, draw
+    from oiv5_d2.reporting.tables import ap_table, class_table
+    from oiv5_d2.runs.layout import is_finished, read_evaluations
+    from oiv5_d2.runs.results import describe_gaps
+
+    if not is_finished(run_dir):  # submitted only
+        return
+    if evaluations := read_evaluations(run_dir):
+        draw(ap_table(evaluations))
+        draw(class_table(evaluations))
+    for note in (note for results in evaluations for note in describe_gaps(results)):
+        console.print(note, markup=False, soft_wrap=True)
+    lines = [f"The run is in {run_dir}", "Next:"]
+    for tool, *words in (("evaluate", "part=test"), ("write_report",)):
+        command = shlex.join(["python", f"tools/{tool}.py", f"run={run_dir}", *words])
+        lines.append(f"  {command}")
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
 def start() -> None:
-    choose_defaults(write_defaults)
+    if is_watched():
+        set_up_logging()
+    choose_defaults()
     follow_torchrun()
     if "plan=true" in sys.argv:  # which leaves nothing behind
-        sys.argv += ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
+        sys.argv += ["hydra.run.dir=.", "hydra.output_subdir=null"]
     main()
-
-
-def write_defaults(configs_dir: Path) -> None:
-    from oiv5_d2.training import config
-
-    config.write_defaults(configs_dir)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def fetch(
     """
     is_image = files["Kind"] == IMAGE
     masks, masks_dir, path = files[~is_image], data_dir / "masks", data_dir / MANIFEST_CSV
-    with naming_full_disk(data_dir), open_manifest(data_dir) as manifest:
+    with naming_full_disk(data_dir, "data.limit data.dir"), open_manifest(data_dir) as manifest:
         images_dir = data_dir / "images"
         fetch_images(files[is_image], images, images_dir, manifest, full_decode, advance)
         remove_unfinished(masks_dir, {Path(key).name for key in masks["Key"]})

@@ -3,8 +3,8 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -34,20 +34,18 @@ def data_words(choice: str, overrides: Iterable[str]) -> list[str]:
     return [f"data={choice}", *(word for word in overrides if word.startswith("data."))]
 
 
-def choose_defaults(write: Callable[[Path], object]) -> None:
+def choose_defaults() -> None:
     """Choose the defaults of the installed Detectron2 on the command line, if not v0.6's.
 
     The file of another version is written to ``configs/detectron2`` on first use, beside the
     committed one: the settings of every key are then in one place, where grep finds them.
-
-    Args:
-        write: makes that file below a folder of configs; it imports Detectron2.
     """
     name = f"v{detectron2_version()}"
     if name == COMMITTED or any(word.startswith(f"{GROUP}=") for word in sys.argv):
         return
     if not (CONFIG_DIR / GROUP / f"{name}.yaml").is_file():
-        write(CONFIG_DIR)
+        # By name, as only a tool that trains has to wait for Detectron2.
+        import_module("oiv5_d2.training.config").write_defaults(CONFIG_DIR)
     sys.argv.append(f"{GROUP}={name}")
 
 
@@ -64,6 +62,11 @@ def follow_torchrun() -> None:
         raise wrong_setting("--multirun", "torchrun", detail, change="launch")
     if int(os.environ["RANK"]) > 0:
         sys.argv += ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
+
+
+def is_watched() -> bool:
+    """Return True where there is a screen to write to: in one of the processes of ``torchrun``."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def check_run_dir(launch: Mapping[str, Any], overrides: Iterable[str]) -> None:

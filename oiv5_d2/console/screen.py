@@ -5,12 +5,14 @@ import sys
 from typing import TextIO
 
 from rich.console import Console
+from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
 from rich.table import Table
 from rich.text import Text
 
 from oiv5_d2 import table
 
+OURS = "oiv5_d2"  # how the names of our loggers begin
 LONGEST_WORD = 12  # characters of a word that is not folded in a column of text
 LOG_WIDTH = 160  # columns, without a terminal
 
@@ -101,8 +103,33 @@ def duration(seconds: float) -> str:
 
 
 def set_up_logging() -> None:
-    """Log to the screen: beside the bars on a terminal, as plain lines where there is none."""
+    """Log to the screen: beside the bars on a terminal, as plain lines where there is none.
+
+    Libraries are heard from a warning on; what they say besides, and our details, is for log files.
+    """
     handler: logging.Handler = Lines(sys.stdout)
     if console.is_terminal:
-        handler = RichHandler(console=console, show_path=False, show_time=False)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)
+        handler = RichHandler(
+            console=console,
+            show_time=False,
+            show_level=False,
+            show_path=False,
+            highlighter=NullHighlighter(),
+        )
+    handler.setLevel(logging.INFO)
+    handler.addFilter(_is_for_people)
+    handler.setFormatter(_Sentence())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+class _Sentence(logging.Formatter):
+    """The message alone, or after its level from a warning on."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        return f"{level}{record.getMessage()}"
+
+
+def _is_for_people(record: logging.LogRecord) -> bool:
+    is_loud = record.levelno >= logging.WARNING and record.name != "py.warnings"
+    return record.name.startswith(OURS) or is_loud

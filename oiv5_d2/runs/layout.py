@@ -17,6 +17,7 @@ from oiv5_d2.runs.results import PREDICTIONS_JSON, RESULTS_JSON, Results, read_r
 RUN_JSON = "run.json"
 TRIAL_JSON = "trial.json"  # of a run that is a trial of a sweep: which one, and where its study is
 CONFIG_YAML = "config.yaml"
+LOG_TXT = "log.txt"
 FINAL_WEIGHTS = "model_final.pth"
 AVERAGED_WEIGHTS = "model_{average}.pth"  # weights only, such as model_ema.pth
 EVALUATION = "evaluation"

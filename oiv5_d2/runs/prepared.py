@@ -1,18 +1,30 @@
 """Prepared data sets: found by name, and identified by their bytes."""
 
-import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from oiv5_d2.conversion.images import CHECKED_JSON, check_images
-from oiv5_d2.files import read_json
+from oiv5_d2.files import read_json, sha256
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 
 PSEUDO = "pseudo"  # in a COCO file, what a model filled in
+
+
+class Survey(NamedTuple):
+    """What is asked of a COCO file before it is used."""
+
+    classes: tuple[str, ...]
+    """Names, in the order of their category ids."""
+    sha256: str
+    num_images: int
+    num_instances: int
+    num_ignored: int
+    is_filled: bool
+    """True if some masks are a model's own."""
 
 
 class Prepared(NamedTuple):
@@ -57,16 +69,34 @@ def locate(data_name: str, data_dir: Path, dataset_names: Iterable[str]) -> list
 
 def fingerprint(dataset: Prepared) -> dict[str, Any]:
     """Return what identifies the data: paths, sha256, numbers of images and objects."""
-    content = dataset.json_path.read_bytes()
-    coco = json.loads(content)
-    return {
-        "json": str(dataset.json_path),
-        "images": str(dataset.images_dir),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "num_images": len(coco["images"]),
-        "num_instances": sum(not a["iscrowd"] for a in coco["annotations"]),
-        "num_ignored": sum(a["iscrowd"] for a in coco["annotations"]),
-    }
+    found = survey(dataset.json_path)._asdict()
+    del found["classes"], found["is_filled"]
+    return {"json": str(dataset.json_path), "images": str(dataset.images_dir), **found}
+
+
+def survey(json_path: Path) -> Survey:
+    """Return the facts of a COCO file, which may be a gigabyte: it is read once a process.
+
+    Raises:
+        Problem: ABSENT or DAMAGED.
+    """
+    stamp = json_path.stat() if json_path.is_file() else None
+    return _survey(json_path, stamp and (stamp.st_size, stamp.st_mtime_ns))
+
+
+@lru_cache(maxsize=32)
+def _survey(json_path: Path, _: tuple[int, int] | None) -> Survey:
+    coco = read_coco(json_path)
+    categories = sorted(coco["categories"], key=lambda category: category["id"])
+    num_ignored = sum(a["iscrowd"] for a in coco["annotations"])
+    return Survey(
+        classes=tuple(category["name"] for category in categories),
+        sha256=sha256(json_path),
+        num_images=len(coco["images"]),
+        num_instances=len(coco["annotations"]) - num_ignored,
+        num_ignored=num_ignored,
+        is_filled=PSEUDO in coco.get("info", {}),
+    )
 
 
 def count_objects(datasets: Iterable[Prepared]) -> dict[str, int]:
@@ -117,7 +147,7 @@ def check_truth(dataset: Prepared, key: str) -> None:
     Raises:
         Problem: SETTING.
     """
-    if PSEUDO in read_coco(dataset.json_path).get("info", {}):
+    if survey(dataset.json_path).is_filled:
         detail = f"some masks of {dataset.json_path} are a model's own, so they are no truth"
         raise wrong_setting(key, dataset.name, detail)
 
@@ -134,8 +164,7 @@ def read_coco(json_path: Path) -> dict[str, Any]:
 
 def check_classes(json_path: Path, classes: Sequence[str]) -> None:
     """Refuse a COCO file that was made for classes other than the run's."""
-    categories = read_coco(json_path)["categories"]
-    names = [category["name"] for category in sorted(categories, key=lambda c: c["id"])]
+    names = list(survey(json_path).classes)
     if names != list(classes):
         detail = f"its classes are {names}, but data.classes is {list(classes)}"
         remedy = Remedy.PREPARE_AGAIN

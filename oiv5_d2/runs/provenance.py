@@ -19,16 +19,18 @@ PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "pycocotools", "hy
 DETECTRON2 = ("pb1-detectron2", "detectron2")  # as PyPI has it, and as it is built from source
 
 
-def describe(gpus: Sequence[str]) -> dict[str, Any]:
+def describe(gpus: Sequence[str], is_compiled: bool) -> dict[str, Any]:
     """Return command, commit, versions and hardware; no host, user name or absolute path.
 
     Args:
         gpus: their names, from who has PyTorch loaded.
+        is_compiled: True if Detectron2's C++ operators are there.
     """
     return {
         "command": command(),
         "git": git_state(),
         "packages": packages(),
+        "detectron2": detectron2_build(is_compiled),
         "hardware": hardware(gpus),
     }
 
@@ -69,6 +71,20 @@ def detectron2_version() -> str:
     for name in filter(_installed, DETECTRON2):
         return metadata.version(name).partition("+")[0]  # 0.6+cu113 is a build of 0.6
     raise Problem(Kind.ABSENT, "detectron2", "not installed")
+
+
+def detectron2_build(is_compiled: bool) -> dict[str, Any]:
+    """Return which Detectron2 is installed: every official one calls itself 0.6 since 2021.
+
+    Returns:
+        The distribution's name (``pb1-detectron2`` is PyPI's copy of v0.6), its version, the
+        commit if it was installed from a repository, and whether its operators are compiled.
+    """
+    (name, *_) = [*filter(_installed, DETECTRON2), None]
+    about = metadata.distribution(name).read_text("direct_url.json") if name else None
+    commit = json.loads(about or "{}").get("vcs_info", {}).get("commit_id")
+    version = metadata.version(name) if name else None
+    return {"name": name, "version": version, "commit": commit, "compiled": is_compiled}
 
 
 def hardware(gpus: Sequence[str]) -> dict[str, Any]:

@@ -20,8 +20,6 @@ from oiv5_d2.sweeps.leaderboard import WITHOUT_RESULT, write_leaderboard
 from oiv5_d2.sweeps.settings import CONFIGS, ONE_A_GPU, Plan, Settings, freeze, make_plan
 from oiv5_d2.sweeps.study import Ledger, Taken, locked
 
-TOOL_LOG = "train_net.log"  # of a run, by Hydra
-
 logger = logging.getLogger(__name__)
 
 
@@ -146,14 +144,15 @@ class Worker:
     def _value(self, taken: Taken) -> float | None:
         if not layout.is_finished(taken.run_dir):
             return None
-        return look_up(layout.read_record(taken.run_dir)["results"], self._plan.metric)
+        record = layout.read_record(taken.run_dir)
+        return look_up(record["results"], record["metric"])  # of boxes, if there are no masks
 
     def _note(self, taken: Taken, reason: str) -> None:
         """Say on the screen and in the trial's log why it has no result."""
         logger.error("Trial %d (%s) %s", taken.number, _said(taken), reason)
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        with (taken.run_dir / TOOL_LOG).open("a") as file:
-            file.write(f"[{stamp}][{__name__}][ERROR] - {reason}\n")
+        with (taken.run_dir / layout.LOG_TXT).open("a") as file:
+            file.write(f"{stamp} ERROR {__name__}: {reason}\n")
 
 
 def _again(taken: Taken) -> str:

@@ -4,19 +4,18 @@ A file is Detectron2's own, ``{"model": ...}`` and more keys, which stock Detect
 SHA-256 of its bytes is its zip comment, so that a damaged one is recognised wherever it is copied.
 """
 
-import errno
 import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
-from oiv5_d2.files import whole_file
+from oiv5_d2.files import naming_full_disk, whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 logger = logging.getLogger(__name__)
@@ -27,7 +26,6 @@ NUMBERED = "model_[0-9]*.pth"
 
 _SEAL_BYTES = 64  # a SHA-256 in hex digits
 _SEAL_MARK = _SEAL_BYTES.to_bytes(2, "little")  # a zip's last field: the length of its comment
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Found(NamedTuple):
@@ -68,15 +66,10 @@ def write(path: Path, content: dict[str, Any]) -> None:
     Raises:
         Problem: DISK_FULL; the file that was there before stays.
     """
-    try:
-        with whole_file(path) as temporary:
-            with temporary.open("wb") as file:
-                torch.save(content, file)
-            _seal(temporary)
-    except (OSError, RuntimeError) as error:  # PyTorch's zip writer fails after the file did
-        if not any(getattr(one, "errno", None) in _NO_SPACE for one in _chain(error)):
-            raise
-        raise Problem(Kind.DISK_FULL, path, remedy=Remedy.FREE_DISK) from error
+    with naming_full_disk(path), whole_file(path) as temporary:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+        _seal(temporary)
 
 
 def read(path: Path, *, lazily: bool = False) -> dict[str, Any]:
@@ -180,9 +173,3 @@ def _digest(path: Path, length: int) -> bytes:
             found.update(piece)
             length -= len(piece)
     return found.hexdigest().encode()
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

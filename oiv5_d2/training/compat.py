@@ -104,7 +104,13 @@ def export_without_caffe2(execute: Execute, api: ModuleType) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "caffe2":
             raise
-        names = ("Caffe2Model", "Caffe2Tracer", "export_caffe2_model", "export_onnx_model")
+        names = (
+            "Caffe2Model",
+            "Caffe2Tracer",
+            "add_export_config",
+            "export_caffe2_model",
+            "export_onnx_model",
+        )
         vars(api).update({name: partial(_needs_caffe2, name) for name in names}, __all__=names)
 
 

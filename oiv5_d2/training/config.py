@@ -36,9 +36,19 @@ OVERRULED = {
     "OUTPUT_DIR": "run_dir",
     "SOLVER.AMP.ENABLED": "trainer.precision",
 }
-# Values that would have no effect, or break on the masks of the COCO files.
+_PROPOSALS = "the model makes its own proposals; files of them are not read"
+_KEYPOINTS = "the data has no keypoints"
+# Keys whose other values would have no effect, or fail after the first step.
 USELESS = {
-    "INPUT.MASK_FORMAT": ("polygon", "the COCO files have run lengths, which need bitmask"),
+    "DATALOADER.RANDOM_SUBSET_RATIO": "trainer.data_share trains on a share of the data",
+    "DATASETS.PROPOSAL_FILES_TEST": _PROPOSALS,
+    "DATASETS.PROPOSAL_FILES_TRAIN": _PROPOSALS,
+    "GLOBAL.HACK": "nothing reads it",
+    "MODEL.KEYPOINT_ON": _KEYPOINTS,
+    "MODEL.LOAD_PROPOSALS": _PROPOSALS,
+    "SOLVER.REFERENCE_WORLD_SIZE": "trainer.reference_batch makes rate and length follow the batch",
+    "TEST.KEYPOINT_OKS_SIGMAS": _KEYPOINTS,
+    "VERSION": "it names the format of Detectron2's own files",
 }
 # Detectron2's architectures, and the ones of `oiv5_d2.modeling` that take their place.
 PARTIAL = {
@@ -94,18 +104,21 @@ def to_cfg(run: DictConfig, output_dir: str) -> CfgNode:
             would be overruled or have no effect.
     """
     cfg = get_cfg()
-    overruled = {key: node_at(cfg, key) for key in OVERRULED}
+    known = {key for key, _ in leaves({"d2": plain(cfg)})}
+    # Not every version has all of these keys.
+    checked = [key for key in (*OVERRULED, *USELESS) if f"d2.{key}" in known]
+    defaults = {key: node_at(cfg, key) for key in checked}
     values = dict(leaves({"d2": OmegaConf.to_container(run.d2, resolve=True)}))
-    check_known(values, {key for key, _ in leaves({"d2": plain(cfg)})})
+    check_known(values, known)
     for key, value in values.items():
         merge(cfg, key.removeprefix("d2."), value)
-    for key, default in overruled.items():
-        if node_at(cfg, key) != default:
-            value, detail = node_at(cfg, key), "it would be overruled"
-            raise wrong_setting(f"d2.{key}", value, detail, change=OVERRULED[key])
-    for key, (value, detail) in USELESS.items():
-        if node_at(cfg, key) == value:
-            raise wrong_setting(f"d2.{key}", value, detail)
+    for key, default in defaults.items():
+        if (value := node_at(cfg, key)) != default:
+            detail = USELESS.get(key, "it would be overruled")
+            raise wrong_setting(f"d2.{key}", value, detail, change=OVERRULED.get(key, ""))
+    if cfg.MODEL.MASK_ON and cfg.INPUT.MASK_FORMAT != "bitmask":
+        key, detail = "d2.INPUT.MASK_FORMAT", "the COCO files have run lengths, which need bitmask"
+        raise wrong_setting(key, cfg.INPUT.MASK_FORMAT, detail)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(run.data.classes)
     cfg.OUTPUT_DIR = output_dir
     if run.annotation is not None:

@@ -7,23 +7,23 @@ before a process starts. Where others start the processes, or on several machine
 
 import logging
 import math
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import EventWriter
 
-from oiv5_d2.files import whole_file
+from oiv5_d2.files import naming_full_disk, whole_file
+from oiv5_d2.jobs import OpenScreen, Show, no_screen, unseen
 from oiv5_d2.modeling.class_weights import read_class_weights
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs import layout, provenance
@@ -39,6 +39,7 @@ from oiv5_d2.runs.prepared import (
 from oiv5_d2.runs.results import EMA, check_metric, look_up
 from oiv5_d2.training.catalog import register
 from oiv5_d2.training.checkpoints import Found, newest_whole, read
+from oiv5_d2.training.compat import has_compiled_ops
 from oiv5_d2.training.config import check, plain
 from oiv5_d2.training.data.augmentations import build_pipeline
 from oiv5_d2.training.data.samplers import check_sampler
@@ -48,6 +49,7 @@ from oiv5_d2.training.hooks.early_stop import check_early_stop
 from oiv5_d2.training.hooks.stages import check_stages
 from oiv5_d2.training.launch import Launch, launch
 from oiv5_d2.training.length import Rehearsal, find_budget, measure_budget, with_length, within
+from oiv5_d2.training.logs import describe_environment, logged
 from oiv5_d2.training.resume import compare, identify
 from oiv5_d2.training.schedule import check_length
 from oiv5_d2.training.steps import check_accumulate, check_precision
@@ -97,13 +99,19 @@ class Job:
     identity: dict[str, Any]
 
 
-def train(cfg: CfgNode, settings: Settings, build_evaluator: BuildEvaluator) -> float:
+def train(
+    cfg: CfgNode,
+    settings: Settings,
+    build_evaluator: BuildEvaluator,
+    open_screen: OpenScreen = no_screen,
+) -> float:
     """Train and evaluate one model; write its record.
 
     Args:
         cfg: the frozen configuration; ``cfg.OUTPUT_DIR`` is the run directory.
         settings: the rest.
         build_evaluator: makes the evaluator of one data set.
+        open_screen: importable by name; called in the main process of those that train.
 
     Returns:
         The metric; NaN without a data set to evaluate on.
@@ -116,11 +124,12 @@ def train(cfg: CfgNode, settings: Settings, build_evaluator: BuildEvaluator) -> 
     """
     run_dir, start = Path(cfg.OUTPUT_DIR), settings.launch
     cfg, settings = check_run(cfg, settings, torch.cuda.is_available())
+    tools = build_evaluator, open_screen
     if not start.is_led_here:
-        return float(launch(start, run_dir, train_together, cfg, settings, build_evaluator))
+        return float(launch(start, run_dir, train_together, cfg, settings, *tools))
     with _led(cfg, settings, is_restarted()) as job:
         if job:
-            _finish(job, launch(start, run_dir, work, job, build_evaluator))
+            _finish(job, launch(start, run_dir, work, job, *tools))
     return look_up(layout.read_record(run_dir)["results"], settings.features.metric)
 
 
@@ -141,7 +150,9 @@ def check_run(cfg: CfgNode, settings: Settings, cuda_available: bool) -> tuple[C
     return _with_length(cfg, settings), settings
 
 
-def train_together(cfg: CfgNode, settings: Settings, build_evaluator: BuildEvaluator) -> float:
+def train_together(
+    cfg: CfgNode, settings: Settings, build_evaluator: BuildEvaluator, open_screen: OpenScreen
+) -> float:
     """Do what `train` does in processes that have met: the main one leads, all others follow it.
 
     Returns:
@@ -151,31 +162,40 @@ def train_together(cfg: CfgNode, settings: Settings, build_evaluator: BuildEvalu
         Problem: MISMATCH, another command or other data than the main one's; ABSENT, its run
             directory is not on this machine; or those of `train`.
     """
+    if comm.is_main_process():
+        open_screen()  # before the first line is logged
     again = any(comm.all_gather(is_restarted()))  # of one machine's processes, or of all
     with ExitStack() as held:
         job: Job | None = share(lambda: held.enter_context(_led(cfg, settings, again)))
         if job:
             _check_follows(job, cfg, settings)
             own = replace(job.settings, datasets=settings.datasets)  # where this machine has them
-            outcome = work(replace(job, settings=own), build_evaluator)
+            outcome = work(replace(job, settings=own), build_evaluator, open_screen)
             share(lambda: _finish(job, outcome))
         results = share(lambda: layout.read_record(Path(cfg.OUTPUT_DIR))["results"])
     return look_up(results, settings.features.metric)
 
 
-def work(job: Job, build_evaluator: BuildEvaluator) -> dict[str, Any]:
+def work(job: Job, build_evaluator: BuildEvaluator, open_screen: OpenScreen) -> dict[str, Any]:
     """Train in this process, from the newest checkpoint of the run directory if it has one.
 
     Returns:
         The record's ``results``, ``seconds`` and ``iterations``.
     """
-    register(job.settings.datasets, job.settings.classes)
-    default_setup(job.cfg, SimpleNamespace(eval_only=False))
-    if job.settings.features.hours:
-        job = _budgeted(job, build_evaluator)
+    show = open_screen() if comm.is_main_process() else unseen
+    run_dir = Path(job.cfg.OUTPUT_DIR)
+    with logged(run_dir, comm.get_rank()), naming_full_disk(run_dir):
+        set_up(job.cfg)
+        register(job.settings.datasets, job.settings.classes)
+        if job.settings.features.hours:
+            job = _budgeted(job, build_evaluator)
+        return _train(job, build_evaluator, show)
+
+
+def _train(job: Job, build_evaluator: BuildEvaluator, show: Show) -> dict[str, Any]:
     rate_factor = math.inf
     for rollbacks in range(ROLLBACKS + 1):
-        trainer = _build_trainer(job, build_evaluator)
+        trainer = _build_trainer(job, build_evaluator, show)
         trainer.lower_rate(min(1.0, rate_factor / trainer.rate_factor))
         try:
             results = trainer.train()
@@ -203,9 +223,11 @@ def _led(cfg: CfgNode, settings: Settings, is_restarted: bool) -> Iterator[Job |
             logger.info("%s (d2.SOLVER.MAX_ITER=%d)", done, cfg.SOLVER.MAX_ITER)
             yield None
             return
-        job = _prepare(cfg, settings, found)
-        provenance.write(run_dir, job.record)
-        yield job
+        with logged(run_dir):
+            job = _prepare(cfg, settings, found)
+            provenance.write(run_dir, job.record)
+            _announce(job, found)
+            yield job
 
 
 def _finish(job: Job, outcome: dict[str, Any]) -> None:
@@ -225,6 +247,17 @@ def _check_follows(job: Job, cfg: CfgNode, settings: Settings) -> None:
     compare(job.identity, _identify(cfg, settings, _fingerprints(settings)), "the first machine")
 
 
+def set_up(cfg: CfgNode) -> None:
+    """Do what Detectron2's ``default_setup`` does, without showing its hundreds of lines."""
+    if comm.is_main_process():
+        with whole_file(Path(cfg.OUTPUT_DIR) / layout.CONFIG_YAML) as temporary:
+            temporary.write_text(cfg.dump())
+        logger.debug("Environment:\n%s", describe_environment())
+        logger.debug("The whole configuration is in %s", layout.CONFIG_YAML)
+    seed_all_rng(cfg.SEED + comm.get_rank())
+    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+
+
 def gpu_names() -> list[str]:
     """Return the names of the GPUs that PyTorch finds here."""
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -236,7 +269,7 @@ def _budgeted(job: Job, build_evaluator: BuildEvaluator) -> Job:
     here = find_budget(run_dir, hours) if comm.is_main_process() else None
     budget = comm.all_gather(here)[0]
     if budget is None:
-        budget = measure_budget(_build_trainer(job, build_evaluator, Rehearsal), hours)
+        budget = measure_budget(_build_trainer(job, build_evaluator, unseen, Rehearsal), hours)
         seed_all_rng(job.cfg.SEED + comm.get_rank())  # as if there had been no rehearsal
     cfg = within(job.cfg, budget)
     if comm.is_main_process():
@@ -247,11 +280,12 @@ def _budgeted(job: Job, build_evaluator: BuildEvaluator) -> Job:
 
 
 def _build_trainer(
-    job: Job, build_evaluator: BuildEvaluator, kind: type[Trainer] = Trainer
+    job: Job, build_evaluator: BuildEvaluator, show: Show, kind: type[Trainer] = Trainer
 ) -> Trainer:
     """Return a trainer at the newest checkpoint, or with the weights that a run starts from."""
     writers = partial(_wandb, job)
-    trainer = kind(job.cfg, build_evaluator, writers, job.settings.features, job.identity)
+    features, identity = job.settings.features, job.identity
+    trainer = kind(job.cfg, build_evaluator, writers, features, identity, show)
     here = newest_whole(Path(job.cfg.OUTPUT_DIR)) if comm.is_main_process() else None
     if found := comm.all_gather(here)[0]:
         trainer.resume(found.path)
@@ -327,11 +361,12 @@ def _prepare(cfg: CfgNode, settings: Settings, found: Found | None) -> Job:
         changed = compare(read(found.path, lazily=True)["run"], identity)
         made = {one.key: [one.before, one.now] for one in changed if one.key != "d2.OUTPUT_DIR"}
         changes += [{"step": found.iteration + 1, **made}] if made else []
-    about = provenance.describe(gpu_names())
+    about = provenance.describe(gpu_names(), has_compiled_ops())
     record = {
         "name": settings.name,
         "question": settings.question,
         "classes": list(settings.classes),
+        "metric": settings.features.metric,
         "seed": cfg.SEED,
         "data": data,
         **about,
@@ -369,6 +404,25 @@ def _with_seed(cfg: CfgNode, former: int | None) -> CfgNode:
     cfg.SEED = secrets.randbelow(1 << 31) if former is None else former
     cfg.freeze()
     return cfg
+
+
+def _announce(job: Job, found: Found | None) -> None:
+    """Say in two lines what begins."""
+    cfg, num_steps = job.cfg, job.cfg.SOLVER.MAX_ITER
+    num_images = sum(job.record["data"][name]["num_images"] for name in cfg.DATASETS.TRAIN)
+    epochs = num_steps * cfg.SOLVER.IMS_PER_BATCH / max(1, num_images)
+    device = ", ".join(job.record["hardware"]["gpus"]) if cfg.MODEL.DEVICE != "cpu" else "the CPU"
+    logger.info(
+        "%s: %s%s steps of %d images (%.1f epochs of %s) on %s",
+        job.settings.name,
+        f"from step {found.iteration + 1:,} on, " if found else "",
+        f"{num_steps:,}",
+        cfg.SOLVER.IMS_PER_BATCH,
+        epochs,
+        f"{num_images:,}",
+        device,
+    )
+    logger.info("Folder: %s (details in %s)", os.path.relpath(cfg.OUTPUT_DIR), layout.LOG_TXT)
 
 
 def _wandb(job: Job) -> list[EventWriter]:

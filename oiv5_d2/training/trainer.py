@@ -22,6 +22,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, EventWriter
 from fvcore.nn.precise_bn import get_bn_modules
 
+from oiv5_d2.jobs import Show, unseen
 from oiv5_d2.modeling.class_weights import weigh_classes
 from oiv5_d2.problems import Problem
 from oiv5_d2.runs.layout import AVERAGED_WEIGHTS, EVALUATION, FINAL_WEIGHTS
@@ -35,11 +36,13 @@ from oiv5_d2.training.hooks.checkpoints import SaveCheckpoints
 from oiv5_d2.training.hooks.divergence import CheckLosses
 from oiv5_d2.training.hooks.early_stop import EndEarly, EndedEarly
 from oiv5_d2.training.hooks.evaluation import Evaluate
+from oiv5_d2.training.hooks.progress import ReportSteps
 from oiv5_d2.training.hooks.pruning import Prune
 from oiv5_d2.training.hooks.seeding import SeedSteps
 from oiv5_d2.training.hooks.stages import Stages, read_stages
 from oiv5_d2.training.hooks.stopping import StopOnSignal
 from oiv5_d2.training.hooks.testing import TestBest
+from oiv5_d2.training.inference import infer
 from oiv5_d2.training.steps import AUTO, FP32, Steps
 from oiv5_d2.training.tta import with_augmentation
 from oiv5_d2.training.validation import measure_losses
@@ -113,6 +116,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             on the main process only.
         features: the rest of the settings.
         identity: what a checkpoint says about its run: classes, configuration, data.
+        show: shows steps and evaluations as they go.
     """
 
     def __init__(
@@ -122,10 +126,11 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         more_writers: BuildWriters,
         features: Features,
         identity: dict[str, Any],
+        show: Show = unseen,
     ) -> None:
         # Before super().__init__, which builds loader, hooks and writers.
         self._build_evaluator, self._more_writers = build_evaluator, more_writers
-        self._features, self._identity = features, identity
+        self._features, self._identity, self.show = features, identity, show
         self._seconds_before, self._started = 0.0, time.monotonic()
         self.rate_factor = 1.0
         self.last_saved = -1
@@ -169,6 +174,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             CheckLosses(),
             stock.IterationTimer(),
             stock.LRScheduler(),
+            *self._reports(),
             *self._precise_bn(),
             *filter(None, [self._ema]),
             SaveCheckpoints(cfg.SOLVER.CHECKPOINT_PERIOD),
@@ -190,6 +196,11 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
     def _stages(self) -> list[HookBase]:
         stages = read_stages(self._features.stages)
         return [Stages(stages)] if stages else []
+
+    def _reports(self) -> list[HookBase]:
+        """Return the hook that reports steps, on the main process: it alone has all losses."""
+        batch_size = self.cfg.SOLVER.IMS_PER_BATCH
+        return [ReportSteps(self.show, batch_size)] if comm.is_main_process() else []
 
     def _precise_bn(self) -> list[HookBase]:
         cfg = self.cfg
@@ -316,6 +327,8 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             with self._evaluating():
                 more[VALIDATION] = measure_losses(self.cfg, self.checkpointer.model)
         self.last_results = {**found, **more} if found else {}
+        # Detectron2's name: TEST.EXPECTED_RESULTS is compared with it at the end.
+        self._last_eval_results = found
         return self.last_results
 
     def evaluate_weights(self, weights: Weights, names: Sequence[str], file: str) -> dict[str, Any]:
@@ -340,15 +353,18 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         """Evaluate the model as it is now; results are on the main process only."""
         self.share_buffers()
         folder = Path(self.cfg.OUTPUT_DIR) / folder_name
-        cfg = self.cfg.clone()
-        cfg.defrost()
-        cfg.DATASETS.TEST = tuple(names)
-        evaluators = [self._build_evaluator(cfg, name, folder / name) for name in names]
-        tested = with_augmentation(cfg, self.model)
         with self._evaluating():
-            found: dict[str, Any] = self.test(cfg, tested, evaluators)
+            found = {name: self._evaluate_on(name, folder / name) for name in names}
         comm.synchronize()
-        return found if comm.is_main_process() else {}
+        if not comm.is_main_process():
+            return {}
+        return found if len(found) > 1 else next(iter(found.values()), {})
+
+    def _evaluate_on(self, dataset_name: str, output_dir: Path) -> dict[str, Any]:
+        evaluator = self._build_evaluator(self.cfg, dataset_name, output_dir)
+        loader = self.build_test_loader(self.cfg, dataset_name)
+        tested = with_augmentation(self.cfg, self.model)
+        return infer(tested, loader, evaluator, self.show, dataset_name)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

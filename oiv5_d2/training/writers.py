@@ -13,6 +13,8 @@ import numpy as np
 import psutil
 from detectron2.utils.events import EventWriter, get_event_storage
 
+from oiv5_d2.training.weights import first_line
+
 logger = logging.getLogger(__name__)
 
 INIT_SECONDS = 30  # to reach the service; then the run is kept offline
@@ -108,8 +110,12 @@ def choose_mode() -> str:
 
     if mode := os.environ.get("WANDB_MODE"):
         return mode
-    if wandb.login(prompt=False):
-        return "online"
+    try:
+        if wandb.login(prompt=False):
+            return "online"
+    except wandb.errors.Error as error:  # it asks the service, and refuses a key of another length
+        logger.warning("W&B does not take the key (%s): the run is kept offline", first_line(error))
+        return "offline"
     logger.info("No W&B key: the run is kept offline; `wandb login`, then `wandb sync` its folder")
     return "offline"
 

@@ -55,6 +55,39 @@ def test_bytes_are_shown_as_sizes_with_their_rate():
     assert describe(unknown.task).startswith("7.0 kB of tables")
 
 
+def test_what_was_done_before_does_not_count_in_the_speed():
+    now = 0.0
+    progress = Progress(get_time=lambda: now, disable=True)
+    job = bars._Job(progress, {"steps": 100}, 80)
+    assert describe(job.task).startswith("80 of 100 steps, 0.0 s so far")
+    now = 20.0
+    job.advance(10, 0, 0, "loss 0.5")
+    assert describe(job.task) == "90 of 100 steps, 20 s left, loss 0.5"
+
+
+def test_only_the_innermost_job_says_how_far_it_is(monkeypatch, caplog):
+    monkeypatch.setattr(bars, "SECONDS_BETWEEN_LINES", 0.01)
+    caplog.set_level(logging.INFO)
+    console = Console(file=io.StringIO())
+    with shown(console, "training", {"steps": 2}), shown(console, "evaluation", {"images": 3}):
+        caplog.clear()
+        deadline = time.monotonic() + 20
+        while len(caplog.messages) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        said = {line.partition(":")[0] for line in caplog.messages}
+    assert said == {"evaluation"}
+
+
+def test_a_process_without_a_log_gets_the_screen_s(monkeypatch):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    show = bars.open_screen()
+    (handler,) = logging.getLogger().handlers
+    bars.open_screen()
+    assert logging.getLogger().handlers == [handler]
+    with show("fetch", {"images": 1}) as advance:
+        advance(1)
+
+
 def test_without_a_terminal_lines_come_by_the_clock(monkeypatch, caplog):
     monkeypatch.setattr(bars, "SECONDS_BETWEEN_LINES", 0.01)
     caplog.set_level(logging.INFO)

@@ -12,8 +12,10 @@ from oiv5_d2.console.commands import (
     explicit_keys,
     in_solver,
     is_below,
+    is_watched,
 )
 from oiv5_d2.problems import Kind, Remedy
+from oiv5_d2.training import config
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def written(monkeypatch, tmp_path):
     def choose(version, *words):
         monkeypatch.setattr(commands, "detectron2_version", lambda: version)
         monkeypatch.setattr(sys, "argv", ["tool.py", *words])
-        choose_defaults(write)
+        choose_defaults()
         return sys.argv[1:]
 
     def write(configs_dir):
@@ -32,6 +34,7 @@ def written(monkeypatch, tmp_path):
         path.parent.mkdir()  # it fails if it is called again
         path.write_text("d2: {NEW: 1}\n")
 
+    monkeypatch.setattr(config, "write_defaults", write)
     return choose
 
 
@@ -73,6 +76,14 @@ def test_what_is_written_in_named_files_is_explicit_too():
     assert {"d2.SOLVER.MAX_ITER", "d2.INPUT.MIN_SIZE_TEST", "d2.SOLVER.STEPS", "a.b"} <= found
     assert "d2.MODEL.ANCHOR_GENERATOR.SIZES" not in found  # of the model that it builds on
     assert is_below("a.b.c", found) and not is_below("a.bc", found)
+
+
+@pytest.mark.parametrize(("rank", "expected"), [(None, True), ("0", True), ("3", False)])
+def test_one_process_of_torchrun_s_writes_to_the_screen(monkeypatch, rank, expected):
+    monkeypatch.delenv("RANK", raising=False)
+    if rank:
+        monkeypatch.setenv("RANK", rank)
+    assert is_watched() is expected
 
 
 def test_a_solver_s_rate_is_for_its_batch():

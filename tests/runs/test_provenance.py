@@ -45,6 +45,12 @@ def test_the_commit_is_known_and_changes_are_seen(monkeypatch, tmp_path):
     assert provenance.git_state()["dirty"] is True
 
 
+def test_the_record_says_which_detectron2_it_was():
+    build = provenance.detectron2_build(is_compiled=False)
+    assert build["name"] in provenance.DETECTRON2 and not build["compiled"]
+    assert build["version"].startswith(provenance.detectron2_version())
+
+
 def test_a_record_is_written_whole(tmp_path):
     provenance.write(tmp_path, {"b": 1, "a": [2]})
     assert json.loads((tmp_path / "run.json").read_text()) == {"a": [2], "b": 1}

@@ -100,7 +100,8 @@ def test_from_csv_to_a_sweep_s_table_and_a_record(tmp_path):
     run("prepare_data.py", "data=mini", tiny, "data.synthetic.size=[96,128]", "max_missing=0.5")
     few = ["d2.SOLVER.MAX_ITER=2", "d2.SOLVER.WARMUP_ITERS=1", "d2.SOLVER.IMS_PER_BATCH=2"]
     said = run("train_net.py", "-m", "+experiment=quickstart", *few, "d2.SOLVER.BASE_LR=0.01,0.02")
-    assert "best segm/AP first" in said
+    assert "best segm/AP first" in said and "Trial 1: " in said
+    assert len(said.splitlines()) < 60  # the rest is in log.txt
     (table_path,) = tmp_path.glob("outputs/quickstart/sweep_*/trials.csv")
     assert sorted(pd.read_csv(table_path)["d2.SOLVER.BASE_LR"]) == [0.01, 0.02]
     run_dir = table_path.parent / "0"

@@ -14,6 +14,7 @@ from pycocotools import mask as mask_util
 
 from oiv5_d2.console.errors import CONFIG_DIR
 from oiv5_d2.evaluation.evaluator import build_evaluator
+from oiv5_d2.jobs import OpenScreen, no_screen
 from oiv5_d2.runs.prepared import locate
 from oiv5_d2.training.catalog import register
 from oiv5_d2.training.config import to_cfg
@@ -116,11 +117,13 @@ def start(composed, prepared_dir, tmp_path, clean_catalog):
         name: str = "run",
         classes: Sequence[str] = CLASSES,
         data_dir: Path = prepared_dir,
+        open_screen: OpenScreen = no_screen,
     ) -> float:
         run = composed(*TINY, *overrides)
         run.data.classes = list(classes)
         cfg = to_cfg(run, str(tmp_path / name))
-        return train(cfg, settings_of(run, cfg, data_dir, resume), build_evaluator)
+        settings = settings_of(run, cfg, data_dir, resume)
+        return train(cfg, settings, build_evaluator, open_screen)
 
     return start_run
 

@@ -109,6 +109,11 @@ def test_no_yaml_file_is_long():
         ("d2.OUTPUT_DIR=elsewhere", "run_dir"),
         ("d2.SOLVER.AMP.ENABLED=true", "trainer.precision"),
         ("d2.INPUT.MASK_FORMAT=polygon", "d2.INPUT.MASK_FORMAT"),
+        ("d2.MODEL.LOAD_PROPOSALS=true", "d2.MODEL.LOAD_PROPOSALS"),
+        ("d2.DATASETS.PROPOSAL_FILES_TRAIN=[a.pkl]", "d2.DATASETS.PROPOSAL_FILES_TRAIN"),
+        ("d2.MODEL.KEYPOINT_ON=true", "d2.MODEL.KEYPOINT_ON"),
+        ("d2.SOLVER.REFERENCE_WORLD_SIZE=8", "d2.SOLVER.REFERENCE_WORLD_SIZE"),
+        ("d2.VERSION=1", "d2.VERSION"),
     ],
 )
 def test_a_key_that_would_be_overruled_or_do_nothing_is_refused(composed, word, key):

@@ -127,3 +127,12 @@ def test_settings_can_be_shown_as_json(tmp_path):
     from oiv5_d2.training.config import plain
 
     assert json.loads(json.dumps(plain(get_cfg())))["SOLVER"]["STEPS"] == [30000]
+
+
+@pytest.mark.parametrize("key", ["abc123", "0123456789" * 4])
+def test_a_key_that_is_not_taken_leaves_the_run_in_its_folder(tmp_path, monkeypatch, key):
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    with EventStorage():
+        WandbWriter({"project": "oiv5-d2"}, {}, str(tmp_path)).close()
+    assert list((tmp_path / "wandb").glob("offline-run-*"))

@@ -1,5 +1,6 @@
 """When the model is evaluated, and which evaluation was the best."""
 
+import logging
 import math
 from typing import Any
 
@@ -9,6 +10,8 @@ from detectron2.utils import comm
 
 from oiv5_d2.runs.results import is_loss, look_up
 from oiv5_d2.training.hooks.early_stop import count_without_gain
+
+logger = logging.getLogger(__name__)
 
 
 class Evaluate(HookBase):  # type: ignore[misc]
@@ -89,7 +92,11 @@ class Evaluate(HookBase):  # type: ignore[misc]
         self._history[step] = value
         if self._is_over():
             self.trainer.max_iter = step + 1
-        self.trainer.save(is_best=self._sign * value > best)
+        is_best = self._sign * value > best
+        beside = ", the best so far" if is_best else f", best {self._sign * best:.4g}"
+        if math.isfinite(value):
+            logger.info("Step %s: %s %.4g%s", f"{step + 1:,}", self._metric, value, beside)
+        self.trainer.save(is_best=is_best)
 
     def _record(self, results: dict[str, Any], step: int) -> None:
         self.trainer.storage.iter = step
