@@ -150,6 +150,7 @@ def test_missing_detections_ask_for_an_evaluation(run):
         read_predictions(run.dir, "street_train")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("clean_catalog")
 def test_augmentation_at_test_time_changes_what_is_found_and_says_so(run, tmp_path):
     changes = {"TEST.AUG.ENABLED": True, "TEST.AUG.MIN_SIZES": [64, 96], "TEST.AUG.MAX_SIZE": 200}

@@ -200,6 +200,7 @@ def test_a_random_seed_is_recorded_and_kept(start, tmp_path):
     assert read_record(tmp_path / "run")["seed"] == seed
 
 
+@pytest.mark.slow
 def test_the_moving_average_is_evaluated_and_resumed_beside_the_weights(start, weights, tmp_path):
     words = ("trainer.ema=0.9", "metric=ema/bbox/AP50", "d2.SOLVER.MAX_ITER=6")
     start(*words, name="whole")
@@ -221,6 +222,7 @@ def test_the_moving_average_is_evaluated_and_resumed_beside_the_weights(start, w
         assert results["ema"][task] == pytest.approx(metrics, abs=1e-6, nan_ok=True)
 
 
+@pytest.mark.slow
 def test_the_last_checkpoints_are_averaged_whatever_stops_came_between(start, weights, tmp_path):
     words = (
         "trainer.average_last=3",

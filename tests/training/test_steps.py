@@ -36,6 +36,7 @@ def test_bf16_computes_nearly_the_same_losses_and_keeps_the_weights_in_32_bits(b
     assert {p.grad.dtype for p in rounded.model.parameters()} == {torch.float32}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_a_run_in_mixed_precision_is_resumed_to_the_bit(build_trainer, tmp_path, precision):
     words = ("d2.SOLVER.MAX_ITER=6", "d2.SOLVER.CHECKPOINT_PERIOD=3")

@@ -19,6 +19,7 @@ def ledger(tmp_path):
     return Ledger(tmp_path, plan)
 
 
+@pytest.mark.slow
 def test_a_pruned_trial_ends_with_its_record_and_its_last_checkpoint(start, ledger, tmp_path):
     trial = ledger.take(0)
     trial.let_go()
