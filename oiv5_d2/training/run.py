@@ -223,8 +223,8 @@ def _led(cfg: CfgNode, settings: Settings, is_restarted: bool) -> Iterator[Job |
             logger.info("%s (d2.SOLVER.MAX_ITER=%d)", done, cfg.SOLVER.MAX_ITER)
             yield None
             return
-        with logged(run_dir):
-            job = _prepare(cfg, settings, found)
+        job = _prepare(cfg, settings, found)
+        with logged(run_dir):  # a run that is refused leaves no trace
             provenance.write(run_dir, job.record)
             _announce(job, found)
             yield job
