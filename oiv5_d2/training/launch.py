@@ -176,6 +176,8 @@ def _run_agent(
     for name in _SAID_BY_US:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGINT,SIGTERM,SIGHUP,SIGUSR1"
+    # A store for each start: in a shared one, a process finds the address of one that was killed.
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     is_over = False
     try:
         result: RunResult | None = _Agent(ends_dir, spec).run()
