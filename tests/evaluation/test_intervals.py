@@ -16,6 +16,7 @@ from oiv5_d2.evaluation.intervals import (
     resampled,
     to_intervals,
 )
+from oiv5_d2.evaluation.rankings import RECALLS, Ranking, average_precision
 
 
 @pytest.fixture(params=[1, 5])
@@ -94,3 +95,29 @@ def test_every_number_has_an_interval_around_it(case):
     for name, (low, high) in spans["open_images/segm"].items():
         if not math.isnan(metrics[name]):
             assert 0 <= low <= high <= 100 + 1e-4
+
+
+def simulate(rng, num_images):
+    """Objects of images that are harder or easier as a whole, and a false detection an image."""
+    number, hardness = rng.integers(0, 5, num_images), rng.normal(0, 0.8, num_images)
+    image = np.repeat(np.arange(num_images), number)
+    found = image[rng.random(len(image)) < 1 / (1 + np.exp(hardness[image] - 1.2))]
+    false = np.repeat(np.arange(num_images), rng.poisson(1.0, num_images))
+    scores = np.r_[rng.normal(1 - hardness[found] / 2, 1), rng.normal(-0.8, 1, len(false))]
+    order = np.argsort(-scores)
+    special = np.flatnonzero(order < len(found))
+    status = np.ones((len(special), 1), dtype=np.int8)
+    images = np.r_[found, false][order].astype(np.int32)
+    return Ranking(scores[order], images, special, status, number)
+
+
+def test_95_of_100_intervals_hold_the_answer():
+    """Of 200 samples of a population: 95 %, give or take three standard errors of that share."""
+    rng = np.random.default_rng(1)
+    answer = average_precision(simulate(rng, 40_000), everything(40_000), RECALLS)[0, 0]
+    num_held = 0
+    for seed in range(200):
+        weights = draw(200, times=200, seed=seed)
+        low, high = interval(average_precision(simulate(rng, 200), weights, RECALLS)[0])
+        num_held += low <= answer <= high
+    assert 0.90 <= num_held / 200 < 1
