@@ -102,6 +102,7 @@ def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
         wandb=OmegaConf.to_container(run.logger, resolve=True) if run.get("logger") else {},
         launch=Launch(**OmegaConf.to_container(run.launch, resolve=True)),
         features=Features(run.metric, OmegaConf.to_container(run.augment), **run.trainer),
+        composed=OmegaConf.to_container(run, resolve=True),
     )
     if settings.launch.slurm is None or slurm.is_job():
         return train(cfg, settings, build_evaluator, open_screen)

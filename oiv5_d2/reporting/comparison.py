@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pycocotools import mask as run_lengths
 
 from oiv5_d2.conversion import masks
 from oiv5_d2.drawing.colours import PAPER
@@ -21,12 +20,11 @@ from oiv5_d2.reporting.truth import (
     read_images,
     to_shapes,
 )
+from oiv5_d2.runs.matches import MIN_SCORE, match
 from oiv5_d2.runs.prepared import Prepared
 
 Detection = dict[str, Any]  # one entry of COCO's result format
 
-MIN_SCORE = 0.5  # of the detections that are shown and scored
-MIN_IOU = 0.5  # of a detection with the object that it is matched to
 HALF = (300, 400)  # (height, width) of each of a pair
 GAP = 4
 PAIRS_OF_A_KIND, PAIRS_IN_A_ROW = 2, 2
@@ -72,26 +70,8 @@ def score_images(
 
 
 def quality(image: AnnotatedImage, found: Sequence[Detection]) -> float:
-    """Return the panoptic quality of one image's detections, 0 to 1.
-
-    The sum of the IoUs of the matched objects, over their number plus half of the missed objects
-    and half of the false detections. A detection is matched to the object of its class with the
-    highest IoU, best score first; those inside an ignored region do not count.
-    """
-    ranked = sorted(found, key=lambda one: -one["score"])
-    overlap = _overlaps(ranked, image.objects)
-    ignored = _overlaps(ranked, image.ignored, iscrowd=True).max(axis=1, initial=0)
-    free = set(range(len(image.objects)))
-    matched, num_false = [], 0
-    for i in range(len(ranked)):
-        best = max(free, key=lambda j: overlap[i, j], default=None)
-        if best is not None and overlap[i, best] > MIN_IOU:
-            free.remove(best)
-            matched.append(overlap[i, best])
-        elif ignored[i] <= MIN_IOU:
-            num_false += 1
-    total = len(matched) + 0.5 * len(free) + 0.5 * num_false
-    return float(sum(matched) / total) if total else 1.0
+    """Return the panoptic quality of one image's detections, 0 to 1."""
+    return match(found, image.annotations).quality
 
 
 def choose_examples(scored: Sequence[Scored], num_each: int) -> dict[str, list[Scored]]:
@@ -134,16 +114,3 @@ def found_shapes(found: Sequence[Detection], classes: Mapping[int, str]) -> list
         tag = f"{name} {one['score']:.2f}"
         shapes.append(Shape(name, (x, y, x + width, y + height), mask, tag))
     return shapes
-
-
-def _overlaps(
-    found: Sequence[Detection], objects: Sequence[Mapping[str, Any]], iscrowd: bool = False
-) -> np.ndarray:
-    """Return (found, objects) IoU, 0 between classes; of a crowd, the share of what was found."""
-    if not found or not objects:
-        return np.zeros((len(found), len(objects)))
-    key = "segmentation" if all("segmentation" in one for one in found) else "bbox"
-    flags = [iscrowd] * len(objects)
-    iou = run_lengths.iou([one[key] for one in found], [one[key] for one in objects], flags)
-    classes = [np.array([one["category_id"] for one in ones]) for ones in (found, objects)]
-    return np.where(classes[0][:, None] == classes[1], iou, 0.0)

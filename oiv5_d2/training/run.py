@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,10 @@ from oiv5_d2.training.schedule import check_length
 from oiv5_d2.training.steps import check_accumulate, check_precision
 from oiv5_d2.training.trainer import BuildEvaluator, Features, Trainer
 from oiv5_d2.training.weights import load_pretrained
-from oiv5_d2.training.writers import WandbWriter
+from oiv5_d2.training.writers.privacy import public
+from oiv5_d2.training.writers.service import Connection
+from oiv5_d2.training.writers.settings import About, init_arguments, read_send
+from oiv5_d2.training.writers.wandb_writer import WandbWriter
 
 logger = logging.getLogger(__name__)
 
@@ -74,9 +77,11 @@ class Settings:
         classes: display names, in the order of their category ids.
         datasets: the prepared data sets of ``DATASETS.TRAIN`` and ``DATASETS.TEST``.
         resume: continue from the newest whole checkpoint of the run directory.
-        wandb: keyword arguments of ``wandb.init``; empty for none.
+        wandb: ``logger`` in the configs: keyword arguments of ``wandb.init``, and ``send``; empty
+            for no W&B.
         launch: how processes start.
         features: of the trainer.
+        composed: all of the configs, to be shown at W&B.
     """
 
     name: str
@@ -87,6 +92,7 @@ class Settings:
     wandb: dict[str, Any]
     launch: Launch
     features: Features
+    composed: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -318,6 +324,7 @@ def _checked(cfg: CfgNode, settings: Settings) -> Settings:
     if features.average_last < 0 or features.average_last == 1:
         detail = "0 for none, otherwise 2 or more checkpoints"
         raise wrong_setting("trainer.average_last", features.average_last, detail)
+    read_send(settings.wandb)
     check_early_stop(features.early_stop, features.min_gain, cfg)
     averages = [EMA] if features.ema else []
     metric = check_metric(
@@ -356,9 +363,10 @@ def _prepare(cfg: CfgNode, settings: Settings, found: Found | None) -> Job:
     cfg = _with_seed(cfg, old.get("seed"))
     data = _fingerprints(settings)
     identity = _identify(cfg, settings, data)
-    changes = list(old.get("changes", []))
+    changes, former = list(old.get("changes", [])), {}
     if found:
-        changed = compare(read(found.path, lazily=True)["run"], identity)
+        former = read(found.path, lazily=True)["run"]
+        changed = compare(former, identity)
         made = {one.key: [one.before, one.now] for one in changed if one.key != "d2.OUTPUT_DIR"}
         changes += [{"step": found.iteration + 1, **made}] if made else []
     about = provenance.describe(gpu_names(), has_compiled_ops())
@@ -374,7 +382,8 @@ def _prepare(cfg: CfgNode, settings: Settings, found: Found | None) -> Job:
         "changes": changes,
     }
     if settings.wandb:
-        record["wandb_id"] = old.get("wandb_id") or secrets.token_hex(4)
+        known = old.get("wandb_id") or former.get("wandb_id")
+        record["wandb_id"] = known or secrets.token_hex(4)
         identity["wandb_id"] = record["wandb_id"]
     return Job(cfg, settings, record, identity)
 
@@ -428,8 +437,17 @@ def _announce(job: Job, found: Found | None) -> None:
 def _wandb(job: Job) -> list[EventWriter]:
     if not job.settings.wandb:
         return []
-    settings = {"id": job.record["wandb_id"], **job.settings.wandb}
-    if len(job.record["commands"]) > 1:
-        settings["resume"] = "allow"
-    config = {"run": job.record, "d2": plain(job.cfg)}
-    return [WandbWriter(settings, config, job.cfg.OUTPUT_DIR)]
+    cfg, settings, run_dir = job.cfg, job.settings, Path(job.cfg.OUTPUT_DIR)
+    send = read_send(settings.wandb)
+    config = public({**settings.composed, "run": job.record, "d2": plain(cfg)}, send.machine)
+    arguments = init_arguments(settings.wandb, job.record, config, run_dir)
+    by_name = {dataset.name: dataset for dataset in settings.datasets}
+    about = About(
+        run_dir=run_dir,
+        classes=settings.classes,
+        train=[by_name[name] for name in cfg.DATASETS.TRAIN],
+        tested=[by_name[name] for name in cfg.DATASETS.TEST],
+        metric=settings.features.metric,
+        config=config,
+    )
+    return [WandbWriter(Connection(arguments, send.machine), about, send)]

@@ -163,8 +163,8 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
     def build_hooks(self) -> list[HookBase]:
         """Return the hooks, in their order of work.
 
-        What is saved and evaluated has made its step, the writer sees all numbers of it, and a
-        stop comes when everything is written.
+        What is saved and evaluated has made its step, writers see all numbers of it (one that is a
+        hook, the trainer, too), and a stop comes when everything is written.
         """
         cfg, this = self.cfg, weakref.proxy(self)
         self.checkpointer = Checkpointer(self.model, cfg.OUTPUT_DIR, trainer=this)
@@ -183,7 +183,9 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             *([TestBest(self._features.test)] if self._features.test else []),
         ]
         if comm.is_main_process():
-            found.append(stock.PeriodicWriter(self.build_writers(), period=WRITE_PERIOD))
+            writers = self.build_writers()
+            found += [writer for writer in writers if isinstance(writer, HookBase)]
+            found.append(stock.PeriodicWriter(writers, period=WRITE_PERIOD))
         return [*found, StopOnSignal(), EndEarly()]
 
     def _evaluation(self) -> list[HookBase]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,11 +119,12 @@ def start(composed, prepared_dir, tmp_path, clean_catalog):
         classes: Sequence[str] = CLASSES,
         data_dir: Path = prepared_dir,
         open_screen: OpenScreen = no_screen,
+        **more: object,
     ) -> float:
         run = composed(*TINY, *overrides)
         run.data.classes = list(classes)
         cfg = to_cfg(run, str(tmp_path / name))
-        settings = settings_of(run, cfg, data_dir, resume)
+        settings = replace(settings_of(run, cfg, data_dir, resume), **more)
         return train(cfg, settings, build_evaluator, open_screen)
 
     return start_run

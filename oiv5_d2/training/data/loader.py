@@ -55,6 +55,17 @@ class Loader:
         self._batches, self._seed, self._num_workers = batches, seed, num_workers
         self.start_at(0)
 
+    @property
+    def num_images(self) -> int:
+        """To train on: of one epoch."""
+        return len(self._samples)
+
+    def first(self, count: int) -> list[Sample]:
+        """Return some samples of the next step, loaded here; that step still has them."""
+        pairs = next(iter(_Seeded(self._batches, self._seed, self._next_step)))
+        found = (self._samples[pair] for pair in pairs[:count])
+        return [sample for sample in found if not isinstance(sample, Problem)]
+
     def start_at(self, step: int) -> None:
         """Let the samples of `step` be the next ones."""
         self._next_step = step
@@ -103,6 +114,9 @@ class _Seeded:
 class _Samples(Dataset["Sample | Problem"]):
     def __init__(self, records: Sequence[Record], mapper: Mapper) -> None:
         self._records, self._mapper = records, mapper
+
+    def __len__(self) -> int:
+        return len(self._records)
 
     def __getitem__(self, pair: tuple[int, int]) -> Sample | Problem:
         index, seed = pair

@@ -12,17 +12,17 @@ import psutil
 import pytest
 from detectron2.utils.events import EventStorage
 
-from oiv5_d2.training.writers import SERVICE, WandbWriter, choose_mode
+from oiv5_d2.training.writers.service import SERVICE, Connection
+from oiv5_d2.training.writers.settings import About, Send
+from oiv5_d2.training.writers.wandb_writer import WandbWriter
 
 pytestmark = pytest.mark.filterwarnings("default")  # W&B's own, on its threads
 
 
-@pytest.fixture(autouse=True)
-def no_key(monkeypatch, tmp_path):
-    for name in ("WANDB_API_KEY", "WANDB_MODE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+def build(run_dir, config=None, finish_seconds=120.0, **arguments):
+    about = About(run_dir, (), (), (), "segm/AP", {})
+    more = {"config": config or {}, "dir": str(run_dir), "project": "test"}
+    return WandbWriter(Connection({**more, **arguments}, False, finish_seconds), about, Send())
 
 
 def log_steps(writer, num_steps):
@@ -34,8 +34,7 @@ def log_steps(writer, num_steps):
 
 
 def test_a_run_without_a_key_is_kept_offline_in_its_folder(tmp_path):
-    assert choose_mode() == "offline"
-    writer = WandbWriter({"project": "test"}, {"d2": {"SEED": 1}}, str(tmp_path / "run"))
+    writer = build(tmp_path / "run", {"d2": {"SEED": 1}})
     log_steps(writer, 3)
     writer.close()
     (run_dir,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
@@ -47,7 +46,7 @@ def test_a_run_without_a_key_is_kept_offline_in_its_folder(tmp_path):
 def test_an_image_in_the_event_storage_is_kept_with_its_run(tmp_path):
     image = np.zeros((3, 4, 6), np.uint8)
     image[0] = 200  # red
-    writer = WandbWriter({"project": "test"}, {}, str(tmp_path / "run"))
+    writer = build(tmp_path / "run")
     with EventStorage(7) as storage:
         storage.put_scalar("loss_cls", 0.5)
         storage.put_image("what the model sees", image)
@@ -60,7 +59,7 @@ def test_an_image_in_the_event_storage_is_kept_with_its_run(tmp_path):
 
 def test_a_w_and_b_that_refuses_to_start_is_said_once(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        writer = WandbWriter({"project": "test", "mode": "no such mode"}, {}, str(tmp_path))
+        writer = build(tmp_path, project=["no name"])
         log_steps(writer, 3)
         writer.close()
     failures = [r for r in caplog.records if r.message.startswith("W&B failed")]
@@ -73,9 +72,13 @@ def test_a_run_outlives_w_and_b_s_service(tmp_path, trouble):
     script = f"""
 import psutil, time
 from pathlib import Path
-from oiv5_d2.training.writers import WandbWriter
+from oiv5_d2.training.writers.service import Connection
+from oiv5_d2.training.writers.settings import About, Send
+from oiv5_d2.training.writers.wandb_writer import WandbWriter
 from tests_steps import log_steps
-writer = WandbWriter({{"project": "test"}}, {{}}, {str(tmp_path)!r}, finish_seconds=3)
+connection = Connection({{"project": "test", "dir": {str(tmp_path)!r}}}, finish_seconds=3)
+about = About(Path({str(tmp_path)!r}), (), (), (), "segm/AP", {{}})
+writer = WandbWriter(connection, about, Send())
 log_steps(writer, 1)
 deadline = time.monotonic() + 120
 while not list(Path({str(tmp_path)!r}).glob("wandb/offline-run-*/*.wandb")):

@@ -1,0 +1,55 @@
+"""The AP of each class as W&B's table, with intervals where the results have them."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from oiv5_d2.runs.results import BOX_AND_MASK, PER_CLASS, SUMMARIES, Results, task_key
+
+LOW, HIGH = "low", "high"  # ends of an interval of 95 %
+
+
+def tabulate_classes(results: Results) -> Any:
+    """Return W&B's table, a row a class: objects to find, and each metric of each task."""
+    import wandb
+
+    keys = [task_key(metric, task) for metric in SUMMARIES for task in BOX_AND_MASK]
+    columns: list[str] = []
+    rows: dict[str, list[Any]] = {
+        name: [name, count] for name, count in results.num_instances.items()
+    }
+    for key in (key for key in keys if key in results.tasks):
+        for metric in PER_CLASS:
+            columns += _add_metric(rows, results, key, metric)
+    return wandb.Table(columns=["class", "objects", *columns], data=list(rows.values()))
+
+
+def spans(results: Results) -> dict[str, float]:
+    """Return the ends of all intervals, such as ``interval/segm/AP/low``, but of classes."""
+    return {
+        f"interval/{task}/{name}/{end}": value
+        for task, found in results.intervals.items()
+        for name, pair in found.items()
+        if "-" not in name
+        for end, value in zip((LOW, HIGH), pair, strict=True)
+    }
+
+
+def _add_metric(
+    rows: Mapping[str, list[Any]], results: Results, key: str, metric: str
+) -> list[str]:
+    """Add a metric of all classes to their rows; return the columns' names."""
+    values, intervals = results.tasks[key], results.intervals.get(key, {})
+    names = {name: f"{metric}-{name}" for name in rows}
+    if not any(name in values for name in names.values()):
+        return []
+    has_spans = any(name in intervals for name in names.values())
+    for row, name in ((rows[label], name) for label, name in names.items()):
+        pair = intervals.get(name, (math.nan, math.nan)) if has_spans else ()
+        row.extend(_or_none(value) for value in (values.get(name, math.nan), *pair))
+    ends = [f"{key}/{metric} {end}" for end in (LOW, HIGH)] if has_spans else []
+    return [f"{key}/{metric}", *ends]
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 3)

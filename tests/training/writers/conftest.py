@@ -1,0 +1,25 @@
+"""Runs of the tiny model that are kept by W&B, offline and away from the user's own settings."""
+
+import pytest
+
+LOGGER = {"project": "test", "group": "blocks", "tags": ["mini"]}
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch, tmp_path):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+@pytest.fixture
+def keep(start, tmp_path):
+    """Train the tiny model in `run` of an empty folder, kept by W&B; return the run directory."""
+
+    def keep_run(*words, resume=False, composed=None, logger=None, **send):
+        wandb = {**LOGGER, **(logger or {}), "send": send}
+        start(*words, resume=resume, wandb=wandb, composed=composed or {})
+        return tmp_path / "run"
+
+    return keep_run
