@@ -60,12 +60,13 @@ def write_leaderboard(sweep_dir: Path, plan: Plan, study: optuna.Study) -> list[
     rows = read_rows(sweep_dir, plan, study)
     names = differing(rows)
     path = sweep_dir / TRIALS_CSV
-    columns = ["trial", *names, plan.metric, "state", "steps", "minutes", "reason"]
     with whole_file(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(_cells(row, names) for row in rows)
-    table = Table("Trials", tuple(columns[:-1]), [_words(row, names) for row in rows])
+        writer.writerow(columns(names, plan.metric))
+        writer.writerows(cells(row, names) for row in rows)
+    table = Table(
+        "Trials", tuple(columns(names, plan.metric)[:-1]), [_words(row, names) for row in rows]
+    )
     lines = [to_text(table), *(f"Trial {row.number}: {row.reason}" for row in rows if row.reason)]
     logger.info("Trials, best %s first (%s):\n%s", plan.metric, path, "\n".join(lines))
     if rows and rows[0].state == STATES[TrialState.COMPLETE]:
@@ -99,6 +100,29 @@ def command(plan: Plan, row: Row) -> str:
     return shlex.join(["python", "tools/train_net.py", *plan.words_of(row.params)])
 
 
+def columns(names: Sequence[str], metric: str) -> list[str]:
+    """Return the names of the table's columns.
+
+    Args:
+        names: of the settings in which trials differ.
+        metric: what is compared.
+    """
+    return ["trial", *names, metric, "state", "steps", "minutes", "reason"]
+
+
+def cells(row: Row, names: Sequence[str]) -> list[Any]:
+    """Return what a row of the table has in its `columns`."""
+    params = [row.params.get(name) for name in names]
+    return [row.number, *params, row.value, row.state, row.steps, row.minutes, row.reason]
+
+
+def word(value: Any) -> str:
+    """Return a cell as it is shown."""
+    if isinstance(value, float):
+        return f"{value:.2f}" if abs(value) >= 1 or value == 0 else f"{value:.3g}"
+    return "-" if value is None else str(value)
+
+
 def _row(sweep_dir: Path, trial: FrozenTrial) -> Row:
     run_dir = sweep_dir / str(trial.number)
     is_run = (run_dir / layout.RUN_JSON).is_file()
@@ -117,16 +141,5 @@ def _row(sweep_dir: Path, trial: FrozenTrial) -> Row:
     )
 
 
-def _cells(row: Row, names: Sequence[str]) -> list[Any]:
-    params = [row.params.get(name) for name in names]
-    return [row.number, *params, row.value, row.state, row.steps, row.minutes, row.reason]
-
-
 def _words(row: Row, names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(map(_word, _cells(row, names)[:-1]))
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.2f}" if abs(value) >= 1 or value == 0 else f"{value:.3g}"
-    return "-" if value is None else str(value)
+    return tuple(map(word, cells(row, names)[:-1]))

@@ -17,6 +17,7 @@ from oiv5_d2.runs import layout
 from oiv5_d2.runs.results import look_up
 from oiv5_d2.sweeps import trials
 from oiv5_d2.sweeps.leaderboard import WITHOUT_RESULT, write_leaderboard
+from oiv5_d2.sweeps.page import write_page
 from oiv5_d2.sweeps.settings import CONFIGS, ONE_A_GPU, Plan, Settings, freeze, make_plan
 from oiv5_d2.sweeps.study import Ledger, Taken, locked
 
@@ -47,6 +48,8 @@ def run_sweep(settings: Settings, arguments: Sequence[str]) -> None:
             worker.work()
     finally:
         rows = write_leaderboard(sweep_dir, plan, ledger.study())
+        page = write_page(sweep_dir, plan, ledger.study(), rows)
+        logger.info("Page: %s", page)
     if worker.signal:
         raise Stopped(worker.signal, str(sweep_dir))
     if bad := sorted(row.number for row in rows if row.state in WITHOUT_RESULT):

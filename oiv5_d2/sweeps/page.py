@@ -1,0 +1,98 @@
+"""The page of a sweep: one HTML file that can be mailed, without scripts and without a network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import optuna
+
+from oiv5_d2.files import whole_file
+from oiv5_d2.sweeps import figures, learning_curve
+from oiv5_d2.sweeps.figures import Line, Scale
+from oiv5_d2.sweeps.leaderboard import Row, cells, columns, command, differing, word
+from oiv5_d2.sweeps.ranges import distributions
+from oiv5_d2.sweeps.settings import Plan
+
+PAGE = "leaderboard.html"
+
+
+class Chart(NamedTuple):
+    """Lines between two axes.
+
+    Attributes:
+        across: (position, label) of the ticks.
+        up: the same.
+        lines: what is drawn.
+        dots: points without a line.
+        names: of both axes.
+    """
+
+    across: list[tuple[float, str]]
+    up: list[tuple[float, str]]
+    lines: list[Line]
+    dots: list[figures.Point]
+    names: tuple[str, str]
+
+
+def write_page(sweep_dir: Path, plan: Plan, study: optuna.Study, rows: Sequence[Row]) -> Path:
+    """Write the page into the sweep's folder; return its path."""
+    names = differing(rows)
+    axes, lines = figures.parallel(rows, names, distributions(plan.ranges), plan.metric)
+    shares = _share_chart(plan, rows)
+    best = next((row for row in rows if row.state == "finished"), None)
+    content: dict[str, Any] = {
+        "title": plan.study,
+        "metric": plan.metric,
+        "columns": columns(names, plan.metric)[:-1],
+        "rows": [[word(cell) for cell in cells(row, names)[:-1]] for row in rows],
+        "reasons": [(row.number, row.reason) for row in rows if row.reason],
+        "states": [row.state for row in rows],
+        "axes": axes,
+        "lines": lines,
+        "importance": figures.importance(study),
+        "curves": _curve_chart(plan, rows),
+        "shares": shares and shares[0],
+        "law": shares and shares[1],
+        "command": command(plan, best) if best else "",
+    }
+    loader = jinja2.PackageLoader(__package__, "")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    text = environment.get_template("page.html.jinja").render(content)
+    with whole_file(sweep_dir / PAGE) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return sweep_dir / PAGE
+
+
+def _curve_chart(plan: Plan, rows: Sequence[Row]) -> Chart | None:
+    across, up, lines = figures.curves(rows)
+    if not lines:
+        return None
+    return Chart(across.ticks(), up.ticks(), lines, [], ("step", plan.metric))
+
+
+def _share_chart(plan: Plan, rows: Sequence[Row]) -> tuple[Chart, str] | None:
+    """Return the learning curve and what it says, where trials differ in their share of data."""
+    points = learning_points(rows)
+    law = learning_curve.fit(points, plan.metric)
+    if law is None:
+        return None
+    low = min(share for share, _ in points)
+    drawn = learning_curve.samples(law, low)
+    values = [value for _, value in (*points, *drawn)]
+    across, up = Scale(low, learning_curve.AHEAD[-1], True), Scale(min(values), max(values))
+    line = Line(0, [(across.at(share), up.at(value)) for share, value in drawn], 1.0)
+    dots = [(across.at(share), up.at(value)) for share, value in points]
+    names = ("share of the data (logarithmic)", plan.metric)
+    return Chart(across.ticks(), up.ticks(), [line], dots, names), law.words()
+
+
+def learning_points(rows: Sequence[Row]) -> list[tuple[float, float]]:
+    """Return (share of the data, metric) of the finished trials, if that is what they differ in."""
+    return [
+        (float(row.params[learning_curve.SHARE]), row.value)
+        for row in rows
+        if row.state == "finished" and learning_curve.SHARE in row.params and row.value is not None
+    ]
