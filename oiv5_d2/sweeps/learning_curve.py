@@ -32,7 +32,7 @@ class Fit(NamedTuple):
 
     def value(self, share: float) -> float:
         """Return the metric that the law gives for a share of the data, above 1 for more."""
-        error = self.factor * share**-self.exponent
+        error = self.factor * math.pow(share, -self.exponent)
         return error if is_loss(self.metric) else PERFECT - error
 
     def words(self) -> str:
