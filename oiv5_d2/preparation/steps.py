@@ -183,7 +183,7 @@ def _draw(request: Request) -> Stage:
 
     return Stage(
         name="draw",
-        settings=asdict(synthetic),
+        settings={"release": data.release, **asdict(synthetic)},
         inputs=list,
         outputs=lambda: [path for path in root.rglob("*") if path.is_file()],
         count=lambda: {"images": sum(num_images.values())},

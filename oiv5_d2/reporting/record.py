@@ -148,6 +148,7 @@ def _headline(evaluations: Sequence[Results]) -> dict[str, dict[str, float | Non
             f"{task}/{metric}": None if math.isnan(metrics[metric]) else metrics[metric]
             for task, metrics in one.tasks.items()
             for metric in PER_CLASS
+            if metric in metrics  # Open Images' metric has AP50 alone
         }
         for one in evaluations
     }

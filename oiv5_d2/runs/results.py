@@ -190,7 +190,7 @@ def _metric_content(results: Results, metric: str) -> dict[str, Any]:
 
 def _from_content(content: Mapping[str, Any]) -> Results:
     # Before there were two metrics, COCO's tasks stood by themselves.
-    found = {COCO: content.get(COCO, content), OPEN_IMAGES: content.get(OPEN_IMAGES, {})}
+    found = {m: content.get(m, content if m == COCO else {}) for m in SUMMARIES}
     pairs = [(metric, task) for metric in SUMMARIES for task in BOX_AND_MASK]
     return Results(
         dataset=content["dataset"],
