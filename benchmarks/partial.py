@@ -8,7 +8,8 @@ is evaluated on the complete validation and test parts. Gap closed: (cell - stoc
 A run that is finished is not repeated. Other words are passed on to every training.
 """
 
-import json
+import contextlib
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from oiv5_d2.runs.results import PREDICTIONS_JSON, RESULTS_JSON, read_results
 from oiv5_d2.table import Table, to_text
 
 PARTIAL = ("data=mini_partial", "annotation=partial")
@@ -86,35 +88,39 @@ def measure(run_dir: Path) -> dict[str, float]:
 
 def measure_part(folder: Path) -> dict[str, float]:
     """Return AP, AP50 and recall (at IoU 0.5, of 100 detections), and the last two by class."""
-    results = json.loads((folder / "results.json").read_text())
-    name, _, part = results["dataset"].rpartition("_")
-    truth = COCO(f"data/{name}/coco/{part}.json")
-    found = truth.loadRes(str(folder / "coco_instances_results.json"))
-    evaluated = COCOeval(truth, found, "segm")
-    evaluated.evaluate()
-    evaluated.accumulate()
+    results = read_results(folder / RESULTS_JSON)
+    name, _, part = results.dataset.rpartition("_")
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+        truth = COCO(f"data/{name}/coco/{part}.json")
+        found = truth.loadRes(str(folder / PREDICTIONS_JSON))
+        evaluated = COCOeval(truth, found, "segm")
+        evaluated.evaluate()
+        evaluated.accumulate()
     recalls = 100 * evaluated.eval["recall"][0, :, 0, -1]  # IoU 0.5, all areas, 100 detections
-    classes = list(results["num_instances"])
+    metrics, classes = results.tasks["segm"], list(results.num_instances)
     return {
-        "AP": results["segm"]["AP"],
-        "AP50": results["segm"]["AP50"],
+        "AP": metrics["AP"],
+        "AP50": metrics["AP50"],
+        "box AP50": results.tasks["bbox"]["AP50"],
         "recall": float(np.mean(recalls)),
-        **{f"AP50-{one}": results["segm"][f"AP50-{one}"] for one in classes},
+        **{f"AP50-{one}": metrics[f"AP50-{one}"] for one in classes},
         **{f"recall-{one}": float(recall) for one, recall in zip(classes, recalls, strict=True)},
     }
 
 
 def table(results: dict[Path, dict[str, float]]) -> str:
-    """Return a row a cell: each metric as mean ± standard error, with the gap closed."""
+    """Return a row a metric and a column a cell: mean ± standard error, and the gap closed."""
     cells: dict[str, list[dict[str, float]]] = {}
     for path, metrics in results.items():
         cells.setdefault(path.name.rpartition("_")[0], []).append(metrics)
-    names = list(next(iter(results.values())))
+    known = [cell for cell in CELLS if cell in cells]
     rows = [
-        (f"{cell} x {len(runs)}", *(entry(cells, cell, name) for name in names))
-        for cell, runs in cells.items()
+        (name, *(entry(cells, cell, name) for cell in known))
+        for name in next(iter(results.values()))
     ]
-    return to_text(Table("", ("cell x seeds", *names), rows))
+    return to_text(
+        Table("", ("mask metric", *(f"{one} x {len(cells[one])}" for one in known)), rows)
+    )
 
 
 def entry(cells: dict[str, list[dict[str, float]]], cell: str, name: str) -> str:

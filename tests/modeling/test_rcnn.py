@@ -167,3 +167,13 @@ def test_the_colours_of_the_input_are_found_again(model_of, sample):
     model = model_of("annotation=partial")
     rgb = model.roi_heads.pixels.to_rgb(model.preprocess_image([sample]).tensor)
     torch.testing.assert_close(rgb[0].flip(0)[:, :64, :96], sample["image"].float())
+
+
+@pytest.mark.parametrize("words", [(), ("annotation.box_masks=0.5",)])
+def test_an_image_may_have_regions_only(model_of, sample, make_objects, words):
+    nothing = {**sample, "instances": make_objects(torch.zeros(0, 4), [], [])}
+    nothing["instances"].remove("gt_masks")
+    nothing["regions"] = make_objects(torch.tensor([[0.0, 0.0, 50.0, 64.0]]), [1], [False])
+    losses = losses_of(model_of("annotation=partial", *words), sample, nothing)
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()

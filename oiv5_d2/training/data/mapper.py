@@ -37,10 +37,10 @@ def build_mapper(cfg: CfgNode, augment: Augment, records: Sequence[Record]) -> M
         Problem: SETTING, as `build_pipeline` raises it.
     """
     pipeline = build_pipeline(cfg, augment)
-    settings = DatasetMapper.from_config(cfg, is_train=True)
+    kind = PartialMapper if "ANNOTATION" in cfg else DatasetMapper
+    settings = kind.from_config(cfg, is_train=True)
     settings["augmentations"] = pipeline.steps
     settings["recompute_boxes"] = pipeline.cuts_objects and cfg.MODEL.MASK_ON
-    kind = PartialMapper if "ANNOTATION" in cfg else DatasetMapper
     return _SampleMapper(kind(**settings), pipeline.mixes, records)
 
 

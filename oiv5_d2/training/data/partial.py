@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetMapper, MetadataCatalog
 from detectron2.data import detection_utils as utils
 from detectron2.data.datasets import load_coco_json
@@ -58,34 +59,64 @@ class PartialMapper(DatasetMapper):  # type: ignore[misc]
 
     ``instances`` has ``gt_has_mask``; where it is False, ``gt_masks`` is the filled box.
     ``regions`` holds the ignore regions, transformed as the objects are.
+
+    Args:
+        smallest_area: in pixels of the sample. Objects without a mask that are smaller become
+            ignore regions, see `_smallest_area`.
+        stock: of Detectron2's mapper.
     """
+
+    @configurable  # type: ignore[untyped-decorator]
+    def __init__(self, *, smallest_area: float, **stock: Any) -> None:
+        super().__init__(**stock)
+        self.smallest_area = smallest_area
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        """Return the arguments of a configuration."""
+        stock: dict[str, Any] = super().from_config(cfg, is_train)
+        return {**stock, "smallest_area": _smallest_area(cfg)}
 
     def _transform_annotations(
         self, sample: Record, transforms: Any, image_shape: tuple[int, int]
     ) -> None:
         annotations = sample.pop("annotations")
-        parts = {
-            "instances": [one for one in annotations if not one["iscrowd"]],
-            "regions": [one for one in annotations if one["iscrowd"]],
-        }
-        for name, some in parts.items():
-            sample[name] = self._to_instances(some, transforms, image_shape)
-        sample["verified"] = torch.tensor(sample["verified"])
-
-    def _to_instances(
-        self, annotations: list[dict[str, Any]], transforms: Any, image_shape: tuple[int, int]
-    ) -> Instances:
         if not self.use_instance_mask:
             annotations = [_without(one, "segmentation") for one in annotations]
         moved = [
             utils.transform_instance_annotations(one, transforms, image_shape)
             for one in annotations
         ]
-        found = utils.annotations_to_instances(moved, image_shape, self.instance_mask_format)
-        found.gt_has_mask = torch.tensor([one["has_mask"] for one in moved], dtype=torch.bool)
-        if self.recompute_boxes and moved:
+        regions = [bool(one["iscrowd"] or self._is_too_small(one)) for one in moved]
+        for name, wanted in (("instances", False), ("regions", True)):
+            some = [a for a, is_region in zip(moved, regions, strict=True) if is_region == wanted]
+            sample[name] = self._to_instances(some, image_shape)
+        sample["verified"] = torch.tensor(sample["verified"])
+
+    def _is_too_small(self, annotation: dict[str, Any]) -> bool:
+        x0, y0, x1, y1 = annotation["bbox"]
+        return not annotation["has_mask"] and (x1 - x0) * (y1 - y0) < self.smallest_area
+
+    def _to_instances(
+        self, annotations: list[dict[str, Any]], image_shape: tuple[int, int]
+    ) -> Instances:
+        found = utils.annotations_to_instances(annotations, image_shape, self.instance_mask_format)
+        has_mask = [one["has_mask"] for one in annotations]
+        found.gt_has_mask = torch.tensor(has_mask, dtype=torch.bool)
+        if self.recompute_boxes and annotations:
             found.gt_boxes = found.gt_masks.get_bounding_boxes()
         return utils.filter_empty_instances(found)
+
+
+def _smallest_area(cfg: CfgNode) -> float:
+    """Return the area in pixels below which every anchor's IoU with a box counts as background.
+
+    Detectron2 makes objects of the anchors of the highest IoU all the same, and all anchors around
+    a tiny box have one IoU: a dozen or more, with large offsets to learn, crowd out the others.
+    The release has masks for large objects only, so v0.6 meets few such boxes; here are many.
+    """
+    smallest = min(side for sides in cfg.MODEL.ANCHOR_GENERATOR.SIZES for side in sides)
+    return float(cfg.MODEL.RPN.IOU_THRESHOLDS[0] * smallest**2)
 
 
 def _mark(annotation: dict[str, Any], boxes: bool) -> dict[str, Any]:

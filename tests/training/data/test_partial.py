@@ -137,6 +137,15 @@ def test_regions_move_with_the_image(cfg_of, words, augment):
     assert moved != {(30.0, 4.0, 40.0, 14.0)}
 
 
+@pytest.mark.parametrize(("smallest", "classes"), [(60, [0, 2]), (80, [0])])
+def test_a_box_too_small_for_any_anchor_is_a_region_but_a_mask_is_not(cfg_of, smallest, classes):
+    sizes = f"d2.MODEL.ANCHOR_GENERATOR.SIZES=[[{smallest}],[90],[100],[110],[120]]"
+    words = ("d2.INPUT.MIN_SIZE_TRAIN=[64]", "d2.INPUT.RANDOM_FLIP=none", sizes)
+    sample = map_first(cfg_of(*words))  # boxes of 20 x 40 with a mask and 48 x 30 without
+    assert sample["instances"].gt_classes.tolist() == classes
+    assert sorted(sample["regions"].gt_classes.tolist()) == [0] + [2] * (len(classes) == 1)
+
+
 def test_only_objects_with_masks_are_pasted(cfg_of):
     cfg = cfg_of("d2.INPUT.MIN_SIZE_TRAIN=[64]", "d2.INPUT.RANDOM_FLIP=none")
     boxed, other = (build_mapper(cfg, {}, [])(one, 0) for one in find_records(cfg)[::-1])
