@@ -110,14 +110,8 @@ def find_weights(run_dir: Path, weights: str) -> Path:
 
 
 def start() -> None:
-    choose_defaults(write_defaults)
+    choose_defaults()
     main()
-
-
-def write_defaults(configs_dir: Path) -> None:
-    from oiv5_d2.training import config
-
-    config.write_defaults(configs_dir)
 
 
 if __name__ == "__main__":

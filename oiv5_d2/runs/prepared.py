@@ -88,7 +88,7 @@ def survey(json_path: Path) -> Survey:
 def _survey(json_path: Path, _: tuple[int, int] | None) -> Survey:
     coco = read_coco(json_path)
     categories = sorted(coco["categories"], key=lambda category: category["id"])
-    num_ignored = sum(a["iscrowd"] for a in coco["annotations"])
+    num_ignored = sum(a.get("iscrowd", 0) for a in coco["annotations"])
     return Survey(
         classes=tuple(category["name"] for category in categories),
         sha256=sha256(json_path),

@@ -137,5 +137,5 @@ def test_a_key_that_is_not_taken_leaves_the_run_in_its_folder(tmp_path, monkeypa
     monkeypatch.setenv("WANDB_API_KEY", key)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     with EventStorage():
-        WandbWriter({"project": "oiv5-d2"}, {}, str(tmp_path)).close()
+        build(tmp_path).close()
     assert list((tmp_path / "wandb").glob("offline-run-*"))
