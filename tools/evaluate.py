@@ -20,7 +20,7 @@ from oiv5_d2.problems import wrong_setting
 from oiv5_d2.runs.layout import data_choice, find_part, find_run, output_dir_of
 from oiv5_d2.runs.results import Results, describe_gaps
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("oiv5_d2.evaluate")
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="evaluate")

@@ -16,7 +16,7 @@ from oiv5_d2.console.help import answer_help
 from oiv5_d2.problems import wrong_setting
 from oiv5_d2.runs.layout import data_choice, find_part, find_run
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("oiv5_d2.fill_masks")
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="fill_masks")

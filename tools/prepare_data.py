@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NETWORKS = {"100 Mbit/s": 100e6, "1 Gbit/s": 1e9}
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("oiv5_d2.prepare_data")
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="prepare")

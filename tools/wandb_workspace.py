@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from oiv5_d2.console.errors import report_errors
 from oiv5_d2.console.help import answer_help
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("oiv5_d2.wandb_workspace")
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="workspace")

@@ -15,7 +15,7 @@ from oiv5_d2.console.help import answer_help
 from oiv5_d2.problems import Remedy
 from oiv5_d2.runs.layout import data_choice, find_finished
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("oiv5_d2.write_report")
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="report")

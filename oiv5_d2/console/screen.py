@@ -12,7 +12,7 @@ from rich.text import Text
 
 from oiv5_d2 import table
 
-OURS = ("oiv5_d2", "__main__")  # how the names of our loggers begin: the package's, a tool's
+OURS = "oiv5_d2"  # how the names of our loggers begin
 LONGEST_WORD = 12  # characters of a word that is not folded in a column of text
 LOG_WIDTH = 160  # columns, without a terminal
 
