@@ -89,8 +89,10 @@ def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
     from oiv5_d2.console.bars import open_screen
     from oiv5_d2.evaluation.evaluator import build_evaluator
     from oiv5_d2.training.config import to_cfg
+    from oiv5_d2.training.features import Features
+    from oiv5_d2.training.job import Settings
     from oiv5_d2.training.launch import Launch
-    from oiv5_d2.training.run import Features, Settings, check_run, train
+    from oiv5_d2.training.run import check_run, train
 
     cfg = to_cfg(run, run_dir)
     settings = Settings(

@@ -57,6 +57,16 @@ def work_together(function: Callable[..., Result], *arguments: Any) -> Result:
             dist.destroy_process_group()
 
 
+def share_buffers(model: torch.nn.Module) -> None:
+    """Send the main process's buffers to all others, so that what is saved is evaluated.
+
+    Batch norm's running means are buffers: each process collects them from its own images.
+    """
+    if comm.get_world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=MAIN)
+
+
 def share(make: Callable[[], Result]) -> Result:
     """Return in all processes what the main one makes.
 

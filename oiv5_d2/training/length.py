@@ -6,12 +6,14 @@ run with that number of steps, however often it is resumed. Only the number depe
 """
 
 import logging
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from detectron2.config import CfgNode
-from detectron2.utils.events import EventWriter
+from detectron2.utils import comm
+from detectron2.utils.events import EventStorage, EventWriter
 
 from oiv5_d2.runs.prepared import Prepared, read_coco
 from oiv5_d2.training import schedule
@@ -40,8 +42,28 @@ class Rehearsal(Trainer):
         """Return no writer."""
         return []
 
+    def rehearse(self, num_steps: int, num_first: int) -> float:
+        """Make steps that count for nothing; return how many seconds one takes, in any process.
 
-def measure_budget(rehearsal: Trainer, hours: float) -> Budget:
+        The trainer is of no use afterwards.
+
+        Args:
+            num_steps: that are timed.
+            num_first: made before those, as the first ones take longer.
+        """
+        self._trainer.accumulate = self.count_micro_batches()
+        with EventStorage():
+            for number in range(num_first + num_steps):
+                if number == num_first:
+                    start = time.perf_counter()
+                self._trainer.run_step()
+        seconds = (time.perf_counter() - start) / num_steps
+        self.data_loader.close()
+        slowest: float = max(comm.all_gather(seconds))
+        return slowest
+
+
+def measure_budget(rehearsal: Rehearsal, hours: float) -> Budget:
     """Return how many steps fit into a time budget here, the same number in all processes.
 
     Evaluations are not part of it. The trainer is of no use afterwards.

@@ -3,34 +3,32 @@
 import logging
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, SimpleTrainer
 from detectron2.engine import hooks as stock
-from detectron2.evaluation import DatasetEvaluator
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
-from detectron2.utils.events import EventStorage, EventWriter
+from detectron2.utils.events import EventWriter
 from fvcore.nn.precise_bn import get_bn_modules
 
 from oiv5_d2.jobs import Show, unseen
 from oiv5_d2.modeling.class_weights import weigh_classes
 from oiv5_d2.problems import Problem
-from oiv5_d2.runs.layout import AVERAGED_WEIGHTS, EVALUATION, FINAL_WEIGHTS
+from oiv5_d2.runs.layout import AVERAGED_WEIGHTS, FINAL_WEIGHTS
 from oiv5_d2.runs.results import EMA, VALIDATION
-from oiv5_d2.training.averages import Weights, swapped
+from oiv5_d2.training.averages import Weights
 from oiv5_d2.training.checkpoints import BEST_WEIGHTS, Checkpointer, link, numbered, thin_out, write
-from oiv5_d2.training.data.augmentations import Augment
 from oiv5_d2.training.data.loader import Loader, build_train_loader
+from oiv5_d2.training.evaluations import BuildEvaluator, Evaluations
+from oiv5_d2.training.features import Features
+from oiv5_d2.training.group import share_buffers
 from oiv5_d2.training.hooks.averaging import MeanOfCheckpoints, MovingAverage
 from oiv5_d2.training.hooks.checkpoints import SaveCheckpoints
 from oiv5_d2.training.hooks.divergence import CheckLosses
@@ -42,68 +40,12 @@ from oiv5_d2.training.hooks.seeding import SeedSteps
 from oiv5_d2.training.hooks.stages import Stages, read_stages
 from oiv5_d2.training.hooks.stopping import StopOnSignal
 from oiv5_d2.training.hooks.testing import TestBest
-from oiv5_d2.training.inference import infer
-from oiv5_d2.training.steps import AUTO, FP32, Steps
-from oiv5_d2.training.tta import with_augmentation
-from oiv5_d2.training.validation import measure_losses
+from oiv5_d2.training.steps import AUTO, Steps
 
-BuildEvaluator = Callable[[CfgNode, str, Path], DatasetEvaluator]
 BuildWriters = Callable[[], list[EventWriter]]
 
 WRITE_PERIOD = 20  # steps between two rows of metrics.json
 SEEN_STEPS = 4  # whose largest image is tried for trainer.accumulate=auto
-
-
-@dataclass(frozen=True)
-class Features:
-    """What the trainer does beside Detectron2's configuration: ``trainer`` in the configs mostly.
-
-    Attributes:
-        metric: ``<task>/<name>`` by which the best checkpoint is chosen.
-        augment: ``augment`` in the configs: steps by name, with their settings.
-        carry_classes: start classes that the pretrained head knows from its rows, by name.
-        data_share: of the images to train on, above 0 and at most 1.
-        keep_checkpoints: how many of the newest numbered ones stay.
-        on_divergence: ``stop``, or ``rollback`` to the newest checkpoint with a lower rate.
-        channels_last: on a CPU, keep images and weights in oneDNN's own order. Steps are faster,
-            and sums are rounded in another order.
-        ema: decay of the weights' moving average, below 1; 0 for none.
-        average_last: how many of the last checkpoints are averaged at the end; 0 for none.
-        class_weights: of the box head's loss, in class order; empty for Detectron2's loss.
-        validation_loss: whether each evaluation has the losses, too.
-        early_stop: evaluations without a gain after which the run ends; 0 for all its steps.
-        min_gain: by how much the metric has to get better.
-        test: name of a data set that the best weights are evaluated on at the end; empty for none.
-        precision: of a step's computation, by name; see `steps`.
-        accumulate: in how many micro batches a step is computed; ``auto``: as few as fit.
-        reference_batch: for which rate and length were chosen: they follow the batch; 0 for none.
-        epochs: the length, in passes over the training images; 0 for ``SOLVER.MAX_ITER``.
-        stages: which part of the network trains when (`hooks.stages`); empty for all, always.
-        evaluate_first: evaluate the model before its first step, too.
-        hours: the length, in hours of steps on this machine; 0 for ``SOLVER.MAX_ITER``.
-    """
-
-    metric: str
-    augment: Augment = field(default_factory=dict)
-    carry_classes: bool = True
-    data_share: float = 1.0
-    keep_checkpoints: int = 2
-    on_divergence: str = "stop"
-    channels_last: bool = False
-    ema: float = 0.0
-    average_last: int = 0
-    class_weights: Any = ()
-    validation_loss: bool = False
-    early_stop: int = 0
-    min_gain: float = 0.0
-    test: str = ""
-    precision: str = FP32
-    accumulate: int | str = 1
-    reference_batch: int = 0
-    epochs: float = 0.0
-    stages: Sequence[Mapping[str, Any]] = ()
-    evaluate_first: bool = False
-    hours: float = 0.0
 
 
 class Trainer(DefaultTrainer):  # type: ignore[misc]
@@ -129,12 +71,11 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         show: Show = unseen,
     ) -> None:
         # Before super().__init__, which builds loader, hooks and writers.
-        self._build_evaluator, self._more_writers = build_evaluator, more_writers
-        self._features, self._identity, self.show = features, identity, show
+        self._features, self._identity = features, identity
+        self._more_writers, self._show = more_writers, show
         self._seconds_before, self._started = 0.0, time.monotonic()
         self.rate_factor = 1.0
         self.last_saved = -1
-        self.is_evaluating = False
         self.last_results: dict[str, Any] = {}
         self._ema = MovingAverage(features.ema) if features.ema else None
         last, period = features.average_last, cfg.SOLVER.CHECKPOINT_PERIOD
@@ -142,6 +83,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         super().__init__(cfg)
         inner: SimpleTrainer = self._trainer  # type: ignore[has-type]
         self._trainer = Steps(inner, features.precision)
+        self.evaluations = Evaluations(cfg, self.model, build_evaluator, show)
 
     def build_model(self, cfg: CfgNode) -> torch.nn.Module:
         """Return the model that ``cfg`` describes, on its device."""
@@ -202,7 +144,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
     def _reports(self) -> list[HookBase]:
         """Return the hook that reports steps, on the main process: it alone has all losses."""
         batch_size = self.cfg.SOLVER.IMS_PER_BATCH
-        return [ReportSteps(self.show, batch_size)] if comm.is_main_process() else []
+        return [ReportSteps(self._show, batch_size)] if comm.is_main_process() else []
 
     def _precise_bn(self) -> list[HookBase]:
         cfg = self.cfg
@@ -221,7 +163,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         Raises:
             Problem: DISK_FULL.
         """
-        self.share_buffers()
+        share_buffers(self.model)
         path = Path(self.cfg.OUTPUT_DIR) / numbered(self.iter)
         self.checkpointer.save(path.stem, iteration=self.iter, run=self._identity)
         self.last_saved = self.iter
@@ -257,15 +199,6 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
 
     def _write_weights(self, path: Path, weights: Weights) -> None:
         write(path, {"model": weights, "run": self._identity})
-
-    def share_buffers(self) -> None:
-        """Send the main process's buffers to all others, so that what is saved is evaluated.
-
-        Batch norm's running means are buffers: each process collects them from its own images.
-        """
-        if comm.get_world_size() > 1:
-            for buffer in self.model.buffers():
-                dist.broadcast(buffer, src=0)
 
     def resume(self, path: Path) -> None:
         """Continue after the step of a checkpoint, with the configuration's rate and length."""
@@ -322,27 +255,15 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             where there are such. Empty in all processes but the main one.
         """
         names = self.cfg.DATASETS.TEST
-        found, more = self._evaluate(names, EVALUATION), {}
+        found, more = self.evaluations.of_model(names), {}
         if self._ema:
-            more[EMA] = self.evaluate_weights(self._ema.weights, names, EMA)
+            more[EMA] = self.evaluations.of_weights(self._ema.weights, names, EMA)
         if self._features.validation_loss:
-            with self._evaluating():
-                more[VALIDATION] = measure_losses(self.cfg, self.checkpointer.model)
+            more[VALIDATION] = self.evaluations.of_losses()
         self.last_results = {**found, **more} if found else {}
         # Detectron2's name: TEST.EXPECTED_RESULTS is compared with it at the end.
         self._last_eval_results = found
         return self.last_results
-
-    def evaluate_weights(self, weights: Weights, names: Sequence[str], file: str) -> dict[str, Any]:
-        """Evaluate other weights of this model.
-
-        Args:
-            weights: used meanwhile, and the same again afterwards.
-            names: of the data sets.
-            file: ``model_{file}.pth`` has them; names the folder with the detections.
-        """
-        with swapped(self.checkpointer.model, weights):
-            return self._evaluate(names, f"{EVALUATION}_model_{file}")
 
     def add_results(self, name: str, found: dict[str, Any]) -> None:
         """Record, below a name, what was evaluated after the last step (on the main process)."""
@@ -350,29 +271,6 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             self.last_results = {**self.last_results, name: found}
             numbers = flatten_results_dict({name: found})
             self.storage.put_scalars(**numbers, smoothing_hint=False)
-
-    def _evaluate(self, names: Sequence[str], folder_name: str) -> dict[str, Any]:
-        """Evaluate the model as it is now; results are on the main process only."""
-        self.share_buffers()
-        folder = Path(self.cfg.OUTPUT_DIR) / folder_name
-        with self._evaluating():
-            found = {name: self._evaluate_on(name, folder / name) for name in names}
-        comm.synchronize()
-        if not comm.is_main_process():
-            return {}
-        return found if len(found) > 1 else next(iter(found.values()), {})
-
-    def _evaluate_on(self, dataset_name: str, output_dir: Path) -> dict[str, Any]:
-        evaluator = self._build_evaluator(self.cfg, dataset_name, output_dir)
-        loader = self.build_test_loader(self.cfg, dataset_name)
-        tested = with_augmentation(self.cfg, self.model)
-        return infer(tested, loader, evaluator, self.show, dataset_name)
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        self.is_evaluating = True
-        yield
-        self.is_evaluating = False
 
     def train(self) -> dict[str, Any]:
         """Train to ``SOLVER.MAX_ITER``, or to an early end; return the last results.
@@ -384,7 +282,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             Problem: DISK_FULL or DIVERGED.
             Stopped: by a signal, with a checkpoint on disk.
         """
-        self._trainer.accumulate = self._count_micro_batches()
+        self._trainer.accumulate = self.count_micro_batches()
         loop = logging.getLogger("detectron2.engine.train_loop")
         loop.addFilter(_is_no_problem)
         try:
@@ -396,27 +294,8 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             self.data_loader.close()
         return self.last_results
 
-    def rehearse(self, num_steps: int, num_first: int) -> float:
-        """Make steps that count for nothing; return how many seconds one takes, in any process.
-
-        The trainer is of no use afterwards.
-
-        Args:
-            num_steps: that are timed.
-            num_first: made before those, as the first ones take longer.
-        """
-        self._trainer.accumulate = self._count_micro_batches()
-        with EventStorage():
-            for number in range(num_first + num_steps):
-                if number == num_first:
-                    start = time.perf_counter()
-                self._trainer.run_step()
-        seconds = (time.perf_counter() - start) / num_steps
-        self.data_loader.close()
-        slowest: float = max(comm.all_gather(seconds))
-        return slowest
-
-    def _count_micro_batches(self) -> int:
+    def count_micro_batches(self) -> int:
+        """Return in how many micro batches each step is to be computed."""
         if self._features.accumulate != AUTO:
             return int(self._features.accumulate)
         seen = [next(self.data_loader) for _ in range(SEEN_STEPS)]

@@ -19,8 +19,10 @@ from oiv5_d2.jobs import OpenScreen, no_screen
 from oiv5_d2.runs.prepared import locate
 from oiv5_d2.training.catalog import register
 from oiv5_d2.training.config import to_cfg
+from oiv5_d2.training.features import Features
+from oiv5_d2.training.job import Settings
 from oiv5_d2.training.launch import Launch
-from oiv5_d2.training.run import Features, Settings, train
+from oiv5_d2.training.run import train
 from oiv5_d2.training.trainer import Trainer
 
 from detectron2.config import CfgNode  # isort: skip

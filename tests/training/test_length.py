@@ -9,7 +9,6 @@ from oiv5_d2.training.catalog import register
 from oiv5_d2.training.config import to_cfg
 from oiv5_d2.training.data.loader import build_train_loader
 from oiv5_d2.training.length import count_images, with_length
-from oiv5_d2.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -81,7 +80,7 @@ def test_a_time_budget_is_a_number_of_steps_that_stays(start, weights, tmp_path,
     # Nothing is measured again, on a slower machine either.
     for name in ("model_final.pth", f"model_{steps - 1:07d}.pth"):
         (run_dir / name).unlink()
-    monkeypatch.setattr(Trainer, "rehearse", None)
+    monkeypatch.setattr(length.Rehearsal, "rehearse", None)
     start(*words, "trainer.hours=0.0005", resume=True)
     assert record_of(run_dir)["iterations"] == steps
     again = weights(run_dir / "model_final.pth")

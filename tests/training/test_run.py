@@ -320,6 +320,12 @@ def test_class_weights_change_the_loss_and_stay_when_a_run_is_resumed(start, tmp
         start("d2.SOLVER.MAX_ITER=2", "d2.DATASETS.TEST=[]", resume=True, name="car")
 
 
+def test_class_weights_that_a_loss_would_leave_out_are_refused(start):
+    words = ("annotation=partial", "annotation.loss=sigmoid", "trainer.class_weights=balanced")
+    with refused(Kind.SETTING, key="annotation.loss=softmax trainer.class_weights=null"):
+        start(*words)
+
+
 @pytest.mark.slow
 def test_two_processes_share_batch_norm_on_cpus(start, tmp_path):
     start("launch=cpu2", "d2.MODEL.RESNETS.NORM=naiveSyncBN", "d2.SOLVER.MAX_ITER=2")

@@ -10,8 +10,9 @@ from oiv5_d2.runs.prepared import locate
 from oiv5_d2.training.catalog import register
 from oiv5_d2.training.config import to_cfg
 from oiv5_d2.training.data.loader import build_train_loader
+from oiv5_d2.training.features import Features
 from oiv5_d2.training.hooks.seeding import SeedSteps
-from oiv5_d2.training.trainer import Features, Trainer
+from oiv5_d2.training.trainer import Trainer
 
 from detectron2.engine import DefaultTrainer  # isort: skip
 from detectron2.utils.events import EventWriter, get_event_storage  # isort: skip

@@ -91,5 +91,5 @@ class MeanOfCheckpoints(HookBase):  # type: ignore[misc]
         weights = mean_of([path for path in paths if path.is_file()])
         self.trainer.write_average(MEAN, weights)
         if names := self.trainer.cfg.DATASETS.TEST:
-            found = self.trainer.evaluate_weights(weights, names, MEAN)
+            found = self.trainer.evaluations.of_weights(weights, names, MEAN)
             self.trainer.add_results(MEAN, found)

@@ -45,7 +45,7 @@ class CheckLosses(HookBase):  # type: ignore[misc]
         self.trainer.checkpointer.model.forward = self._forward
 
     def _check(self, batch: list[dict[str, Any]]) -> Any:
-        if not self.trainer.model.training or self.trainer.is_evaluating:
+        if not self.trainer.model.training or self.trainer.evaluations.is_running:
             return self._forward(batch)
         try:
             losses = self._forward(batch)

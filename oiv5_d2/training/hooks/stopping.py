@@ -46,5 +46,5 @@ class StopOnSignal(HookBase):  # type: ignore[misc]
         again = self._signal == number == signal.SIGINT and comm.get_world_size() == 1
         self._signal = number
         # While the model is evaluated, all that there is to save is on disk already.
-        if again or (self.trainer.is_evaluating and comm.get_world_size() == 1):
+        if again or (self.trainer.evaluations.is_running and comm.get_world_size() == 1):
             raise Stopped(number, self.trainer.cfg.OUTPUT_DIR, self.trainer.last_saved + 1)

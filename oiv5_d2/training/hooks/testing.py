@@ -41,5 +41,5 @@ class TestBest(HookBase):  # type: ignore[misc]
         path = run_dir / (BEST_WEIGHTS if is_there else FINAL_WEIGHTS)
         file = path.stem.removeprefix("model_")
         weights = read(path)["model"]
-        found = self.trainer.evaluate_weights(weights, [self._dataset_name], file)
+        found = self.trainer.evaluations.of_weights(weights, [self._dataset_name], file)
         self.trainer.add_results(TEST, found)
