@@ -91,13 +91,16 @@ def show_summary(report: Mapping[str, Any], request: "Request") -> None:
     from oiv5_d2.acquisition.manifest import MANIFEST_CSV, num_to_retry, read_manifest
     from oiv5_d2.audit.tables import short_tables, tables
     from oiv5_d2.console.screen import console, draw
-    from oiv5_d2.preparation.tables import files_line, not_fetched
+    from oiv5_d2.preparation.tables import files_line, not_fetched, verified_line
 
     manifest = read_manifest(request.data.dir / MANIFEST_CSV)
     shown = tables(report) if request.show_audit else short_tables(report)
     for table in [*shown, not_fetched(manifest)]:
         if table.rows:
             draw(table)
+    choice = request.data.choice
+    if line := verified_line(report, [p for p in choice.parts if p in choice.keep_verified]):
+        console.print(f"{line}; data.keep_verified=[] leaves them out", soft_wrap=True)
     console.print(files_line(manifest))
     if num_failed := num_to_retry(manifest):
         rerun = f"{num_failed:,} files failed and may succeed later: rerun with retry_failed=true"

@@ -27,12 +27,18 @@ def describe(truth: Truth, detections: Detections) -> dict[str, Protocol]:
 
 
 def _coco_deviations(truth: Truth) -> tuple[str, ...]:
-    if not any(one.get("ignore_reason") for one in truth.records):
-        return ()
-    return (
-        "boxes without a mask, group-of boxes and depictions are iscrowd regions, which COCO has "
-        "for groups only",
-    )
+    found = []
+    if any(one.get("ignore_reason") for one in truth.records):
+        found.append(
+            "boxes without a mask, group-of boxes and depictions are iscrowd regions, which COCO "
+            "has for groups only"
+        )
+    if truth.verified is not None and not truth.verified.all():
+        found.append(
+            "a detection of a class that nobody verified on its image counts as false, unless it "
+            "finds an object; COCO's own annotation is complete"
+        )
+    return tuple(found)
 
 
 def _open_images_deviations(truth: Truth) -> tuple[str, ...]:

@@ -42,6 +42,8 @@ class PartNeed(NamedTuple):
     masks_of: dict[str, int]
     """Training targets, by class."""
     num_ignored: int
+    num_without_target: int
+    """Images without a training target."""
 
 
 class SplitNeed(NamedTuple):
@@ -137,6 +139,7 @@ def _part_need(subset: Subset) -> PartNeed:
         images_of={name: int(images_of.get(name, 0)) for name in subset.classes},
         masks_of={name: int(masks_of.get(name, 0)) for name in subset.classes},
         num_ignored=len(subset.instances) - len(targets),
+        num_without_target=len(subset.images) - targets["ImageID"].nunique(),
     )
 
 

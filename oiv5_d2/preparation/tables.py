@@ -1,5 +1,8 @@
 """A plan, and what became of the files, as tables and lines for the screen."""
 
+from collections.abc import Collection, Mapping
+from typing import Any
+
 import pandas as pd
 
 from oiv5_d2.acquisition.manifest import State
@@ -37,6 +40,19 @@ def files_line(manifest: pd.DataFrame) -> str:
     return f"{len(manifest):,} files ({_megabytes(manifest['Bytes'].sum())}): {states}"
 
 
+def verified_line(report: Mapping[str, Any], keeping: Collection[str]) -> str:
+    """Return how many images parts have only for their verified labels; "" if none.
+
+    Args:
+        report: an audit's.
+        keeping: the parts that keep such images.
+    """
+    images = {part: report["parts"][part]["images"] for part in keeping}
+    number = {part: one["usable"] - one["with_targets"] for part, one in images.items()}
+    added = ", ".join(f"{part} {num:,}" for part, num in number.items() if num)
+    return added and f"Images without a training target, kept for their verified labels: {added}"
+
+
 def _contents(plan: Plan) -> Table:
     title = "Contents; of each class: training targets, on so many images"
     parts = plan.parts
@@ -48,6 +64,7 @@ def _contents(plan: Plan) -> Table:
     ]
     rows = [
         ("images", *(f"{part.num_images:,}" for part in parts)),
+        ("  without a training target", *(f"{part.num_without_target:,}" for part in parts)),
         ("training targets", *(f"{part.num_masks:,}" for part in parts)),
         *classes,
         ("ignored objects", *(f"{part.num_ignored:,}" for part in parts)),

@@ -56,6 +56,10 @@ class Choice:
     """Only images with at least one training target. Otherwise a wanted object that is neither
     group-of, nor a depiction, nor excluded, and that has what is required, is enough, with a mask
     or without."""
+    keep_verified: tuple[str, ...] = ("validation", "test")
+    """Parts that also keep images without a training target if people verified that they show a
+    wanted class, or that they do not: false detections count there. With `limit`, the same share
+    of them as of the other images."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -75,6 +79,10 @@ class Choice:
         """The attributes of objects that are never training targets."""
         return [*NEVER_TARGETS, *self.exclude]
 
+    def keeping_parts(self, split: str) -> list[str]:
+        """Return the parts of an official split that `keep_verified` names."""
+        return [part for part in self.parts_of(split) if part in self.keep_verified]
+
     def settings(self) -> dict[str, Any]:
         """Return the settings as they are written beside the subset."""
         return asdict(self)
@@ -89,6 +97,8 @@ class Choice:
             yield "splits", splits, f"'{split}' is none of {', '.join(release.SPLITS)}"
         if len(set(splits)) < len(splits) or not splits:
             yield "splits", splits, "at least one split is needed, and each only once"
+        for part in sorted(set(self.keep_verified) - {*release.SPLITS, *self.parts}):
+            yield "keep_verified", part, f"no such part; the parts are {', '.join(self.parts)}"
         if shares is None:
             return
         for part in shares:

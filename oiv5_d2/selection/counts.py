@@ -18,9 +18,11 @@ def count(
         names: display name by MID.
     """
     has_mask, has_box = objects["MaskPath"] != "", objects["HasBox"]
+    with_target = objects.loc[objects["Ignore"] == "", "ImageID"]
     return {
         "images": len(images),
         "images_not_listed": int((~images["Listed"]).sum()),
+        "images_without_target": int((~images["ImageID"].isin(with_target)).sum()),
         **_count_objects(objects),
         "masks_with_box": int((has_mask & has_box).sum()),
         "masks_without_box": int((has_mask & ~has_box).sum()),

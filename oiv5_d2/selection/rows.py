@@ -75,10 +75,16 @@ class Tables:
             for frame in self._boxes(self.choice.image_ids)
         )
 
-    def image_labels(self, ids: pd.Series, mids: Iterable[str]) -> pd.DataFrame:
-        """Return ImageID, LabelName and Confidence (1 present, 0 absent) of the given labels."""
+    def image_labels(self, ids: Iterable[str] | None, mids: Iterable[str]) -> pd.DataFrame:
+        """Return ImageID, LabelName and Confidence (1 present, 0 absent) of the given labels.
+
+        Args:
+            ids: of the images; None for all with the wanted prefixes.
+            mids: of the labels.
+        """
         file = self.release.image_label_csv(self.split)
-        return _concat(self._read(file, _LABEL_COLUMNS, LabelName=mids, ImageID=ids))
+        frames = self._read(file, _LABEL_COLUMNS, LabelName=mids, ImageID=ids)
+        return _concat(self._with_prefix(frame) for frame in frames)
 
     def images(self, ids: pd.Series) -> pd.DataFrame:
         """Return ImageID, the credits and Rotation of the given images, those that are listed."""

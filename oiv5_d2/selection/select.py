@@ -1,7 +1,7 @@
 """From a release's tables to subsets: chosen images, and all wanted objects on them."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,10 +67,12 @@ def select(
     for split in choice.splits:
         tables = Tables(find, release, split, wanted.owners, choice, advance)
         masks = tables.masks()
-        parts = _choose_images(tables, masks)
+        targets = _count_targets(tables, masks)
+        parts = _choose_images(choice, split, targets)
         empty = [part for part, ids in parts.items() if ids.empty]
         if not empty:
-            subsets |= _make_subsets(tables, wanted, masks, parts)
+            kept = _keep_verified(tables, wanted, targets, parts)
+            subsets |= _make_subsets(tables, wanted, masks, parts, kept)
         elif choice.image_ids is None:  # the images of a list may be in other splits
             detail = f"no image of {split} shows a wanted class after the filters"
             key = "data.classes data.shares data.exclude data.require data.id_prefixes"
@@ -95,6 +97,7 @@ def num_bytes_to_read(find: Callable[[str], Path], release: Release, choice: Cho
     again = [release.box_csv] if choice.only_masked else [release.box_csv] * 2
     files = [table for split in choice.splits for table in release.split_csvs(split)]
     files += [table(split) for split in choice.splits for table in again]
+    files += [release.image_label_csv(s) for s in choice.splits if choice.keeping_parts(s)]
     return sum(find(file.path).stat().st_size for file in files)
 
 
@@ -113,20 +116,54 @@ def _read_wanted(find: Callable[[str], Path], release: Release, choice: Choice) 
     )
 
 
-def _choose_images(tables: Tables, masks: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return the sorted ids of each part's images, as `Choice` documents them."""
-    choice, counts = tables.choice, _count_targets(tables, masks)
-    ids = pd.Series(counts["ImageID"].unique())
-    parts = sampling.cut(ids, choice.parts_of(tables.split), choice.seed)
+def _choose_images(choice: Choice, split: str, targets: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the sorted ids of each part's images with targets, as `Choice` documents them.
+
+    Args:
+        choice: what is wanted.
+        split: the official split.
+        targets: from `_count_targets`.
+    """
+    ids = pd.Series(targets["ImageID"].unique())
+    parts = sampling.cut(ids, choice.parts_of(split), choice.seed)
     number = choice.limit.per_class
     if number is None:
         return parts
     if choice.limit.unit == "images":
-        counts = counts.assign(Count=1)
+        targets = targets.assign(Count=1)
     return {
-        part: sampling.limit(_on_images(counts, IdSet.of(ids)), number, choice.seed)
+        part: sampling.limit(_on_images(targets, IdSet.of(ids)), number, choice.seed)
         for part, ids in parts.items()
     }
+
+
+def _keep_verified(
+    tables: Tables, wanted: Wanted, targets: pd.DataFrame, parts: Mapping[str, pd.Series]
+) -> dict[str, pd.Series]:
+    """Return the verified images of each part that keeps them, those without an object too.
+
+    Images that `targets` does not have are cut into parts by the same shares.
+    """
+    choice, shares = tables.choice, tables.choice.parts_of(tables.split)
+    keeping = choice.keeping_parts(tables.split)
+    if not keeping:
+        return {}
+    verified = pd.Series(_verified(tables, wanted, choice.image_ids).index, dtype=object)
+    ids = IdSet.of(targets["ImageID"])
+    others = sampling.cut(verified[~ids.contain(verified)], shares, choice.seed)
+    kept = {}
+    for part in keeping:
+        is_limited = choice.limit.per_class is not None
+        share = len(parts[part]) / (shares[part] * len(ids.numbers)) if is_limited else 1.0
+        more = sampling.cut(others[part], {part: min(1.0, share)}, choice.seed)[part]
+        kept[part] = pd.concat([verified[IdSet.of(parts[part]).contain(verified)], more])
+    return kept
+
+
+def _verified(tables: Tables, wanted: Wanted, ids: Iterable[str] | None) -> pd.DataFrame:
+    """Return the verified classes of the given images, or of all, as `verified_classes` does."""
+    labels = tables.image_labels(ids, [*wanted.owners, *wanted.absent])
+    return verified_classes(labels, wanted.owners, wanted.absent)
 
 
 def _count_targets(tables: Tables, masks: pd.DataFrame) -> pd.DataFrame:
@@ -144,9 +181,17 @@ def _count_targets(tables: Tables, masks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _make_subsets(
-    tables: Tables, wanted: Wanted, masks: pd.DataFrame, parts: Mapping[str, pd.Series]
+    tables: Tables,
+    wanted: Wanted,
+    masks: pd.DataFrame,
+    parts: Mapping[str, pd.Series],
+    kept: Mapping[str, pd.Series],
 ) -> dict[str, Subset]:
-    images, seen = _gather(tables, wanted, masks, pd.concat(list(parts.values())))
+    """Return the subsets with the images of `parts`, and those that are `kept` without a target."""
+    stay = IdSet.of(pd.concat([pd.Series(dtype=object), *kept.values()]))
+    parts = {part: pd.concat([ids, kept.get(part, ids[:0])]) for part, ids in parts.items()}
+    ids = pd.concat(list(parts.values())).drop_duplicates().reset_index(drop=True)
+    images, seen = _gather(tables, wanted, masks, ids, stay)
     inputs, settings = {**wanted.inputs, **tables.inputs}, tables.choice.settings()
     subsets = {}
     for part, ids in parts.items():
@@ -167,9 +212,9 @@ def _make_subsets(
 
 
 def _gather(
-    tables: Tables, wanted: Wanted, masks: pd.DataFrame, ids: pd.Series
+    tables: Tables, wanted: Wanted, masks: pd.DataFrame, ids: pd.Series, stay: IdSet
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the given images and the objects on them.
+    """Return the given images and the objects on them; those that `stay` need no target.
 
     Returns:
         images, sorted, with the columns of `Subset.images` and Listed (in the list of images);
@@ -184,10 +229,9 @@ def _gather(
     if tables.choice.only_masked:
         # Two boxes in one place, one of them refused: only the join shows which has the mask.
         with_target = IdSet.of(seen.loc[seen["Ignore"] == "", "ImageID"])
-        seen = _on_images(seen, with_target)
-        ids = ids[with_target.contain(ids)]
-    labels = tables.image_labels(ids, [*wanted.owners, *wanted.absent])
-    verified = verified_classes(labels, wanted.owners, wanted.absent)
+        ids = ids[with_target.contain(ids) | stay.contain(ids)]
+        seen = _on_images(seen, IdSet.of(ids))
+    verified = _verified(tables, wanted, ids)
     images = pd.DataFrame({"ImageID": ids, "Split": tables.split})
     images = images.merge(verified, how="left", left_on="ImageID", right_index=True)
     images = images.merge(tables.images(ids), how="left", on="ImageID", indicator="Listed")

@@ -45,16 +45,19 @@ EXPECTED = {
 
 
 @pytest.fixture
-def street(street_mirror, tmp_path):
-    """The COCO file of the part `validation`."""
-    data_dir = tmp_path / "street"
+def prepare(street_mirror, tmp_path):
+    """Makes the COCO file of a part."""
+    return lambda part: prepare_street(street_mirror, part, tmp_path / "street")
+
+
+def prepare_street(street_mirror, part, data_dir):
     where = ["data=folder", f"data.source={street_mirror}", f"data.dir={data_dir}"]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        words = [*where, "data.name=street", "data.splits=[validation]", "max_missing=0.5"]
+        words = [*where, "data.name=street", f"data.splits=[{part}]", "max_missing=0.5"]
         request = read_request(compose("prepare", ["workers=1", *words]))
     with locked(data_dir):
         run_stages(request, unseen, ignore)
-    return json.loads(coco_path(data_dir, "validation").read_text())
+    return json.loads(coco_path(data_dir, part).read_text())
 
 
 def move_objects(truth, seed):
@@ -80,8 +83,34 @@ def move_objects(truth, seed):
     return [one | {"score": float(score)} for one, score in zip(found, scores, strict=True)]
 
 
-def test_on_real_outlines_it_gives_the_organisers_numbers(street, tmp_path):
+def test_on_real_outlines_it_gives_the_organisers_numbers(prepare, tmp_path):
+    street = prepare("validation")
     for (seed, task), expected in EXPECTED.items():
         truth, found = read(tmp_path / str(seed), street, move_objects(street, seed))
         metrics = evaluate(truth, found, task, read_above(truth, {}, None))
         np.testing.assert_allclose(list(metrics.values()), expected, rtol=0, atol=1e-9)
+
+
+def test_false_detections_on_images_without_an_object_cost_precision(prepare, tmp_path):
+    street = prepare("test")
+    objects = [one for one in street["annotations"] if not one["iscrowd"]]
+    shown = {one["image_id"] for one in objects}
+    keys = ("image_id", "category_id", "bbox", "segmentation")
+    found = [{key: one[key] for key in keys} | {"score": 0.5} for one in objects]
+    false = [
+        found[0] | {"image_id": image["id"], "category_id": category, "score": 0.9}
+        | {"segmentation": masks.encode(np.ones((image["height"], image["width"]), dtype=bool))}
+        for image in street["images"]
+        for category in image["negative_category_ids"]
+        if image["id"] not in shown
+    ]  # fmt: skip
+    assert sorted(one["category_id"] for one in false) == [1, 2]
+    values = []
+    for name, detections in (("true", found), ("false", [*found, *false])):
+        truth, read_back = read(tmp_path / name, street, detections)
+        values.append(evaluate(truth, read_back, "segm", read_above(truth, {}, None)))
+    for number, name in enumerate(("Person", "Traffic light"), 1):
+        num_true = sum(one["category_id"] == number for one in objects)
+        before, after = (one[f"AP50-{name}"] for one in values)
+        assert before == pytest.approx(100)
+        assert after == pytest.approx(100 * num_true / (num_true + 1))

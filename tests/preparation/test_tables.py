@@ -5,11 +5,11 @@ import pandas as pd
 from oiv5_d2.acquisition.images import ImageNeed
 from oiv5_d2.acquisition.mask_zips import ZipNeed
 from oiv5_d2.preparation.plan import PartNeed, Plan, SplitNeed
-from oiv5_d2.preparation.tables import files_line, not_fetched, plan_tables
+from oiv5_d2.preparation.tables import files_line, not_fetched, plan_tables, verified_line
 
 PLAN = Plan(
     (),
-    parts=(PartNeed("train", 2_000, 1_509, {"Car": 1_200}, {"Car": 1_509}, 7),),
+    parts=(PartNeed("train", 2_000, 1_509, {"Car": 1_200}, {"Car": 1_509}, 7, 40),),
     splits=(
         SplitNeed("test", ImageNeed(10, 1_000_000, 10, 0, None), ZipNeed(9, 9_000_000, 1), ()),
         SplitNeed(
@@ -23,6 +23,7 @@ def test_a_plan_is_one_line_a_split():
     contents, to_fetch = plan_tables(PLAN)
     assert contents.rows == [
         ("images", "2,000"),
+        ("  without a training target", "40"),
         ("training targets", "1,509"),
         ("  Car", "1,509 on 1,200"),
         ("ignored objects", "7"),
@@ -53,3 +54,11 @@ def test_files_that_are_not_there_are_grouped_by_reason():
         ("masks of test", "100", "corrupt: damaged", "0.png"),
         ("images of train", "3", "missing: absent", "0.jpg"),
     ]
+
+
+def test_images_that_were_kept_for_their_labels_are_counted_in_a_line():
+    numbers = {"validation": (90, 60), "test": (50, 50)}
+    parts = {p: {"images": {"usable": n, "with_targets": m}} for p, (n, m) in numbers.items()}
+    line = verified_line({"parts": parts}, ["validation", "test"])
+    assert line.endswith(": validation 30")
+    assert verified_line({"parts": parts}, ["test"]) == verified_line({"parts": parts}, []) == ""

@@ -18,6 +18,7 @@ from oiv5_d2.selection.choice import Choice, Limit
         ({"splits": ("train",), "shares": {}}, "shares", ""),
         ({"limit": Limit(0)}, "limit.per_class", "0"),
         ({"limit": Limit(unit="boxes")}, "limit.unit", "boxes"),
+        ({"keep_verified": ["holdout"]}, "keep_verified", "holdout"),
         ({"limit": Limit(1, "masks"), "only_masked": False}, "limit.unit", "data.only_masked"),
         ({"exclude": ("occluded",)}, "exclude", "occluded"),
         ({"require": ("IsTrue",)}, "require", "IsTrue"),

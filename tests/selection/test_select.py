@@ -286,6 +286,66 @@ def test_verified_labels_are_rolled_up(annotations, labels, positive, negative):
     assert verified(annotations) == (positive, negative)
 
 
+def ids_of(*numbers):
+    return [image_id(number) for number in numbers]
+
+
+def add_verified(annotations, split):
+    """An image with an object, then one for each thing that a person may have verified."""
+    annotations.add_object(image_id(1), "Car", split=split)
+    labels = {2: ("Person", 0), 3: ("Woman", 1), 4: ("Vehicle", 0), 5: ("Man", 0), 6: ("Bus", 1)}
+    for number, (name, confidence) in labels.items():
+        annotations.add_label(image_id(number), name, confidence, split)
+    annotations.add_box(image_id(7), "Car", split=split)
+    annotations.add_label(image_id(7), "Car", 1, split)
+
+
+def test_validation_and_test_keep_images_whose_labels_were_verified(annotations):
+    for split in release.SPLITS:
+        add_verified(annotations, split)
+    parts = select_from(annotations.write())
+    ids = {part: subset.images["ImageID"].tolist() for part, subset in parts.items()}
+    kept = ids_of(1, 2, 3, 4, 7)  # neither "no man" nor "a bus" says anything of Person and Car
+    assert ids == {"train": ids_of(1), "validation": kept, "test": kept}
+    images = parts["validation"].images
+    assert images["PositiveClasses"].tolist() == ["", "", "Person", "", "Car"]
+    assert images["NegativeClasses"].tolist() == ["", "Person", "", "Car", ""]
+    assert parts["validation"].instances["Ignore"].tolist() == ["", "no mask"]
+    counts = {part: subset.recipe["counts"] for part, subset in parts.items()}
+    assert {p: c["images_without_target"] for p, c in counts.items()} == {
+        "train": 0,
+        "validation": 4,
+        "test": 4,
+    }
+    without = select_from(annotations.write(), keep_verified=())
+    assert [len(subset.images) for subset in without.values()] == [1, 1, 1]
+
+
+def test_a_part_without_any_target_is_refused_even_if_labels_were_verified(annotations):
+    annotations.add_object(image_id(1), "Car")
+    annotations.add_label(image_id(2), "Car", 0, "validation")
+    with refused(Kind.EMPTY):
+        select_from(annotations.write(), splits=("train", "validation"))
+
+
+def test_a_limit_and_shares_hold_for_verified_images_too(annotations):
+    for number in range(40):
+        annotations.add_object(image_id(number), "Car")
+    for number in range(100, 300):
+        annotations.add_label(image_id(number), "Car", 0)
+    shares = {"train": 0.5, "validation": 0.5}
+    settings = {"splits": ("train",), "shares": shares}
+    parts = select_from(annotations.write(), **settings)
+    assert [len(subset.images) for subset in parts.values()] == [20, 20 + 100]
+    few = select_from(annotations.write(), **settings, limit=Limit(5))
+    assert [len(subset.images) for subset in few.values()] == [5, 5 + 25]
+    assert set(few["validation"].images["ImageID"]) < set(parts["validation"].images["ImageID"])
+    listed = tuple(ids_of(1, 2, 3, 200, 201))
+    some = select_from(annotations.write(), splits=("train",), image_ids=listed,
+                       keep_verified=("train",))  # fmt: skip
+    assert tuple(some["train"].images["ImageID"]) == listed
+
+
 # --- Parts and limits ----------------------------------------------------------------------------
 
 
@@ -344,9 +404,9 @@ def test_the_progress_adds_up_to_all_bytes(annotations):
     for split in release.SPLITS:
         annotations.add_object(image_id(1), "Car", split=split)
     seen = []
-    for only_masked in (True, False):
+    for only_masked, keep_verified in ((True, ()), (False, ()), (True, ("test",))):
         annotations_dir = annotations.write()
-        choice = Choice(WANTED, only_masked=only_masked)
+        choice = Choice(WANTED, only_masked=only_masked, keep_verified=keep_verified)
         select(annotations_dir.joinpath, V5, choice, seen.append)
         total = num_bytes_to_read(annotations_dir.joinpath, V5, choice)
         assert sum(seen) == total
@@ -578,6 +638,14 @@ def test_real_siblings_stay_out_and_real_stop_signs_come_in(street_mirror):
     assert labels["Traffic sign"] == {"/m/02pv19"}
     total = sum(subset.recipe["counts"]["targets"] for subset in parts.values())
     assert total == 252
+
+
+def test_real_images_without_a_target_are_kept_where_they_are_evaluated(street_mirror):
+    wanted = ["Person", "Traffic light", "Car", "Traffic sign"]
+    parts = select_from(street_mirror / release.ANNOTATIONS_DIR, wanted)
+    counts = {part: subset.recipe["counts"] for part, subset in parts.items()}
+    numbers = {p: (c["images"], c["images_without_target"]) for p, c in counts.items()}
+    assert numbers == {"train": (52, 0), "validation": (14, 0), "test": (14, 3)}
     # The six true Open Images images show only taxis and pizzas.
     ids = {image for subset in parts.values() for image in subset.images["ImageID"]}
     for prefix in ("000bd", "000c6", "000cc", "00b4b", "00dc0", "0a9e4"):
