@@ -24,6 +24,7 @@ from pycocotools.cocoeval import COCOeval
 
 from oiv5_d2.evaluation import coco, intervals, open_images
 from oiv5_d2.evaluation.detections import Collector, Detections
+from oiv5_d2.evaluation.judge import resampled
 from oiv5_d2.evaluation.truth import Truth, build_truth
 
 HEIGHT, WIDTH = 768, 1024
@@ -107,7 +108,7 @@ def by_bootstrap(num_images: int, num_objects: int, task: str) -> Any:
 
     def work() -> list[float]:
         weights = intervals.draw(num_images)
-        values = intervals.resampled(truth, found, above, [task], weights)
+        values = resampled(truth, found, above, [task], weights)
         return [float(np.nanstd(of)) for of in values[task].values()]
 
     return timed(work)

@@ -18,7 +18,7 @@ from oiv5_d2.files import whole_file
 from oiv5_d2.reporting.record import read_answer
 from oiv5_d2.reporting.tables import to_markdown
 from oiv5_d2.runs.layout import RUN_JSON, is_finished, read_record
-from oiv5_d2.runs.results import look_up
+from oiv5_d2.runs.metrics import look_up
 from oiv5_d2.table import Table
 
 SEEDS, AT_ONCE = (1, 2, 3), 2

@@ -12,16 +12,35 @@ from hotcoco import mask as run_lengths
 from numpy.typing import NDArray
 
 from oiv5_d2.evaluation.detections import SEGM, Detections
-from oiv5_d2.evaluation.truth import Truth
-from oiv5_d2.runs.results import METRICS, Metrics
+from oiv5_d2.evaluation.hierarchy import Above
+from oiv5_d2.evaluation.matching import View, find_candidates
+from oiv5_d2.evaluation.matching import rank as rank_view
+from oiv5_d2.evaluation.rankings import (
+    RECALLS,
+    Ranking,
+    Values,
+    Weights,
+    average_precisions,
+    mean_of_classes,
+)
+from oiv5_d2.evaluation.truth import Truth, image_order
+from oiv5_d2.runs.metrics import COCO
+from oiv5_d2.runs.results import Metrics, Protocol
 
 Chunk = tuple[list[Any], list[Any], NDArray[np.float64], list[Any] | None]
 
 AP50_INDEX, AP75_INDEX = 0, 5  # COCO's IoU thresholds are .50, .55 ... .95
+AREAS = ((0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10))  # COCO's four
 CHUNK = 500  # images that are matched together
+PROTOCOL = (
+    "COCO: average precision over IoU 0.50:0.05:0.95 and 101 recalls, at most 100 detections of a "
+    "class and image; iscrowd regions are ignored (pycocotools 2)"
+)
 
 
-def evaluate(truth: Truth, detections: Detections, task: str) -> Metrics:
+def evaluate(
+    truth: Truth, detections: Detections, task: str, _above: Above | None = None
+) -> Metrics:
     """Return COCO's summary, and AP and AP50 of each class, 0 to 100; NaN without an object.
 
     Args:
@@ -39,10 +58,45 @@ def evaluate(truth: Truth, detections: Detections, task: str) -> Metrics:
     return _to_metrics(evaluated, truth.classes)
 
 
-def image_order(truth: Truth) -> NDArray[np.int64]:
-    """Return the images by their ids: the order in which COCO breaks ties of score."""
-    ids = [image["id"] for image in truth.images]
-    return np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
+def resampled(
+    truth: Truth, detections: Detections, task: str, _above: Above | None, weights: Weights
+) -> Values:
+    """Return the same numbers with every image weighted as often as it was drawn."""
+    every, *sizes = (
+        average_precisions(view, weights, RECALLS) for view in rank(truth, detections, task)
+    )
+    per_class = every.mean(axis=1)
+    means = [per_class, every[:, AP50_INDEX], every[:, AP75_INDEX]]
+    means += [one.mean(axis=1) for one in sizes]
+    return {
+        **{name: mean_of_classes(one) for name, one in zip(COCO.summary, means, strict=True)},
+        **{f"AP-{name}": 100 * per_class[i] for i, name in enumerate(truth.classes)},
+        **{f"AP50-{name}": 100 * every[i, AP50_INDEX] for i, name in enumerate(truth.classes)},
+    }
+
+
+def describe(truth: Truth) -> Protocol:
+    """Return what is measured, and where that departs from COCO on this truth."""
+    found = []
+    if any(one.get("ignore_reason") for one in truth.records):
+        found.append(
+            "boxes without a mask, group-of boxes and depictions are iscrowd regions, which COCO "
+            "has for groups only"
+        )
+    if truth.verified is not None and not truth.verified.all():
+        found.append(
+            "a detection of a class that nobody verified on its image counts as false, unless it "
+            "finds an object; COCO's own annotation is complete"
+        )
+    return Protocol(PROTOCOL, tuple(found))
+
+
+def rank(truth: Truth, detections: Detections, task: str) -> list[list[Ranking]]:
+    """Return the rankings of all objects, and of small, medium and large ones; each by class."""
+    candidates = find_candidates(truth, detections, task)
+    inside = ((truth.areas >= low) & (truth.areas <= high) for low, high in AREAS)
+    views = (View(objects, areas) for objects, areas in zip(inside, AREAS, strict=True))
+    return [rank_view(candidates, view) for view in views]
 
 
 def _chunks(truth: Truth, detections: Detections, task: str) -> Iterator[Chunk]:
@@ -120,7 +174,9 @@ def _to_metrics(evaluated: COCOeval, classes: list[str]) -> Metrics:
         "AP": _mean(precision[..., 0]),
         "AP50": _mean(precision[AP50_INDEX, ..., 0]),
         "AP75": _mean(precision[AP75_INDEX, ..., 0]),
-        **{name: _mean(precision[..., area]) for area, name in enumerate(METRICS[3:], start=1)},
+        **{
+            name: _mean(precision[..., area]) for area, name in enumerate(COCO.summary[3:], start=1)
+        },
     }
     per_class = {f"AP-{c}": _mean(precision[:, :, i, 0]) for i, c in enumerate(classes)}
     at_half = {f"AP50-{c}": _mean(precision[AP50_INDEX, :, i, 0]) for i, c in enumerate(classes)}

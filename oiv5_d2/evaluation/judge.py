@@ -1,22 +1,49 @@
 """All metrics of some detections, as one record of results."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Protocol, cast
 
-from oiv5_d2.evaluation import coco, open_images
 from oiv5_d2.evaluation.analysis import analyse
 from oiv5_d2.evaluation.detections import BBOX, SEGM, Detections
 from oiv5_d2.evaluation.hierarchy import Above
-from oiv5_d2.evaluation.intervals import RESAMPLES, draw, resampled, to_intervals
-from oiv5_d2.evaluation.protocols import describe
+from oiv5_d2.evaluation.intervals import RESAMPLES, draw, to_intervals
+from oiv5_d2.evaluation.rankings import Values, Weights
 from oiv5_d2.evaluation.truth import Truth
-from oiv5_d2.runs.results import COCO, OPEN_IMAGES, Metrics, Results, task_key
+from oiv5_d2.runs import results
+from oiv5_d2.runs.metrics import METRICS, Metric
+from oiv5_d2.runs.results import Metrics, Results
 
-Metric = Callable[[Truth, Detections, str, Above], Metrics]
 
-METRICS: dict[str, Metric] = {
-    COCO: lambda truth, found, task, _: coco.evaluate(truth, found, task),
-    OPEN_IMAGES: open_images.evaluate,
-}
+class Judge(Protocol):
+    """What the module of a metric has; tasks are ``bbox`` and ``segm``, numbers 0 to 100 or NaN."""
+
+    def evaluate(self, truth: Truth, found: Detections, task: str, above: Above, /) -> Metrics:
+        """Return the metric's numbers, of the names that `runs.metrics` has."""
+
+    def resampled(
+        self, truth: Truth, found: Detections, task: str, above: Above, weights: Weights, /
+    ) -> Values:
+        """Return the same with every image weighted as often as it was drawn, (B, I)."""
+
+    def describe(self, truth: Truth, /) -> results.Protocol:
+        """Return what is measured, in words, and where that departs from the official metric."""
+
+
+def judge_of(metric: Metric) -> Judge:
+    """Return what computes a metric: the module of this package that is called like its key."""
+    return cast(Judge, import_module(f"{__package__}.{metric.key}"))
+
+
+def resampled(
+    truth: Truth, detections: Detections, above: Above, tasks: Sequence[str], weights: Weights
+) -> dict[str, Values]:
+    """Return all metrics by task, named as in `Results.tasks`, on each resample."""
+    return {
+        metric.task(task): judge_of(metric).resampled(truth, detections, task, above, weights)
+        for task in tasks
+        for metric in METRICS
+    }
 
 
 def find_tasks(truth: Truth, detections: Detections) -> tuple[str, ...]:
@@ -55,11 +82,11 @@ def judge(
         num_images=len(truth.images),
         num_instances=truth.num_instances,
         tasks={
-            task_key(name, task): metric(truth, detections, task, above)
-            for name, metric in METRICS.items()
+            metric.task(task): judge_of(metric).evaluate(truth, detections, task, above)
+            for metric in METRICS
             for task in tasks
         },
-        protocols=describe(truth, detections),
+        protocols={metric.key: judge_of(metric).describe(truth) for metric in METRICS},
         intervals=intervals,
         analysis=analyse(truth, detections, tasks[-1], names or {}),
         remarks=tuple(remarks),

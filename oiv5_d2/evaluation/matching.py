@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from oiv5_d2.evaluation.coco import image_order
 from oiv5_d2.evaluation.detections import SEGM, Detections
 from oiv5_d2.evaluation.overlaps import Indices, crowd_box_ious, mask_ious, pair_up
 from oiv5_d2.evaluation.rankings import FALSE, IGNORED, TRUE, Ranking
-from oiv5_d2.evaluation.truth import Truth
+from oiv5_d2.evaluation.truth import Truth, image_order
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 _LEAST = np.minimum(OVERLAPS, 1 - 1e-10)  # as pycocotools compares

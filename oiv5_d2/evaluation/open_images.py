@@ -28,15 +28,32 @@ from oiv5_d2.evaluation.overlaps import (
     pair_up,
     to_corners,
 )
-from oiv5_d2.evaluation.rankings import FALSE, IGNORED, TRUE, Ranking, average_precision
+from oiv5_d2.evaluation.rankings import (
+    FALSE,
+    IGNORED,
+    TRUE,
+    Ranking,
+    Values,
+    Weights,
+    average_precision,
+    average_precisions,
+    mean_of_classes,
+)
 from oiv5_d2.evaluation.truth import Truth
-from oiv5_d2.runs.results import Metrics
+from oiv5_d2.runs.results import Metrics, Protocol
 
 MIN_IOU = 0.5
 MIN_SHARE = 0.5  # of a detection's box, inside a group-of box
 MOST = 10_000  # detections of a class on an image
 GROUP_OF_WEIGHT = {"segm": 0, "bbox": 1}
 NAME = "AP50"
+PROTOCOL = (
+    "Open Images Challenge 2019: average precision at IoU 0.5, the whole area under the curve; "
+    "only classes that were verified on an image count; for masks, objects without a mask and "
+    "group-of boxes are ignored; for boxes, a group-of box is one object (as the TensorFlow Object "
+    "Detection API computes it)"
+)
+TIES = "detections of equal score are ranked by their place in the file"
 
 
 @dataclass(frozen=True)
@@ -78,6 +95,34 @@ def evaluate(truth: Truth, detections: Detections, task: str, above: Above) -> M
     }
     measured = [value for value in per_class.values() if not np.isnan(value)]
     return {NAME: float(np.mean(measured)) if measured else float("nan"), **per_class}
+
+
+def resampled(
+    truth: Truth, detections: Detections, task: str, above: Above, weights: Weights
+) -> Values:
+    """Return the same numbers with every image weighted as often as it was drawn."""
+    rankings = rank(truth, detections, task, above)
+    found = average_precisions(rankings, weights, None)[:, 0]
+    per_class = {f"{NAME}-{name}": 100 * found[i] for i, name in enumerate(truth.classes)}
+    return {NAME: mean_of_classes(found), **per_class}
+
+
+def describe(truth: Truth) -> Protocol:
+    """Return what is measured, and where that departs from the challenge on this truth."""
+    found = [TIES]
+    if truth.verified is None:
+        found.append(
+            "the truth has no verified labels: a class counts on an image only if it has an "
+            "annotation there, so false detections on other images cost nothing"
+        )
+    if any(one.get("mask_path") and not one["iscrowd"] for one in truth.records):
+        found.append("the box of an object with a mask is the mask's tight box, not the drawn one")
+    filtered = [str(one.get("ignore_reason")) for one in truth.records]
+    if any(one.startswith("filtered") or one == "low predicted IoU" for one in filtered):
+        found.append("objects that the settings filtered count as objects without a mask")
+    if any(one == "depiction" for one in filtered):
+        found.append("a depiction counts as an object without a mask")
+    return Protocol(PROTOCOL, tuple(found))
 
 
 def rank(truth: Truth, detections: Detections, task: str, above: Above) -> list[Ranking]:

@@ -5,6 +5,9 @@ number of resamples of them at once. Detections that overlap nothing are false a
 and most of all: they are only summed up between the few that matter.
 """
 
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +16,7 @@ from numpy.typing import NDArray
 
 Weights = NDArray[Any]  # (B, I): how often each image is in each of B resamples
 Floats = NDArray[np.float64]
+Values = dict[str, Floats]  # by name of a number: (B,) 0 to 100, NaN if not measured
 
 TRUE, FALSE, IGNORED = 1, 0, -1
 RECALLS = np.linspace(0.0, 1.0, 101)  # where COCO reads the precision
@@ -65,6 +69,29 @@ def average_precision(ranking: Ranking, weights: Weights, recalls: Floats | None
             curve = _curve(status, special, before)
             found[t, start : start + BLOCK] = _area(*curve, positives, recalls)
     return found
+
+
+def average_precisions(
+    rankings: Sequence[Ranking], weights: Weights, recalls: Floats | None
+) -> Floats:
+    """Return the average precision of each class, (C, T, B), computed on all cores."""
+    blocks = np.array_split(weights, min(len(weights), len(os.sched_getaffinity(0))))
+    with ThreadPoolExecutor(len(blocks)) as pool:
+        jobs = [
+            [pool.submit(average_precision, one, block, recalls) for block in blocks]
+            for one in rankings
+        ]
+        return np.stack([np.concatenate([job.result() for job in row], axis=1) for row in jobs])
+
+
+def mean_of_classes(values: Floats) -> Floats:
+    """Return the mean over the classes that were measured, from (C, B) to (B,), in percent."""
+    is_measured = ~np.isnan(values)
+    number = is_measured.sum(axis=0)
+    total = np.where(is_measured, values, 0.0).sum(axis=0)
+    means: Floats = np.full(len(number), np.nan)
+    np.divide(100 * total, number, out=means, where=number > 0)
+    return means
 
 
 def precision_recall(ranking: Ranking, overlap: int) -> tuple[Floats, Floats, Floats]:

@@ -80,6 +80,12 @@ class Truth:
         return dict(zip(self.classes, counts.tolist(), strict=True))
 
 
+def image_order(truth: Truth) -> NDArray[np.int64]:
+    """Return the images by their ids: the order in which COCO breaks ties of score."""
+    ids = [image["id"] for image in truth.images]
+    return np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
+
+
 def read_truth(path: Path, name: str | None = None) -> Truth:
     """Read a COCO file, gzipped or not.
 

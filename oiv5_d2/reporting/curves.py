@@ -13,7 +13,7 @@ from PIL import Image
 
 from oiv5_d2.drawing.colours import FAINT_INK, INK, PALETTE, to_hex
 from oiv5_d2.files import whole_file
-from oiv5_d2.runs.results import AVERAGES, TOTAL_LOSS, VALIDATION
+from oiv5_d2.runs.metrics import AVERAGES, TOTAL_LOSS, VALIDATION
 from oiv5_d2.runs.scalars import ITERATION, Scalars, Series, evaluated_names, series
 
 Lines = Mapping[str, Series]  # by label; a line's place fixes its colour

@@ -25,7 +25,8 @@ from oiv5_d2.runs.layout import (
     read_predictions,
     read_record,
 )
-from oiv5_d2.runs.results import PER_CLASS, Results, describe_gaps
+from oiv5_d2.runs.metrics import METRICS, TASKS
+from oiv5_d2.runs.results import Results, describe_gaps
 from oiv5_d2.runs.scalars import read_scalars, write_evaluated
 
 README, RECORD_JSON, METRICS_CSV = "README.md", "record.json", "metrics.csv"
@@ -143,12 +144,17 @@ def _describe_wandb(run_dir: Path) -> str:
 
 def _headline(evaluations: Sequence[Results]) -> dict[str, dict[str, float | None]]:
     """Return each data set's AP and AP50, for the table of all experiments."""
+    keys = [
+        (metric.task(task), name)
+        for metric in METRICS
+        for task in TASKS
+        for name in metric.per_class
+    ]
     return {
         one.dataset: {
-            f"{task}/{metric}": None if math.isnan(metrics[metric]) else metrics[metric]
-            for task, metrics in one.tasks.items()
-            for metric in PER_CLASS
-            if metric in metrics  # Open Images' metric has AP50 alone
+            f"{task}/{name}": None if math.isnan(one.tasks[task][name]) else one.tasks[task][name]
+            for task, name in keys
+            if task in one.tasks
         }
         for one in evaluations
     }

@@ -1,85 +1,108 @@
 """Results as tables of text, and tables as Markdown."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from oiv5_d2.runs.results import METRICS, OPEN_IMAGES, PER_CLASS, SUMMARIES, Results, task_key
+from oiv5_d2.runs.metrics import COCO, METRICS, Metric
+from oiv5_d2.runs.results import Results
 from oiv5_d2.table import Table
 
 TASKS = {"segm": "segm", "bbox": "box"}  # name in the results: name for people
 
-Key = tuple[str, str]  # task and metric
-Column = tuple[str, Key]  # with its header
+
+class Column(NamedTuple):
+    """One number of each row, and perhaps its interval beside it."""
+
+    header: str
+    task: str  # as in `Results.tasks`
+    name: str  # of the number, without a class
+    has_interval: bool
 
 
 def ap_table(evaluations: Sequence[Results]) -> Table:
-    """Return one row per data set: all of COCO's mask metrics, box AP, Open Images' metric.
+    """Return one row per data set: all of COCO's mask metrics, box AP, then the other metrics.
 
-    For a model without masks the box metrics take their place. Beside the first and the last one
-    are their intervals.
+    For a model without masks the box metrics take their place. Beside each metric's headline is
+    its interval.
     """
     main, *others = _tasks(evaluations)
-    keys = [*((main, metric) for metric in METRICS), *((task, "AP") for task in others)]
-    headers = [metric if metric != "AP" else f"{TASKS[task]} AP" for task, metric in keys]
-    columns = [*zip(headers, keys, strict=True), *_official(evaluations, main)]
-    with_interval = {(main, "AP"), (task_key(OPEN_IMAGES, main), "AP50")}
-    cells = [
-        [(one.dataset, f"{one.num_images:,}"), *_numbers(one, columns, with_interval)]
-        for one in evaluations
+    columns = [
+        _column(COCO, main, name, f"{TASKS[main]} " if name == COCO.headline else "")
+        for name in COCO.summary
     ]
-    rows = [tuple(cell for group in row for cell in group) for row in cells]
-    names = [name for column in columns for name in _headers(evaluations, *column, with_interval)]
-    return Table("Average precision", ("data", "images", *names), rows)
+    columns += [
+        Column(f"{TASKS[task]} {COCO.headline}", task, COCO.headline, False) for task in others
+    ]
+    columns += [
+        _column(metric, main, name) for metric in _others(evaluations) for name in metric.summary
+    ]
+    columns = _with_intervals(columns, evaluations)
+    rows = [(one.dataset, f"{one.num_images:,}", *_numbers(one, columns)) for one in evaluations]
+    return Table("Average precision", ("data", "images", *_headers(columns)), rows)
 
 
 def class_table(evaluations: Sequence[Results]) -> Table:
     """Return one row per class and data set: number of objects, AP and AP50 of masks and boxes.
 
-    Open Images' metric comes last. Beside the first and the last one are their intervals.
+    The other metrics come last. Beside each metric's headline is its interval.
     """
-    tasks = _tasks(evaluations)
-    keys = [(task, metric) for task in tasks for metric in PER_CLASS]
-    columns = [(f"{TASKS[task]} {metric}", (task, metric)) for task, metric in keys]
-    columns += _official(evaluations, tasks[0])
-    with_interval = {(tasks[0], "AP"), (task_key(OPEN_IMAGES, tasks[0]), "AP50")}
-    rows = []
-    for one in evaluations:
-        for name, count in one.num_instances.items():
-            found = _numbers(one, columns, with_interval, f"-{name}")
-            cells = [cell for group in found for cell in group]
-            rows.append((one.dataset, name, f"{count:,}", *cells))
-    names = [name for column in columns for name in _headers(evaluations, *column, with_interval)]
-    headers = ("data", "class", "instances", *names)
+    main, *_ = tasks = _tasks(evaluations)
+    columns = [
+        _column(COCO, task, name, f"{TASKS[task]} ")._replace(
+            has_interval=(task, name) == (main, COCO.headline)
+        )
+        for task in tasks
+        for name in COCO.per_class
+    ]
+    columns += [
+        _column(metric, main, name) for metric in _others(evaluations) for name in metric.per_class
+    ]
+    columns = _with_intervals(columns, evaluations)
+    rows = [
+        (one.dataset, name, f"{count:,}", *_numbers(one, columns, f"-{name}"))
+        for one in evaluations
+        for name, count in one.num_instances.items()
+    ]
+    headers = ("data", "class", "instances", *_headers(columns))
     return Table("Average precision per class", headers, rows, num_names=2)
 
 
-def _official(evaluations: Sequence[Results], task: str) -> list[Column]:
-    """Return the columns of Open Images' metric, if there is one."""
-    key = task_key(OPEN_IMAGES, task)
-    if not any(key in one.tasks for one in evaluations):
-        return []
-    return [(f"OI {metric}", (key, metric)) for metric in SUMMARIES[OPEN_IMAGES]]
+def _column(metric: Metric, task: str, name: str, before: str = "") -> Column:
+    return Column(
+        f"{before or metric.mark}{name}", metric.task(task), name, name == metric.headline
+    )
 
 
-def _headers(
-    evaluations: Sequence[Results], name: str, key: Key, with_interval: Collection[Key]
-) -> list[str]:
-    has_one = key in with_interval and any(one.intervals for one in evaluations)
-    return [name, "95 %"] if has_one else [name]
+def _others(evaluations: Sequence[Results]) -> list[Metric]:
+    """Return the metrics beside COCO's that were computed."""
+    main, *_ = _tasks(evaluations)
+    return [
+        metric
+        for metric in METRICS
+        if metric is not COCO and any(metric.task(main) in one.tasks for one in evaluations)
+    ]
 
 
-def _numbers(
-    one: Results, columns: Sequence[Column], with_interval: Collection[Key], ending: str = ""
-) -> list[tuple[str, ...]]:
+def _with_intervals(columns: Sequence[Column], evaluations: Sequence[Results]) -> list[Column]:
+    """Return the columns, without intervals where nothing has any."""
+    has_any = any(one.intervals for one in evaluations)
+    return [one._replace(has_interval=one.has_interval and has_any) for one in columns]
+
+
+def _headers(columns: Sequence[Column]) -> list[str]:
+    return [text for one in columns for text in (one.header, *["95 %"] * one.has_interval)]
+
+
+def _numbers(results: Results, columns: Sequence[Column], ending: str = "") -> list[str]:
     """Return each column's number, with its interval if it has one."""
-    cells: list[tuple[str, ...]] = []
-    for _, (task, metric) in columns:
-        number = _score(one, task, metric + ending)
-        if (task, metric) in with_interval and one.intervals:
-            low, high = one.intervals.get(task, {}).get(metric + ending, (math.nan, math.nan))
-            cells.append((number, "-" if math.isnan(low) else f"{low:.1f}-{high:.1f}"))
-        else:
-            cells.append((number,))
+    cells = []
+    for one in columns:
+        name = one.name + ending
+        cells.append(score(results.tasks.get(one.task, {}).get(name)))
+        if one.has_interval:
+            low, high = results.intervals.get(one.task, {}).get(name, (math.nan, math.nan))
+            cells.append("-" if math.isnan(low) else f"{low:.1f}-{high:.1f}")
     return cells
 
 
@@ -98,7 +121,3 @@ def to_markdown(table: Table) -> str:
 def _tasks(evaluations: Sequence[Results]) -> list[str]:
     """Return the tasks that were evaluated, the main one first."""
     return [task for task in TASKS if any(task in one.tasks for one in evaluations)] or ["segm"]
-
-
-def _score(results: Results, task: str, metric: str) -> str:
-    return score(results.tasks.get(task, {}).get(metric))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from oiv5_d2.files import whole_file
-from oiv5_d2.runs.results import BOX_AND_MASK, METRICS
+from oiv5_d2.runs.metrics import METRICS, TASKS
 
 STEP = "step"
 LOSSES = {
@@ -41,7 +41,7 @@ def build_workspace(
     sections = [
         ws.Section(name=title, panels=panels, is_open=True)
         for title, panels in (
-            ("AP", [_lines(f"{task}/{one}") for task in BOX_AND_MASK[::-1] for one in METRICS]),
+            ("AP", [_lines(one) for one in _summaries()]),
             ("AP by class", [_lines(*_of_class(one), title=one) for one in classes]),
             ("Losses", [_lines(*keys, title=title) for title, keys in LOSSES.items()]),
             ("Images", [_browser(key) for key in IMAGES]),
@@ -69,8 +69,21 @@ def write_workspace(path: Path, workspace: Any) -> None:
         temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
+def _summaries() -> list[str]:
+    return [
+        f"{metric.task(task)}/{name}"
+        for metric in METRICS
+        for task in TASKS[::-1]
+        for name in metric.summary
+    ]
+
+
 def _of_class(name: str) -> list[str]:
-    return [f"{task}/AP-{name}" for task in BOX_AND_MASK[::-1]]
+    return [
+        f"{metric.task(task)}/{metric.headline}-{name}"
+        for metric in METRICS
+        for task in TASKS[::-1]
+    ]
 
 
 def _lines(*keys: str, title: str | None = None) -> Any:

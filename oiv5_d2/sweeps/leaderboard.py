@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from oiv5_d2.files import whole_file
 from oiv5_d2.runs import layout
-from oiv5_d2.runs.results import is_loss
+from oiv5_d2.runs.metrics import is_loss
 from oiv5_d2.sweeps.settings import Plan
 from oiv5_d2.sweeps.study import REASON
 from oiv5_d2.table import Table, to_text

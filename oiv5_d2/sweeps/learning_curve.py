@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from oiv5_d2.runs.results import is_loss
+from oiv5_d2.runs.metrics import is_loss
 
 SHARE = "trainer.data_share"
 AHEAD = (2.0, 4.0)  # how many times the data is looked forward to

@@ -16,7 +16,7 @@ from typing import IO, Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from oiv5_d2.runs.results import is_loss
+from oiv5_d2.runs.metrics import is_loss
 from oiv5_d2.runs.study import PRUNED, TrialFile, build, open_storage, trial_id
 from oiv5_d2.sweeps.ranges import combinations, distributions, suggest
 from oiv5_d2.sweeps.settings import Plan

@@ -14,7 +14,7 @@ from types import FrameType
 
 from oiv5_d2.problems import Kind, Problem, Stopped
 from oiv5_d2.runs import layout
-from oiv5_d2.runs.results import look_up
+from oiv5_d2.runs.metrics import look_up
 from oiv5_d2.sweeps import trials
 from oiv5_d2.sweeps.leaderboard import WITHOUT_RESULT, write_leaderboard
 from oiv5_d2.sweeps.page import write_page

@@ -9,8 +9,8 @@ from detectron2.config import CfgNode
 from oiv5_d2.modeling.class_weights import read_class_weights
 from oiv5_d2.modeling.settings import SIGMOID
 from oiv5_d2.problems import wrong_setting
+from oiv5_d2.runs.metrics import EMA, check_metric
 from oiv5_d2.runs.prepared import Prepared, count_objects
-from oiv5_d2.runs.results import EMA, check_metric
 from oiv5_d2.training.data.augmentations import Augment, build_pipeline
 from oiv5_d2.training.data.samplers import check_sampler
 from oiv5_d2.training.hooks.early_stop import check_early_stop

@@ -23,8 +23,8 @@ from detectron2.utils.events import EventWriter
 from oiv5_d2.files import naming_full_disk, whole_file
 from oiv5_d2.jobs import OpenScreen, Show, no_screen, unseen
 from oiv5_d2.runs import layout, provenance
+from oiv5_d2.runs.metrics import look_up
 from oiv5_d2.runs.prepared import check_classes, check_files, check_truth, read_coco
-from oiv5_d2.runs.results import look_up
 from oiv5_d2.training.catalog import register
 from oiv5_d2.training.checkpoints import newest_whole
 from oiv5_d2.training.config import check, plain

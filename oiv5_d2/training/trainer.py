@@ -22,7 +22,7 @@ from oiv5_d2.jobs import Show, unseen
 from oiv5_d2.modeling.class_weights import weigh_classes
 from oiv5_d2.problems import Problem
 from oiv5_d2.runs.layout import AVERAGED_WEIGHTS, FINAL_WEIGHTS
-from oiv5_d2.runs.results import EMA, VALIDATION
+from oiv5_d2.runs.metrics import EMA, VALIDATION
 from oiv5_d2.training.averages import Weights
 from oiv5_d2.training.checkpoints import BEST_WEIGHTS, Checkpointer, link, numbered, thin_out, write
 from oiv5_d2.training.data.loader import Loader, build_train_loader

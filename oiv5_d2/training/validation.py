@@ -10,7 +10,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from oiv5_d2.runs.results import TOTAL_LOSS
+from oiv5_d2.runs.metrics import TOTAL_LOSS
 from oiv5_d2.training.data.mapper import derive_seed, seeded
 from oiv5_d2.training.data.validation import build_validation_loader
 

@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from oiv5_d2.evaluation.coco import evaluate
-from oiv5_d2.runs.results import METRICS
+from oiv5_d2.runs.metrics import COCO as METRIC
 
 
 def by_pycocotools(truth, found, task):
@@ -32,7 +32,7 @@ def by_pycocotools(truth, found, task):
         evaluated.accumulate()
         evaluated.summarize()
     precision = evaluated.eval["precision"][..., 0, -1]
-    metrics = {name: percent(evaluated.stats[i : i + 1]) for i, name in enumerate(METRICS)}
+    metrics = {name: percent(evaluated.stats[i : i + 1]) for i, name in enumerate(METRIC.summary)}
     for index, category in enumerate(truth["categories"]):
         metrics[f"AP-{category['name']}"] = percent(precision[:, :, index])
         metrics[f"AP50-{category['name']}"] = percent(precision[0, :, index])

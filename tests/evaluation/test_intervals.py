@@ -6,16 +6,8 @@ from judging import random_case, read
 
 from oiv5_d2.evaluation import coco, open_images
 from oiv5_d2.evaluation.hierarchy import read_above
-from oiv5_d2.evaluation.intervals import (
-    coco_rankings,
-    coco_values,
-    draw,
-    everything,
-    interval,
-    open_images_values,
-    resampled,
-    to_intervals,
-)
+from oiv5_d2.evaluation.intervals import draw, everything, interval, to_intervals
+from oiv5_d2.evaluation.judge import resampled
 from oiv5_d2.evaluation.rankings import RECALLS, Ranking, average_precision
 
 
@@ -39,10 +31,9 @@ def assert_equal(values, metrics):
 def test_with_every_image_once_the_numbers_are_the_metrics_own(case, task):
     _, _, (truth, found) = case
     above, weights = read_above(truth, {}, None), everything(len(truth.images))
-    values = coco_values(coco_rankings(truth, found, task), weights, truth.classes)
-    assert_equal(values, coco.evaluate(truth, found, task))
-    values = open_images_values(open_images.rank(truth, found, task, above), weights, truth.classes)
-    assert_equal(values, open_images.evaluate(truth, found, task, above))
+    for metric in (coco, open_images):
+        values = metric.resampled(truth, found, task, above, weights)
+        assert_equal(values, metric.evaluate(truth, found, task, above))
 
 
 def test_an_image_that_was_drawn_twice_counts_as_two_images(case, tmp_path):

@@ -9,8 +9,9 @@ from PIL import Image
 
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.files import sha256
+from oiv5_d2.runs.metrics import COCO
 from oiv5_d2.runs.prepared import Prepared
-from oiv5_d2.runs.results import METRICS, Results, write_results
+from oiv5_d2.runs.results import Results, write_results
 
 CLASSES = ("Person", "Car", "Traffic light")
 LABELS = {
@@ -113,7 +114,7 @@ def describe_data(street, part):
 def metrics(value, absent):
     per_class = {f"{m}-{c}": value for m in ("AP", "AP50") for c in CLASSES if c != absent}
     missing = {f"{m}-{absent}": float("nan") for m in ("AP", "AP50")}
-    return dict.fromkeys(METRICS, value) | per_class | missing
+    return dict.fromkeys(COCO.summary, value) | per_class | missing
 
 
 def write_run(street, root):

@@ -1,11 +1,12 @@
 import math
 
 from oiv5_d2.reporting.tables import ap_table, class_table, score, to_markdown
-from oiv5_d2.runs.results import METRICS, Results
+from oiv5_d2.runs.metrics import COCO
+from oiv5_d2.runs.results import Results
 from oiv5_d2.table import Table
 
-SEGM = dict(zip(METRICS, (40.04, 70.0, 41.0, math.nan, 30.0, 50.0), strict=True))
-BOX = dict.fromkeys(METRICS, 45.0)
+SEGM = dict(zip(COCO.summary, (40.04, 70.0, 41.0, math.nan, 30.0, 50.0), strict=True))
+BOX = dict.fromkeys(COCO.summary, 45.0)
 PER_CLASS = {"AP-Car": 40.0, "AP50-Car": 71.0, "AP-Bus": math.nan, "AP50-Bus": math.nan}
 RESULTS = Results(
     "mini_test", "ab" * 32, 1200, {"Car": 1234, "Bus": 0}, {"segm": SEGM | PER_CLASS, "bbox": BOX}

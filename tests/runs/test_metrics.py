@@ -4,7 +4,7 @@ import pytest
 from raising import refused
 
 from oiv5_d2.problems import Kind
-from oiv5_d2.runs.results import check_metric, is_loss, look_up
+from oiv5_d2.runs.metrics import check_metric, is_loss, look_up
 
 CLASSES = ("Person", "Traffic light")
 RESULTS = {"bbox": {"AP": 1.0}, "segm": {"AP": 2.0, "AP50-Traffic light": 3.0}}

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from oiv5_d2.runs.results import METRICS, Results, write_results
+from oiv5_d2.runs.metrics import COCO
+from oiv5_d2.runs.results import Results, write_results
 
 TOOL = Path(__file__).parents[2] / "tools" / "write_report.py"
 
@@ -37,7 +38,7 @@ def run_dir(tmp_path):
     (run_dir / "run.json").write_text(json.dumps(record))
     (run_dir / "config.yaml").write_text("SEED: 1\n")
     (run_dir / "metrics.json").write_text('{"iteration": 19, "total_loss": 1.0}\n')
-    tasks = {task: dict.fromkeys(METRICS, 62.5) for task in ("bbox", "segm")}
+    tasks = {task: dict.fromkeys(COCO.summary, 62.5) for task in ("bbox", "segm")}
     results = Results("blocks_validation", "ab" * 32, 3, {"Car": 2}, tasks)
     write_results(run_dir / "evaluation" / "blocks_validation" / "results.json", results)
     return run_dir

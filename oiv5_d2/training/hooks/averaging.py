@@ -6,7 +6,7 @@ from typing import Any
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
-from oiv5_d2.runs.results import MEAN
+from oiv5_d2.runs.metrics import MEAN
 from oiv5_d2.training.averages import Weights, blend, mean_of, snapshot
 from oiv5_d2.training.checkpoints import due_steps, numbered
 

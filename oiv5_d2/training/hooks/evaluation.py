@@ -8,7 +8,7 @@ from detectron2.engine import HookBase
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 
-from oiv5_d2.runs.results import is_loss, look_up
+from oiv5_d2.runs.metrics import is_loss, look_up
 from oiv5_d2.training.hooks.early_stop import count_without_gain
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from detectron2.engine import HookBase
 from detectron2.utils import comm
 
 from oiv5_d2.runs.layout import FINAL_WEIGHTS
-from oiv5_d2.runs.results import TEST
+from oiv5_d2.runs.metrics import TEST
 from oiv5_d2.training.checkpoints import BEST_WEIGHTS, read
 
 

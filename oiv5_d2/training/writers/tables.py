@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from oiv5_d2.runs.results import BOX_AND_MASK, PER_CLASS, SUMMARIES, Results, task_key
+from oiv5_d2.runs.metrics import METRICS, TASKS
+from oiv5_d2.runs.results import Results
 
 LOW, HIGH = "low", "high"  # ends of an interval of 95 %
 
@@ -13,14 +14,14 @@ def tabulate_classes(results: Results) -> Any:
     """Return W&B's table, a row a class: objects to find, and each metric of each task."""
     import wandb
 
-    keys = [task_key(metric, task) for metric in SUMMARIES for task in BOX_AND_MASK]
     columns: list[str] = []
     rows: dict[str, list[Any]] = {
         name: [name, count] for name, count in results.num_instances.items()
     }
-    for key in (key for key in keys if key in results.tasks):
-        for metric in PER_CLASS:
-            columns += _add_metric(rows, results, key, metric)
+    for metric in METRICS:
+        for key in (metric.task(task) for task in TASKS):
+            for name in metric.per_class if key in results.tasks else ():
+                columns += _add_metric(rows, results, key, name)
     return wandb.Table(columns=["class", "objects", *columns], data=list(rows.values()))
 
 

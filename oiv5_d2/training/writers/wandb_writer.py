@@ -16,8 +16,9 @@ from detectron2.utils.events import EventWriter, get_event_storage
 
 from oiv5_d2.problems import Stopped
 from oiv5_d2.runs.layout import EVALUATION
+from oiv5_d2.runs.metrics import is_loss
 from oiv5_d2.runs.prepared import Prepared
-from oiv5_d2.runs.results import PREDICTIONS_JSON, RESULTS_JSON, Results, is_loss, read_results
+from oiv5_d2.runs.results import PREDICTIONS_JSON, RESULTS_JSON, Results, read_results
 from oiv5_d2.training.writers.artifacts import (
     count_bytes,
     log_models,
