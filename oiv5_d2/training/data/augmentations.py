@@ -1,7 +1,8 @@
 """How images are augmented: the steps of ``augment`` in the configs, by name.
 
 A new one is a function or class here (or in a file of its own), a line in its table, and a file of
-``configs/augment`` that names it with its settings.
+``configs/augment`` that names it with its settings. One that may cut objects off says so by its
+attribute ``cuts_objects``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,12 @@ class Pipeline(NamedTuple):
     mixes: list[Mix]
 
 
+class Crop(T.RandomCrop):  # type: ignore[misc]
+    """Detectron2's random crop."""
+
+    cuts_objects = True
+
+
 class Window(T.Augmentation):  # type: ignore[misc]
     """A square of an image, at random where the image is larger, padded where it is smaller.
 
@@ -46,6 +53,8 @@ class Window(T.Augmentation):  # type: ignore[misc]
         size: side of the square in pixels.
         pad_value: of the pixels to the right and below, 0 to 255.
     """
+
+    cuts_objects = True
 
     def __init__(self, size: int, pad_value: int) -> None:
         super().__init__()
@@ -133,10 +142,10 @@ def build_pipeline(cfg: CfgNode, augment: Augment) -> Pipeline:
     if size := _size_step(cfg, augment):
         steps[:1] = _build(SIZES[size], size, augment[size], cfg)
     elif cfg.INPUT.CROP.ENABLED:
-        steps.insert(0, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
-    cuts_objects = any(isinstance(step, (T.RandomCrop, Window)) for step in steps)
+        steps.insert(0, Crop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
     for name in filter(LOOKS.__contains__, augment):
         steps += _build(LOOKS[name], name, augment[name], cfg)
+    cuts_objects = any(getattr(one, "cuts_objects", False) for one in steps)
     mixes = [_build(MIXES[n], n, augment[n]) for n in filter(MIXES.__contains__, augment)]
     if mixes and not cfg.MODEL.MASK_ON:
         raise wrong_setting("d2.MODEL.MASK_ON", False, "objects are pasted by their masks")
