@@ -1,17 +1,24 @@
 """Measure what partial annotation costs and how much of it training wins back.
 
     python benchmarks/partial.py runs=outputs/partial seeds=3 cells=stock,full,boxes,all
-    python benchmarks/partial.py runs=outputs/partial seeds=0      # only the table
+    python benchmarks/partial.py runs=outputs/partial seeds=0      # only the tables
 
 Each cell is the quickstart's training, on the images of `mini` annotated in part or completely, and
 is evaluated on the complete validation and test parts. Gap closed: (cell - stock) / (full - stock).
-A run that is finished is not repeated. Other words are passed on to every training.
+Cells `alone-...` are on images that lack masks alone: no group-of boxes, every class verified.
+A run that is finished is not repeated. Other words are passed on to every training. The data:
+
+    python tools/prepare_data.py data=mini
+    python tools/prepare_data.py data=mini_partial
+    python tools/prepare_data.py data=mini_partial data.name=mini_boxes \
+        data.synthetic.partial.group_of=0 data.synthetic.partial.unverified=0
 """
 
 import contextlib
 import io
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -25,7 +32,13 @@ from oiv5_d2.table import Table, to_text
 PARTIAL = ("data=mini_partial", "annotation=partial")
 NOT_REGIONS = ("annotation.regions=background", "annotation.rpn_regions=false")
 NOT_VERIFIED = ("annotation.unverified=false",)
-ALONE = "data=mini_boxes"  # mini_partial with data.synthetic.partial.group_of=0 and unverified=0
+NO_MASKS = "mini_boxes"
+ALONE = (
+    f"data.name={NO_MASKS}",
+    "data.synthetic.partial.group_of=0",
+    "data.synthetic.partial.unverified=0",
+)
+FILLED = "filled"
 CELLS: dict[str, tuple[str, ...]] = {
     "stock": ("data=mini_partial",),
     "full": ("data=mini",),
@@ -33,6 +46,9 @@ CELLS: dict[str, tuple[str, ...]] = {
     "boxes": (*PARTIAL, *NOT_REGIONS, *NOT_VERIFIED),
     "boxes+regions": (*PARTIAL, *NOT_VERIFIED),
     "all": PARTIAL,
+    FILLED: (*PARTIAL, "d2.DATASETS.TRAIN=[mini_partial_train_pseudo]"),
+    "alone-stock": ("data=mini_partial", *ALONE),
+    "alone-boxes": (*PARTIAL, *ALONE),
 }
 TRAINING = (
     "+experiment=quickstart",
@@ -41,9 +57,10 @@ TRAINING = (
     "trainer.precision=bf16",
     "d2.SOLVER.MAX_ITER=300",
     "d2.DATALOADER.NUM_WORKERS=0",
+    "d2.DATALOADER.SAMPLER_TRAIN=ClassAwareSampler",  # without it cars differ by 10 between seeds
 )
 PARTS = ("validation", "test")
-METRICS = ("AP", "AP50", "recall")
+METRICS = ("AP", "AP50", "box AP50", "recall")
 
 
 def main() -> None:
@@ -54,21 +71,31 @@ def main() -> None:
     runs_dir = Path(options["runs"])
     for seed in range(1, int(options["seeds"]) + 1):
         for cell in options["cells"].split(","):
+            if cell == FILLED:
+                fill(runs_dir / f"all_{seed}")
             train(runs_dir / f"{cell}_{seed}", [*CELLS[cell], f"d2.SEED={seed}", *more])
     results = {
         path: measure(path) for path in sorted(runs_dir.iterdir()) if (path / "evaluation").is_dir()
     }
-    print(table(results))
+    for metrics in (METRICS, [name for name in next(iter(results.values())) if "-" in name]):
+        print(table(results, metrics), end="\n\n")
 
 
 OPTIONS = {"runs": "outputs/partial", "seeds": "3", "cells": ",".join(CELLS)}
+
+
+def fill(run_dir: Path) -> None:
+    """Give the partly annotated part the masks of a finished run."""
+    command = [sys.executable, "tools/fill_masks.py", f"run={run_dir}"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def train(run_dir: Path, words: list[str]) -> None:
     """Train one run, unless it is there already."""
     if (run_dir / "evaluation").is_dir():
         return
-    name = next(word for word in words if word.startswith("data=")).removeprefix("data=")
+    named = [word.partition("=") for word in words if word.startswith(("data=", "data.name="))]
+    name = named[-1][2]
     test = f"d2.DATASETS.TEST=[{','.join(f'{name}_{part}' for part in PARTS)}]"
     command = [sys.executable, "tools/train_net.py", *TRAINING, *words, test, f"run_dir={run_dir}"]
     run_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -108,37 +135,40 @@ def measure_part(folder: Path) -> dict[str, float]:
     }
 
 
-def table(results: dict[Path, dict[str, float]]) -> str:
-    """Return a row a metric and a column a cell: mean ± standard error, and the gap closed."""
+def table(results: dict[Path, dict[str, float]], metrics: Sequence[str]) -> str:
+    """Return a row a cell and a column a metric: mean ± standard error, and the gap closed."""
     cells: dict[str, list[dict[str, float]]] = {}
     for path, metrics in results.items():
         cells.setdefault(path.name.rpartition("_")[0], []).append(metrics)
-    known = [cell for cell in CELLS if cell in cells]
     rows = [
-        (name, *(entry(cells, cell, name) for cell in known))
-        for name in next(iter(results.values()))
+        (cell, str(len(cells[cell])), *(entry(cells, cell, name) for name in metrics))
+        for cell in CELLS
+        if cell in cells
     ]
-    return to_text(
-        Table("", ("mask metric", *(f"{one} x {len(cells[one])}" for one in known)), rows)
-    )
+    return to_text(Table("", ("cell", "seeds", *metrics), rows))
 
 
 def entry(cells: dict[str, list[dict[str, float]]], cell: str, name: str) -> str:
     """Return a metric's mean and standard error over the seeds, and the gap closed if known."""
-    (low, _), (high, _) = (spread(cells, one, name) for one in ("stock", "full"))
     value, error = spread(cells, cell, name)
     text = f"{value:.1f} ± {error:.1f}"
-    if cell in ("stock", "full") or np.isnan(high - low):
+    if cell in (stock_of(cell), "full") or not {stock_of(cell), "full"} <= set(cells):
         return text
     closed, closed_error = gap_closed(cells, cell, name)
     return f"{text} ({closed:.2f} ± {closed_error:.2f})"
+
+
+def stock_of(cell: str) -> str:
+    """Return the cell that has the same data and Detectron2's losses."""
+    return "alone-stock" if cell.startswith("alone-") else "stock"
 
 
 def gap_closed(
     cells: dict[str, list[dict[str, float]]], cell: str, name: str
 ) -> tuple[float, float]:
     """Return the share of the gap that is closed, and its standard error by propagation."""
-    (low, a), (high, b), (value, c) = (spread(cells, one, name) for one in ("stock", "full", cell))
+    known = (stock_of(cell), "full", cell)
+    (low, a), (high, b), (value, c) = (spread(cells, one, name) for one in known)
     closed = (value - low) / (high - low)
     error = np.sqrt(c**2 + (closed * b) ** 2 + ((1 - closed) * a) ** 2) / abs(high - low)
     return closed, float(error)
