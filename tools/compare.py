@@ -5,6 +5,7 @@ Each number with the interval of the difference and p; slices, changed images, o
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,10 @@ def compare_runs(dirs: list[Path], run: DictConfig) -> dict[str, Any]:
     from oiv5_d2.evaluation.truth import read_truth
 
     dataset = find_part(dirs[0], run.part)
-    truth, mids = read_truth(dataset.json_path, dataset.name), read_mids(dataset.json_path, None)
+    frame = OmegaConf.load(dirs[0] / CONFIG_YAML).INPUT
+    truth = read_truth(dataset.json_path, dataset.name)
+    truth = replace(truth, frame=(frame.MIN_SIZE_TEST, frame.MAX_SIZE_TEST))
+    mids = read_mids(dataset.json_path, None)
     paths = [one / EVALUATION / dataset.name / PREDICTIONS_JSON for one in dirs]
     for path in paths:
         if not path.is_file():

@@ -23,6 +23,7 @@ FAINT_INK: Colour = (110, 116, 124)
 PAPER: Colour = (255, 255, 255)
 MAT: Colour = (236, 238, 240)  # around an image that does not fill its cell
 IGNORED: Colour = (196, 200, 204)
+LEAST_CONTRAST = 3.0  # WCAG 2's for graphics, on white
 
 
 def colours_of(classes: Sequence[str]) -> dict[str, Colour]:
@@ -35,6 +36,22 @@ def ink_on(colour: Colour) -> Colour:
     red, green, blue = colour
     lightness = 0.299 * red + 0.587 * green + 0.114 * blue
     return INK if lightness > 128 else PAPER
+
+
+def on_paper(colour: Colour) -> Colour:
+    """Return a colour, darkened as far as thin lines and letters on white need: a contrast of 3."""
+    share = 1.0
+    while _luminance(colour, share) > (1.05 / LEAST_CONTRAST) - 0.05:
+        share -= 0.01
+    red, green, blue = (round(one * share) for one in colour)
+    return red, green, blue
+
+
+def _luminance(colour: Colour, share: float) -> float:
+    """Return the relative luminance of a share of a colour, 0 to 1, as WCAG 2 defines it."""
+    parts = [one * share / 255 for one in colour]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def to_hex(colour: Colour) -> str:

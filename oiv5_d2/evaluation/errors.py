@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oiv5_d2.evaluation.detections import SEGM
-from oiv5_d2.evaluation.matching import NONE, Candidates, View, match, ranking_of
+from oiv5_d2.evaluation.matching import NONE, Candidates, everything, match, ranking_of
 from oiv5_d2.evaluation.overlaps import Indices, crowd_box_ious, mask_ious, pair_up
 from oiv5_d2.evaluation.rankings import FALSE, IGNORED, RECALLS, TRUE, average_precision
 
@@ -32,12 +32,14 @@ class Errors:
 
     Attributes:
         status: (N,) TRUE, FALSE or IGNORED.
+        target: (N,) the object or crowd that was found, -1 for others.
         kind: (N,) index into `KINDS` of a false detection, -1 for others.
         about: (N,) the object that an error of class or place is about, -1 for others.
         missed: (M,) objects that were missed.
     """
 
     status: NDArray[np.int8]
+    target: Indices
     kind: NDArray[np.int8]
     about: Indices
     missed: NDArray[np.bool_]
@@ -47,8 +49,7 @@ def find_errors(candidates: Candidates, task: str) -> Errors:
     """Return the kind of each false detection, and the objects that were missed."""
     truth, found = candidates.truth, candidates.found
     target = np.full(len(found), NONE, dtype=np.int64)
-    every = View(np.ones(len(truth.image), dtype=np.bool_))
-    target[candidates.special] = match(candidates, every)[:, 0]
+    target[candidates.special] = match(candidates, everything(truth))[:, 0]
     hit = np.where(truth.is_crowd[target], IGNORED, TRUE) if len(truth.image) else FALSE
     status = np.where(target == NONE, FALSE, hit).astype(np.int8)
     pairs, overlap = find_neighbours(candidates, task, status == FALSE)
@@ -70,7 +71,7 @@ def find_errors(candidates: Candidates, task: str) -> Errors:
     missed = ~truth.is_crowd
     missed[target[target != NONE]] = False
     missed[about[about != NONE]] = False
-    return Errors(status, kind, about, missed)
+    return Errors(status, target, kind, about, missed)
 
 
 def describe_errors(candidates: Candidates, errors: Errors) -> dict[str, dict[str, float]]:
@@ -82,6 +83,17 @@ def describe_errors(candidates: Candidates, errors: Errors) -> dict[str, dict[st
         name: {"count": number, "AP50": _mean_precision(candidates, errors, name) - before}
         for name, number in counts.items()
     }
+
+
+def find_found(
+    candidates: Candidates, errors: Errors, thresholds: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return which objects are found, (M,), by detections from their class's threshold on, (C,)."""
+    found = candidates.found
+    hits = (errors.status == TRUE) & (found.scores >= thresholds[found.category])
+    is_found = np.zeros(len(candidates.truth.image), dtype=np.bool_)
+    is_found[errors.target[hits]] = True
+    return is_found
 
 
 def find_neighbours(
@@ -118,7 +130,7 @@ def _mean_precision(candidates: Candidates, errors: Errors, fixed: str) -> float
     if fixed in KINDS:
         is_fixed = errors.kind == KINDS.index(fixed)
         status[is_fixed] = IGNORED
-        status[_first_about(candidates, errors, is_fixed)] = TRUE
+        status[_first_about(errors, is_fixed)] = TRUE
         moved = is_fixed & (errors.about != NONE)
         category[moved] = truth.category[errors.about[moved]]
     weights = np.ones((1, len(truth.images)))
@@ -132,11 +144,8 @@ def _mean_precision(candidates: Candidates, errors: Errors, fixed: str) -> float
     return 100 * float(np.mean(measured)) if measured else float("nan")
 
 
-def _first_about(candidates: Candidates, errors: Errors, is_fixed: NDArray[np.bool_]) -> Indices:
+def _first_about(errors: Errors, is_fixed: NDArray[np.bool_]) -> Indices:
     """Return the best fixed detection about each object that no other detection has found."""
     rows = np.flatnonzero(is_fixed & (errors.about != NONE))
     objects, first = np.unique(errors.about[rows], return_index=True)
-    target = np.full(len(candidates.found), NONE, dtype=np.int64)
-    every = View(np.ones(len(candidates.truth.image), dtype=np.bool_))
-    target[candidates.special] = match(candidates, every)[:, 0]
-    return rows[first[~np.isin(objects, target)]]
+    return rows[first[~np.isin(objects, errors.target)]]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from oiv5_d2.evaluation.formats import write_coco
 from oiv5_d2.evaluation.hierarchy import read_above
 from oiv5_d2.evaluation.judge import judge
 from oiv5_d2.evaluation.labels import read_mids
-from oiv5_d2.evaluation.truth import read_truth
+from oiv5_d2.evaluation.truth import Truth, read_truth
 from oiv5_d2.runs.results import (
     PREDICTIONS_JSON,
     RESULTS_JSON,
@@ -48,7 +49,8 @@ def build_evaluator(
     tasks = (BBOX, SEGM) if cfg.MODEL.MASK_ON else (BBOX,)
     if cfg.TEST.AUG.ENABLED:
         remarks = (*remarks, f"with test-time augmentation: {describe_augmentation(cfg)}")
-    return Evaluator(dataset_name, tasks, output_dir, remarks)
+    frame = cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST
+    return Evaluator(dataset_name, tasks, output_dir, remarks, frame)
 
 
 def evaluate(
@@ -80,9 +82,10 @@ class Evaluator(DatasetEvaluator):  # type: ignore[misc]  # Detectron2 carries n
         tasks: Sequence[str],
         output_dir: Path | None,
         remarks: Sequence[str] = (),
+        frame: tuple[int, int] = Truth.frame,
     ) -> None:
         path = Path(MetadataCatalog.get(dataset_name).json_file)
-        self._path, self._truth = path, read_truth(path, dataset_name)
+        self._path, self._truth = path, replace(read_truth(path, dataset_name), frame=frame)
         self._places = {image["id"]: index for index, image in enumerate(self._truth.images)}
         self._tasks, self._output_dir, self._remarks = tuple(tasks), output_dir, tuple(remarks)
         self.reset()

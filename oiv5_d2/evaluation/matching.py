@@ -37,6 +37,11 @@ class View:
     images: NDArray[np.bool_] | None = None
 
 
+def everything(truth: Truth) -> View:
+    """Return the view of all objects."""
+    return View(np.ones(len(truth.image), dtype=np.bool_))
+
+
 @dataclass(frozen=True)
 class Candidates:
     """The detections that COCO counts, best first, and what each may be.

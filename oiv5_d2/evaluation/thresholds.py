@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oiv5_d2.evaluation.rankings import IGNORED, TRUE, Ranking, precision_recall
+from oiv5_d2.evaluation.rankings import IGNORED, RECALLS, TRUE, Ranking, precision_recall
 
 NUM_BINS = 10
 NUM_POINTS = 101  # of a curve
@@ -39,9 +39,15 @@ def describe_curve(ranking: Ranking) -> dict[str, Any]:
     at = np.linspace(0, 1, NUM_POINTS)
     last = len(scores) - np.searchsorted(scores[::-1], at, side="left") - 1
     curves = {"precision": precision, "recall": recall, "f1": f1}
+    at_best = {name: float(values[best]) if best >= 0 else 0.0 for name, values in curves.items()}
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    reached = np.searchsorted(recall, RECALLS)
     return {
         "threshold": float(scores[best]) if best >= 0 else None,
-        "best_f1": float(f1[best]) if best >= 0 else 0.0,
+        "best_f1": at_best["f1"],
+        "precision": at_best["precision"],
+        "recall": at_best["recall"],
+        "precision_at_recall": [round(float(one), 4) for one in np.append(envelope, 0.0)[reached]],
         "curves": {
             "score": [round(float(one), 2) for one in at],
             **{name: _read(values, last) for name, values in curves.items()},

@@ -36,6 +36,8 @@ class Truth:
         masks: of the annotations.
         verified: (I, C) 1 where people verified that the class is present, -1 that it is absent,
             0 where nobody looked; None if the file does not say so for any image.
+        frame: to which shorter side images are resized for the model, 0 for not at all, and how
+            long the other one may get; Detectron2's by default.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Truth:
     is_group_of: NDArray[np.bool_]
     masks: Masks
     verified: NDArray[np.int8] | None
+    frame: tuple[int, int] = (800, 1333)
 
     @property
     def classes(self) -> list[str]:

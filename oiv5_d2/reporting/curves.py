@@ -71,8 +71,13 @@ def write_curves(scalars: Scalars, title: str, path: Path) -> None:
             axes.set_xlim(0, last * 1.03)
         for axes in (precision, rate):
             axes.set_xlabel("iteration")
-        buffer = io.BytesIO()
-        figure.savefig(buffer)
+        save_png(figure, path)
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure of lines and letters as a small PNG; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer)
     with Image.open(buffer) as drawn, whole_file(path) as temporary:
         # Few colours are enough for lines, and a third of the bytes: the image is committed.
         few = drawn.convert("RGB").quantize(NUM_COLOURS, dither=Image.Dither.NONE)

@@ -23,6 +23,7 @@ def runs(tmp_path):
         data = {"street_validation": {"json": str(path), "images": ""}}
         (tmp_path / name / "run.json").write_text(json.dumps({"seconds": 1, "data": data}))
         text = f"OUTPUT_DIR: {name}\nSOLVER: {{BASE_LR: {rate}, STEPS: [1]}}\n"
+        text += "INPUT: {MIN_SIZE_TEST: 48, MAX_SIZE_TEST: 64}\n"
         (tmp_path / name / "config.yaml").write_text(text)
     return [tmp_path / "a", tmp_path / "b"]
 
