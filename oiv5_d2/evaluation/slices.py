@@ -71,8 +71,8 @@ def _recorded(truth: Truth, names: Mapping[str, str]) -> Iterator[tuple[str, Vie
         yield flag.removeprefix("is_"), View(values == 1)
         yield f"not {flag.removeprefix('is_')}", View(values == 0)
     labels = np.array([one.get("label") or "" for one in records], dtype=object)
-    for label in sorted(set(labels.tolist()) - {""}):
-        yield f"label {names.get(label, label)}", View(labels == label)
+    for name, label in sorted((names.get(one, one), one) for one in set(labels.tolist()) - {""}):
+        yield f"label {name}", View(labels == label)
     quality = [one.get("predicted_iou") for one in records]
     is_low = np.array([value is not None and value < LOW_IOU for value in quality], dtype=np.bool_)
     yield f"PredictedIoU below {LOW_IOU}", View(is_low)

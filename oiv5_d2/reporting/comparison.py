@@ -32,7 +32,7 @@ MAX_BYTES = 500_000  # it is committed
 
 
 class Scored(NamedTuple):
-    """One image, its detections of at least `MIN_SCORE`, and their panoptic quality, 0 to 1."""
+    """One image, its detections from the thresholds on, and their panoptic quality, 0 to 1."""
 
     image: AnnotatedImage
     found: list[Detection]
@@ -40,30 +40,51 @@ class Scored(NamedTuple):
 
 
 def write_comparison(
-    prepared: Prepared, predictions: Iterable[Detection], title: str, path: Path
+    prepared: Prepared,
+    predictions: Iterable[Detection],
+    least: Mapping[str, float],
+    title: str,
+    path: Path,
 ) -> None:
     """Write pairs of truth and prediction as JPEG: a few of the best, typical and worst images.
+
+    Args:
+        prepared: the data.
+        predictions: in COCO's result format.
+        least: the score from which on a class's detections are shown; `MIN_SCORE` without one.
+        title: of the sheet.
+        path: of the JPEG.
 
     Raises:
         Problem: ABSENT or DAMAGED, the data; EMPTY, no image has an object to find.
     """
     part = open_part(prepared)
     images = read_images(part.coco_path, part.traits)
-    examples = choose_examples(score_images(images, predictions), PAIRS_OF_A_KIND)
+    thresholds = {id_: least.get(name, MIN_SCORE) for id_, name in part.classes.items()}
+    examples = choose_examples(score_images(images, predictions, thresholds), PAIRS_OF_A_KIND)
     cells = [compare(part, kind, one) for kind, group in examples.items() for one in group]
-    subtitle = f"truth | prediction of score {MIN_SCORE} and above; legend: objects in all images"
+    scores = ", ".join(f"{name} {thresholds[id_]:.2f}" for id_, name in part.classes.items())
+    subtitle = f"truth | predictions of at least {scores}; legend: objects in all images"
     room = (HALF[0], 2 * HALF[1] + GAP)
     sheet = Sheet(title, subtitle, legend(part), PAIRS_IN_A_ROW, room)
     write_jpeg(path, lay_out(sheet, cells), MAX_BYTES)
 
 
 def score_images(
-    images: Iterable[AnnotatedImage], predictions: Iterable[Detection]
+    images: Iterable[AnnotatedImage],
+    predictions: Iterable[Detection],
+    thresholds: Mapping[int, float],
 ) -> list[Scored]:
-    """Score the detections of each image that has an object to find."""
+    """Score the detections of each image that has an object to find.
+
+    Args:
+        images: with their annotations.
+        predictions: in COCO's result format.
+        thresholds: the least score that counts, by category id.
+    """
     by_image: dict[int, list[Detection]] = defaultdict(list)
     for one in predictions:
-        if one["score"] >= MIN_SCORE:
+        if one["score"] >= thresholds[one["category_id"]]:
             by_image[one["image_id"]].append(one)
     found = ((image, by_image[image.record["id"]]) for image in images if image.objects)
     return [Scored(image, own, quality(image, own)) for image, own in found]

@@ -17,6 +17,7 @@ from oiv5_d2.files import whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.reporting.comparison import write_comparison
 from oiv5_d2.reporting.curves import write_curves
+from oiv5_d2.reporting.reasons import write_reasons
 from oiv5_d2.reporting.tables import ap_table, class_table, to_markdown
 from oiv5_d2.runs.layout import (
     CONFIG_YAML,
@@ -28,6 +29,7 @@ from oiv5_d2.runs.layout import (
 from oiv5_d2.runs.metrics import METRICS, TASKS
 from oiv5_d2.runs.results import Results, describe_gaps
 from oiv5_d2.runs.scalars import read_scalars, write_evaluated
+from oiv5_d2.runs.thresholds import read_thresholds
 
 README, RECORD_JSON, METRICS_CSV = "README.md", "record.json", "metrics.csv"
 CURVES, PREDICTIONS = "curves.png", "predictions.jpg"
@@ -68,14 +70,16 @@ def write_record(
         dataset = evaluations[0].dataset
         part, found = find_dataset(run_dir, dataset), read_predictions(run_dir, dataset)
         title = f"{record['name']} on {dataset}"
-        write_comparison(part, found, title, record_dir / PREDICTIONS)
+        least = read_thresholds(run_dir)
+        write_comparison(part, found, least, title, record_dir / PREDICTIONS)
+    reasons = write_reasons(evaluations[0], f"{name} on {evaluations[0].dataset}", record_dir)
     config = OmegaConf.to_container(OmegaConf.load(run_dir / CONFIG_YAML))
     page = shorten(describe_run(run_dir, record, name, evaluations), root)
     content = {**page, "results": _headline(evaluations)}
     texts = {
         CONFIG_YAML: OmegaConf.to_yaml(shorten(config, root), sort_keys=True),
         RECORD_JSON: json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
-        README: _to_markdown(page, evaluations, record_dir),
+        README: _to_markdown(page, evaluations, reasons, record_dir),
     }
     for file_name, text in texts.items():
         with whole_file(record_dir / file_name) as temporary:
@@ -160,7 +164,12 @@ def _headline(evaluations: Sequence[Results]) -> dict[str, dict[str, float | Non
     }
 
 
-def _to_markdown(page: Mapping[str, Any], evaluations: Sequence[Results], record_dir: Path) -> str:
+def _to_markdown(
+    page: Mapping[str, Any],
+    evaluations: Sequence[Results],
+    reasons: Sequence[str],
+    record_dir: Path,
+) -> str:
     facts = {
         "Question": page["question"],
         "Answer": read_answer(record_dir / README),
@@ -176,16 +185,35 @@ def _to_markdown(page: Mapping[str, Any], evaluations: Sequence[Results], record
         "Average precision, 0 to 100, over IoU 0.50 to 0.95 unless a threshold is named.",
         to_markdown(ap_table(evaluations)),
         to_markdown(class_table(evaluations)),
+        *_about_intervals(evaluations),
         *(note for one in evaluations for note in describe_gaps(one)),
-        f"![Losses, learning rate and precision over iterations]({CURVES})",
     ]
     if (record_dir / PREDICTIONS).is_file():
         blocks.append(f"![Truth and prediction: best, typical and worst images]({PREDICTIONS})")
-    blocks.append(
+    blocks += [
+        *reasons,
+        "## How it was trained and measured",
+        f"![Losses, learning rate and precision over iterations]({CURVES})",
+        *_describe_protocols(evaluations[0]),
         f"The whole configuration is in [{CONFIG_YAML}]({CONFIG_YAML}), every evaluation in "
-        f"[{METRICS_CSV}]({METRICS_CSV}).\n"
-    )
+        f"[{METRICS_CSV}]({METRICS_CSV}).\n",
+    ]
     return "\n\n".join(blocks)
+
+
+def _about_intervals(evaluations: Sequence[Results]) -> list[str]:
+    if not any(one.intervals for one in evaluations):
+        return []
+    return ["95 %: the interval of the number before it, from resamples of the images (bootstrap)."]
+
+
+def _describe_protocols(results: Results) -> list[str]:
+    """Return a list of what each metric measures and where it departs from the official one."""
+    lines = []
+    for one in results.protocols.values():
+        lines.append(f"- {one.protocol}.")
+        lines += [f"  - Here: {deviation}." for deviation in one.deviations]
+    return ["\n".join(lines)] if lines else []
 
 
 def shorten(value: Any, root: Path) -> Any:

@@ -8,7 +8,6 @@ from oiv5_d2.conversion import masks
 from oiv5_d2.reporting import comparison
 from oiv5_d2.reporting.comparison import (
     MAX_BYTES,
-    MIN_SCORE,
     Scored,
     choose_examples,
     compare,
@@ -19,6 +18,9 @@ from oiv5_d2.reporting.comparison import (
 from oiv5_d2.reporting.truth import AnnotatedImage, open_part, read_images
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+
+
+SAME = dict.fromkeys((1, 2, 3), 0.5)  # least score by category
 
 
 def block(x, category_id=1, iscrowd=0, width=20):
@@ -86,8 +88,9 @@ def test_images_without_an_object_are_not_scored_and_low_scores_not_used():
         AnnotatedImage({"id": 1}, [block(0)]),
         AnnotatedImage({"id": 2}, [block(0, iscrowd=1) | {"image_id": 2}]),
     ]
-    (scored,) = score_images(images, [guess(0), guess(50, score=MIN_SCORE - 0.01)])
-    assert scored.image.record["id"] == 1 and scored.quality == 1 and len(scored.found) == 1
+    found = [guess(0), guess(50, score=0.59), guess(50, 2, score=0.31)]
+    (scored,) = score_images(images, found, {1: 0.6, 2: 0.3})
+    assert scored.image.record["id"] == 1 and scored.found == [found[0], found[2]]
 
 
 def scored(number, num_objects=2):
@@ -126,12 +129,12 @@ def test_pairs_fit_their_sheet_and_name_the_photographer(street, tmp_path):
     part = open_part(street.prepared("test"))
     images = read_images(part.coco_path, part.traits)
     truth = [one | {"score": 0.9} for image in images for one in image.objects]
-    cells = [compare(part, "best", one) for one in score_images(images, truth)]
+    cells = [compare(part, "best", one) for one in score_images(images, truth, SAME)]
     assert len(cells) == 5 and cells[0].caption.startswith("best: quality 1.00")
     assert cells[0].detail == "objects 2, found 2; photo: Ann Other"
     left, right = np.split(cells[0].image[:, [100, 504]], 2, axis=1)
     assert left.shape == right.shape
-    write_comparison(street.prepared("test"), truth, "title", tmp_path / "pairs.jpg")
+    write_comparison(street.prepared("test"), truth, {}, "title", tmp_path / "pairs.jpg")
     assert (tmp_path / "pairs.jpg").stat().st_size <= MAX_BYTES
     with Image.open(tmp_path / "pairs.jpg") as sheet:
         assert sheet.size[0] > 1600
