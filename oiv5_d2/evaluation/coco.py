@@ -1,6 +1,7 @@
 """COCO's average precision, by a library in Rust that gives pycocotools' numbers.
 
-Images go to it in chunks, and it keeps what it matched, not the masks: memory stays small.
+Images go to it in chunks, and it keeps what it matched, not the masks: memory stays small. Most
+time goes into reading run lengths, so only masks that could match something are handed over.
 """
 
 from collections.abc import Iterator
@@ -8,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from hotcoco import COCOeval, StreamingEval
-from hotcoco import mask as run_lengths
 from numpy.typing import NDArray
 
 from oiv5_d2.evaluation.detections import SEGM, Detections
 from oiv5_d2.evaluation.hierarchy import Above
-from oiv5_d2.evaluation.matching import View, find_candidates
+from oiv5_d2.evaluation.matching import View, find_candidates, groups
 from oiv5_d2.evaluation.matching import rank as rank_view
+from oiv5_d2.evaluation.overlaps import may_be_half, pair_up
 from oiv5_d2.evaluation.rankings import (
     RECALLS,
     Ranking,
@@ -36,6 +37,7 @@ PROTOCOL = (
     "COCO: average precision over IoU 0.50:0.05:0.95 and 101 recalls, at most 100 detections of a "
     "class and image; iscrowd regions are ignored (pycocotools 2)"
 )
+NOTHING = {"size": [1, 1], "counts": b"1"}  # an empty mask
 
 
 def evaluate(
@@ -104,15 +106,37 @@ def _chunks(truth: Truth, detections: Detections, task: str) -> Iterator[Chunk]:
     order = image_order(truth)
     rank = np.argsort(order)
     objects, found = _ByImage(rank[truth.image]), _ByImage(rank[detections.image])
+    areas = detections.masks.areas.astype(np.float64) if task == SEGM else None
+    is_near = None if areas is None else _near(truth, detections, areas)
     for start in range(0, len(order), CHUNK):
         chosen = found.between(start, start + CHUNK)
-        outlines = [detections.masks[i] for i in chosen] if task == SEGM else None
+        outlines = None if is_near is None else _outlines(chosen, detections, is_near)
         yield (
             [_image(place, truth, order[place]) for place in range(start, len(order))[:CHUNK]],
             [_object(i, truth, rank, task) for i in objects.between(start, start + CHUNK)],
-            _rows(chosen, detections, rank, outlines),
+            _rows(chosen, detections, rank, areas),
             outlines,
         )
+
+
+def _near(truth: Truth, detections: Detections, areas: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return (N,) whether a detection could overlap an object of its class by half."""
+    pairs = pair_up(groups(detections, truth), groups(truth, truth))
+    may = may_be_half(areas[pairs[0]], truth.mask_areas[pairs[1]], truth.is_crowd[pairs[1]])
+    is_near = np.zeros(len(detections), dtype=np.bool_)
+    is_near[pairs[0][may]] = True
+    return is_near
+
+
+def _outlines(
+    found: NDArray[np.int64], detections: Detections, is_near: NDArray[np.bool_]
+) -> list[Any]:
+    """Return the masks of some detections, an empty one for those that no object can match."""
+    outlines: list[Any] = [NOTHING] * len(found)
+    near = np.flatnonzero(is_near[found])
+    for place, outline in zip(near, detections.masks.outlines(found[near]), strict=True):
+        outlines[place] = outline
+    return outlines
 
 
 class _ByImage:
@@ -151,16 +175,16 @@ def _rows(
     found: NDArray[np.int64],
     detections: Detections,
     rank: NDArray[np.int64],
-    outlines: list[Any] | None,
+    areas: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
-    """Return (N, 7): image id, xywh, score, class id; of masks, a box of the mask's area.
+    """Return (N, 7): image id, xywh, score, class id; with areas of masks, boxes of that area.
 
     The library takes a detection's area from its box, and compares masks where there are some.
     """
     boxes = detections.boxes[found]
-    if outlines:
+    if areas is not None:
         boxes = np.zeros((len(found), 4))
-        boxes[:, 2], boxes[:, 3] = run_lengths.area(outlines), 1.0
+        boxes[:, 2], boxes[:, 3] = areas[found], 1.0
     columns = (rank[detections.image[found]] + 1, *boxes.T)
     scores, classes = detections.scores[found], detections.category[found] + 1
     return np.stack([*columns, scores, classes], axis=1).astype(np.float64)

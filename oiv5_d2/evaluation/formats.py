@@ -8,26 +8,27 @@ detection, or all of an image in a PredictionString.
 import base64
 import binascii
 import csv
-import io
 import json
 import math
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
 from oiv5_d2.evaluation.detections import Collector, Detections
 from oiv5_d2.evaluation.masks import Rle, to_rle
+from oiv5_d2.evaluation.streams import open_text, read_items
 from oiv5_d2.evaluation.truth import Names, Truth
-from oiv5_d2.files import unzipped, whole_file
+from oiv5_d2.files import whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 CSV_COLUMNS = ("ImageID", "ImageWidth", "ImageHeight", "LabelName", "Score", "Mask")
 BOX_COLUMNS = ("XMin", "XMax", "YMin", "YMax")
 IN_ONE_ROW = "PredictionString"
+BEGINNING = 1000  # characters that tell the format
 
 
 class Row(NamedTuple):
@@ -69,8 +70,8 @@ def read_predictions(
             box nor a mask; MISMATCH, no detection is on an image and of a class of the truth.
     """
     try:
-        rows = _read_rows(unzipped(path.read_bytes()))
-        found, left_out = _collect(rows, truth, Names(truth, mids))
+        with open_text(path) as file:
+            found, left_out = _collect(_read_rows(file), truth, Names(truth, mids))
     except FileNotFoundError as error:
         raise _problem(Kind.ABSENT, path, "") from error
     except (ValueError, KeyError, TypeError, EOFError, OSError, zlib.error) as error:
@@ -86,6 +87,7 @@ def write_coco(path: Path, detections: Detections, truth: Truth) -> None:
     """Write COCO results: one detection a line, under the ids of the truth's file."""
     image_ids = [image["id"] for image in truth.images]
     category_ids = [category["id"] for category in truth.categories]
+    has_mask = detections.masks.present
     with whole_file(path) as temporary, temporary.open("w", encoding="ascii") as file:
         file.write("[")
         for i in range(len(detections)):
@@ -95,7 +97,7 @@ def write_coco(path: Path, detections: Detections, truth: Truth) -> None:
                 "bbox": detections.boxes[i].tolist(),
                 "score": float(detections.scores[i]),
             }
-            if detections.masks.present[i]:
+            if has_mask[i]:
                 rle = detections.masks[i]
                 one["segmentation"] = {**rle, "counts": rle["counts"].decode("ascii")}
             file.write(f"{',' if i else ''}\n{json.dumps(one, allow_nan=False)}")
@@ -150,21 +152,24 @@ def _problem(kind: Kind, path: Path, detail: str) -> Problem:
     return Problem(kind, path, detail, key="predictions", remedy=Remedy.CHANGE_SETTING)
 
 
-def _read_rows(data: bytes) -> Iterator[Row]:
-    text = data.decode("utf-8-sig")
-    if text.lstrip()[:1] in ("[", "{"):
-        return _coco_rows(json.loads(text))
-    return _csv_rows(text)
+def _read_rows(file: TextIO) -> Iterator[Row]:
+    start = file.read(BEGINNING).lstrip()[:1]
+    file.seek(0)
+    if start == "[":
+        return _coco_rows(read_items(file))
+    if start == "{":
+        return _coco_rows(json.load(file)["annotations"])
+    return _csv_rows(file)
 
 
-def _coco_rows(content: Any) -> Iterator[Row]:
-    for one in content["annotations"] if isinstance(content, dict) else content:
+def _coco_rows(detections: Iterable[Any]) -> Iterator[Row]:
+    for one in detections:
         box, outline = one.get("bbox"), one.get("segmentation")
         yield Row(one["image_id"], one["category_id"], one["score"], box or None, outline or None)
 
 
-def _csv_rows(text: str) -> Iterator[Row]:
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+def _csv_rows(file: TextIO) -> Iterator[Row]:
+    reader = csv.DictReader(file)
     columns = set(reader.fieldnames or ())
     key = "ImageID" if "ImageID" in columns else "ImageId"
     if key not in columns or not ({"LabelName", "Score"} <= columns or IN_ONE_ROW in columns):
@@ -245,5 +250,5 @@ def _with_boxes(found: Detections) -> Detections:
     absent = np.isnan(found.boxes[:, 0])
     if absent.any():
         found.boxes.setflags(write=True)
-        found.boxes[absent] = found.masks.boxes()[absent]
+        found.boxes[absent] = found.masks.boxes[absent]
     return found

@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,18 @@ class Masks:
         start, end = self.spans[index]
         return {"size": self.sizes[index].tolist(), "counts": self.counts[start:end].tobytes()}
 
+    def outlines(self, positions: NDArray[np.int64]) -> list[Rle]:
+        """Return some of the masks, by position; much faster than one by one."""
+        data, (starts, ends) = self.counts.data, self.spans[positions].T.tolist()
+        # Height and width as one number, so that masks of one size share a list.
+        pairs = np.ascontiguousarray(self.sizes[positions]).view(np.int64).ravel()
+        sizes, which = np.unique(pairs, return_inverse=True)
+        shared = sizes.view(np.int32).reshape(-1, 2).tolist()
+        return [
+            {"size": shared[size], "counts": bytes(data[start:end])}
+            for size, start, end in zip(which.tolist(), starts, ends, strict=True)
+        ]
+
     @property
     def present(self) -> NDArray[np.bool_]:
         """(N,) True where there is a mask."""
@@ -45,22 +58,24 @@ class Masks:
         """Return some of the masks, by position; their run lengths are shared, not copied."""
         return Masks(self.counts, self.spans[positions], self.sizes[positions])
 
+    @cached_property
     def boxes(self) -> NDArray[np.float64]:
-        """Return the tight boxes, (N, 4) xywh; all zeros for an empty or absent mask."""
+        """(N, 4) xywh, the tight boxes; all zeros for an empty or absent mask."""
         boxes = np.zeros((len(self), 4))
         present = np.flatnonzero(self.present)
         for some in np.array_split(present, len(present) // CHUNK + 1):
             if len(some):
-                boxes[some] = run_lengths.to_bbox([self[i] for i in some])
+                boxes[some] = run_lengths.to_bbox(self.outlines(some))
         return boxes
 
+    @cached_property
     def areas(self) -> NDArray[np.int64]:
-        """Return the areas in pixels, (N,)."""
+        """(N,) in pixels."""
         areas = np.zeros(len(self), dtype=np.int64)
         present = np.flatnonzero(self.present)
         for some in np.array_split(present, len(present) // CHUNK + 1):
             if len(some):
-                areas[some] = run_lengths.area([self[i] for i in some])
+                areas[some] = run_lengths.area(self.outlines(some))
         return areas
 
 

@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oiv5_d2.evaluation.detections import SEGM, Detections
-from oiv5_d2.evaluation.overlaps import Indices, crowd_box_ious, mask_ious, pair_up
+from oiv5_d2.evaluation.overlaps import (
+    Indices,
+    crowd_box_ious,
+    mask_ious,
+    may_be_half,
+    pair_up,
+)
 from oiv5_d2.evaluation.rankings import FALSE, IGNORED, TRUE, Ranking
 from oiv5_d2.evaluation.truth import Truth, image_order
 
@@ -77,18 +83,18 @@ def find_candidates(truth: Truth, detections: Detections, task: str) -> Candidat
     """
     place = np.argsort(image_order(truth))[detections.image]
     order = np.lexsort((place, -detections.scores))
-    key = detections.image.astype(np.int64) * len(truth.categories) + detections.category
-    found = detections.take(order[place_in_group(key[order]) < MOST])
-    keys = [
-        one.image.astype(np.int64) * len(truth.categories) + one.category for one in (found, truth)
-    ]
+    kept = order[place_in_group(groups(detections, truth)[order]) < MOST]
+    found = detections.take(kept)
+    keys = groups(found, truth), groups(truth, truth)
     pairs = pair_up(*keys)
     if task == SEGM:
+        areas = detections.masks.areas[kept].astype(np.float64)
+        may = may_be_half(areas[pairs[0]], truth.mask_areas[pairs[1]], truth.is_crowd[pairs[1]])
+        pairs = pairs[0][may], pairs[1][may]
         order = np.lexsort((pairs[1], pairs[0], keys[0][pairs[0]]))  # by image and class
         in_groups = pairs[0][order], pairs[1][order]
         overlap = np.empty(len(order))
         overlap[order] = mask_ious(found.masks, truth.masks, in_groups, truth.is_crowd)
-        areas = found.masks.areas().astype(np.float64)
     else:
         boxes = found.boxes[pairs[0]], truth.boxes[pairs[1]]
         overlap = crowd_box_ious(*boxes, truth.is_crowd[pairs[1]])
@@ -163,6 +169,12 @@ def ranking_of(
         status=status[own][special][:, None],
         positives=np.bincount(targets, minlength=len(truth.images)),
     )
+
+
+def groups(of: Detections | Truth, truth: Truth) -> NDArray[np.int64]:
+    """Return the image and class of each detection or annotation as one number, (N,)."""
+    numbers: NDArray[np.int64] = of.image.astype(np.int64) * len(truth.categories) + of.category
+    return numbers
 
 
 def place_in_group(keys: Indices) -> Indices:

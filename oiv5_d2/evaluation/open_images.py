@@ -161,7 +161,7 @@ def verified_classes(truth: Truth, above: Above) -> NDArray[np.bool_]:
 def _admit(detections: Detections, verified: NDArray[np.bool_], task: str) -> Detections:
     """Return the detections that count, best first, with the box that is compared."""
     if task == SEGM:
-        detections = replace(detections, boxes=detections.masks.boxes())
+        detections = replace(detections, boxes=detections.masks.boxes)
     is_admitted = verified[detections.image, detections.category]
     is_admitted &= (detections.boxes[:, 2:] > 0).all(axis=1)
     order = detections.ranks()
@@ -225,7 +225,7 @@ def _mask_overlaps(
     truth: Truth, found: Detections, pairs: tuple[Indices, Indices]
 ) -> NDArray[np.float64]:
     """Return mask IoUs in single precision, in which the organisers' code compares them."""
-    tight = replace(truth, boxes=truth.masks.boxes())
+    tight = replace(truth, boxes=truth.masks.boxes)
     touching = box_ious(*_corners(tight, found, pairs)) > 0
     order = np.lexsort((pairs[1], pairs[0], truth.image[pairs[1]]))
     order = order[touching[order]]

@@ -57,6 +57,20 @@ def crowd_box_ious(left: Floats, right: Floats, is_crowd: NDArray[np.bool_]) -> 
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
+def may_be_half(
+    left: Floats, right: Floats | Indices, is_crowd: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return for N pairs, from their areas alone, False where the overlap is below one half.
+
+    Args:
+        left: (N,) areas of detections.
+        right: (N,) areas of truths.
+        is_crowd: (N,) of the truths: the overlap is the share of the detection, not the IoU.
+    """
+    may: NDArray[np.bool_] = (right >= left / 2) & (is_crowd | (left >= right / 2))
+    return may
+
+
 def box_shares(left: Floats, right: Floats) -> Floats:
     """Return for N pairs of boxes, as corners, the share of the left one inside the right one."""
     area = _areas(left)
@@ -92,7 +106,7 @@ def mask_ious(
     for span in _spans(pairs):
         lefts, rows = np.unique(pairs[0][span], return_inverse=True)
         rights, columns = np.unique(pairs[1][span], return_inverse=True)
-        outlines = [left[i] for i in lefts], [right[i] for i in rights]
+        outlines = left.outlines(lefts), right.outlines(rights)
         overlaps = mask_iou(*outlines, is_crowd[rights])
         found[span] = overlaps[rows, columns]
     return found

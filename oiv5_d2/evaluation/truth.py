@@ -68,7 +68,7 @@ class Truth:
     @cached_property
     def mask_areas(self) -> NDArray[np.int64]:
         """(N,) in pixels, 0 where there is no mask."""
-        return self.masks.areas()
+        return self.masks.areas
 
     @cached_property
     def sizes(self) -> NDArray[np.int32]:
@@ -147,7 +147,7 @@ def build_truth(content: Record, name: str, digest: str) -> Truth:
 
 def _boxes(annotations: Sequence[Record], masks: Masks) -> NDArray[np.float64]:
     given = [one.get("bbox") for one in annotations]
-    tight = masks.boxes() if None in given else np.empty((len(given), 4))
+    tight = masks.boxes if None in given else np.empty((len(given), 4))
     boxes = [tight[i] if box is None else box for i, box in enumerate(given)]
     return np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
@@ -158,7 +158,7 @@ def _areas(
     given = [one.get("area") for one in annotations]
     if None not in given:
         return np.array(given, dtype=np.float64)
-    own = np.where(masks.present, masks.areas(), boxes[:, 2] * boxes[:, 3])
+    own = np.where(masks.present, masks.areas, boxes[:, 2] * boxes[:, 3])
     return np.array([own[i] if area is None else area for i, area in enumerate(given)], np.float64)
 
 

@@ -66,7 +66,7 @@ def test_a_segmentation_may_be_polygons_or_counts(tmp_path):
     uncompressed = {"size": list(SIZE), "counts": [first, *counts.tolist(), rest]}
     forms = [one | {"segmentation": form} for form in (corners, uncompressed)]
     loaded, found = read(tmp_path, truth, forms)
-    assert found.masks.areas().tolist() == [w * h, w * h]
+    assert found.masks.areas.tolist() == [w * h, w * h]
     assert loaded.mask_areas.tolist() == [w * h]
 
 
