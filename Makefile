@@ -5,7 +5,7 @@ EXPORT := { echo "\# Exported from uv.lock by 'make requirements'. uv installs i
             $(UV) export --frozen --quiet --no-hashes --no-emit-project --no-dev --no-header; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart smoke test test-all lint defaults requirements clean
+.PHONY: help install quickstart smoke test test-all fuzz lint defaults requirements clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,9 @@ test: install  ## the tests, without the slow ones
 
 test-all: install  ## every test
 	$(PYTHON) -m pytest -n auto -m "slow or not slow"
+
+fuzz: install  ## 10,000 mutated inputs for each reader (15 minutes); by coverage after `.uv/bin/uv sync --group fuzz`
+	PYTHONPATH=tests/support OMP_NUM_THREADS=1 $(PYTHON) -m fuzzing
 
 lint: install  ## format, lint, types, the rooms' one-way arrows, requirements.txt current
 	.venv/bin/ruff format --check .

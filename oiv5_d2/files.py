@@ -93,16 +93,16 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def read_json(path: Path, remedy: Remedy) -> Any:
-    """Return the content of a JSON file, gzipped or not.
+    """Return the content of a JSON file, gzipped or not; NaN, which JSON has not, is None.
 
     Raises:
         Problem: ABSENT or DAMAGED, with `remedy`.
     """
     try:
-        return json.loads(unzipped(path.read_bytes()))
+        return json.loads(unzipped(path.read_bytes()), parse_constant=lambda _: None)
     except FileNotFoundError as error:
         raise Problem(Kind.ABSENT, path, remedy=remedy) from error
-    except (ValueError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except (ValueError, gzip.BadGzipFile, EOFError, zlib.error, RecursionError) as error:
         raise Problem(Kind.DAMAGED, path, f"not JSON: {error}", remedy=remedy) from error
 
 

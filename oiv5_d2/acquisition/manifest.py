@@ -7,7 +7,6 @@ only those may be replaced or removed.
 
 import sqlite3
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import csv as pa_csv
 
 from oiv5_d2.files import whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
@@ -29,6 +30,9 @@ CREATE TABLE IF NOT EXISTS files (
     source TEXT, fetched TEXT, detail TEXT, PRIMARY KEY (kind, split, name)
 ) WITHOUT ROWID
 """
+COLUMNS = [
+    "Kind", "Split", "Path", "State", "Reason", "Detail", "Bytes", "BLAKE3", "Source", "Fetched",
+]  # fmt: skip
 _EXPORT = """
 SELECT kind AS Kind, split AS Split, name AS Path, state AS State, reason AS Reason,
     detail AS Detail, num_bytes AS Bytes, checksum AS BLAKE3, source AS Source, fetched AS Fetched
@@ -75,9 +79,26 @@ def moment(seconds: float) -> str:
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
-    """Read ``manifest.csv``: all columns str but Bytes: int64; Path is an `Outcome`'s name."""
-    types = defaultdict(lambda: "str", Bytes="int64")
-    return pd.read_csv(path, dtype=types, keep_default_na=False)
+    """Read ``manifest.csv``: all columns str but Bytes: int64; Path is an `Outcome`'s name.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        Problem: DAMAGED, `Manifest.export` did not write it, or it was changed.
+    """
+    types = {**dict.fromkeys(COLUMNS, pa.string()), "Bytes": pa.int64()}
+    try:
+        rows = pa_csv.read_csv(
+            str(path),
+            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(column_types=types, strings_can_be_null=False),
+        )
+        if rows.column_names != COLUMNS or rows["Bytes"].null_count:
+            raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
+        table: pd.DataFrame = rows.to_pandas()
+        return table
+    except ValueError as error:  # Arrow's own among them
+        detail = str(error).splitlines()[0]
+        raise Problem(Kind.DAMAGED, path, detail, remedy=Remedy.PREPARE_AGAIN) from error
 
 
 @contextmanager
@@ -93,7 +114,7 @@ def open_manifest(data_dir: Path) -> Iterator["Manifest"]:
     try:
         connection.execute(_SCHEMA)
         yield Manifest(connection)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, pd.errors.DatabaseError, ValueError) as error:
         kind, remedy = {
             sqlite3.SQLITE_BUSY: (Kind.BUSY, Remedy.WAIT),
             sqlite3.SQLITE_FULL: (Kind.DISK_FULL, Remedy.FREE_DISK),

@@ -20,7 +20,8 @@ from oiv5_d2.acquisition.jpeg import line_of
 from oiv5_d2.acquisition.layouts import find_masks
 from oiv5_d2.acquisition.manifest import Outcome, State, moment, outcome_of
 from oiv5_d2.acquisition.partial_zips import Entry, PartialZip, fill, open_zip
-from oiv5_d2.acquisition.shards import DAMAGE, check_png, open_shard, write_shard
+from oiv5_d2.acquisition.png import check_png
+from oiv5_d2.acquisition.shards import DAMAGE, open_shard, write_shard
 from oiv5_d2.jobs import Advance, ignore
 from oiv5_d2.problems import Kind, Problem
 

@@ -5,7 +5,6 @@ stored and undated, so that the same masks give the same bytes.
 """
 
 import functools
-import io
 import struct
 import zipfile
 import zlib
@@ -13,9 +12,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from PIL import Image
-
-from oiv5_d2.acquisition.jpeg import as_value_errors
 from oiv5_d2.files import whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
 
@@ -85,15 +81,3 @@ def write_shard(path: Path, names: Iterable[str], read: Callable[[str], bytes]) 
             entry.create_system = 3  # the same bytes on every system
             entry.external_attr = 0o644 << 16
             shard.writestr(entry, read(name))
-
-
-def check_png(data: bytes) -> None:
-    """Check that bytes are a complete PNG, by its header and the checksums of its chunks.
-
-    Raises:
-        ValueError: they are not; the message has the facts only.
-    """
-    if not data:
-        raise ValueError("the file is empty")
-    with as_value_errors("PNG"), Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-        image.verify()

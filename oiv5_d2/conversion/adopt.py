@@ -5,23 +5,18 @@ What cannot be understood without a guess is refused, with the file and the reco
 a mask become ignored regions with the shape of their box. Images are used where they are.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pycocotools import mask as coco_mask
-
-from oiv5_d2.conversion import coco_file, masks
+from oiv5_d2.conversion import coco_file
 from oiv5_d2.conversion.images import check_images, size_of
-from oiv5_d2.conversion.records import EMPTY_MASK
-from oiv5_d2.conversion.run_lengths import is_of_size
+from oiv5_d2.conversion.regions import read_region
 from oiv5_d2.files import read_json
 from oiv5_d2.keys import near
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 
-CROWD, NO_MASK = "crowd", "no mask"  # why an object is ignored
 _LISTS = ("images", "annotations", "categories")
 _SHOWN = 8  # categories of a file, in an error
 
@@ -79,7 +74,10 @@ def adopt(
         "categories": [{"id": id_, "name": name} for id_, name in enumerate(classes, start=1)],
     }
     lines = (map(coco_file.dumps, records) for records in (images.values(), annotations))
-    coco_file.write(to, head, *lines)
+    try:
+        coco_file.write(to, head, *lines)
+    except ValueError as error:  # such as 1e999, which JSON has but floats have not
+        _refuse(path, "the file", f"a value cannot be written: {error}")
     return adopted
 
 
@@ -106,13 +104,22 @@ def _categories(path: Path, records: Sequence[Any], classes: Sequence[str]) -> d
         names[id_] = name.strip()
     if twice := [name for name in names.values() if list(names.values()).count(name) > 1]:
         _refuse(path, f"category {twice[0]}", "its name is there twice")
-    unknown = [name for name in classes if name not in names.values()]
-    if unknown:
-        there = sorted(names.values())
+    numbers = _class_numbers(path, sorted(names.values()), classes)
+    return {id_: numbers.get(name, 0) for id_, name in names.items()}
+
+
+def _class_numbers(path: Path, there: Sequence[str], classes: Sequence[str]) -> dict[str, int]:
+    """Return the new category id of each wanted class by its name in the file, in any case."""
+    folded = {name.casefold(): name for name in there}
+    found = [name if name in there else folded.get(name.casefold(), "") for name in classes]
+    if unknown := [name for name, its_name in zip(classes, found, strict=True) if not its_name]:
         more = ", ..." if len(there) > _SHOWN else ""
         detail = f"not in {path}, which has {', '.join(there[:_SHOWN])}{more}"
-        raise wrong_setting("data.classes", ", ".join(unknown), detail + near(unknown[0], there))
-    return {id_: classes.index(name) + 1 if name in classes else 0 for id_, name in names.items()}
+        detail += "".join(near(name, there) for name in unknown)
+        raise wrong_setting("data.classes", ", ".join(unknown), detail)
+    if len(set(found)) < len(found):
+        raise wrong_setting("data.classes", list(classes), "one is there twice")
+    return {name: number for number, name in enumerate(found, start=1)}
 
 
 def _find_folder(path: Path, images_dir: Path | None, records: Sequence[Any]) -> Path:
@@ -147,7 +154,7 @@ def _images(path: Path, records: Sequence[Any], folder: Path) -> dict[Any, dict[
             "width": size[1],
         }
     ids = _numbers(list(found))
-    return {old: {**record, "id": ids[old]} for old, record in found.items()}
+    return {old: {**found[old], "id": id_} for old, id_ in zip(found, ids, strict=True)}
 
 
 def _size_of(path: Path, id_: Any, file_path: Path) -> tuple[int, int]:
@@ -167,97 +174,45 @@ def _annotations(
     """Yield the new record of each wanted annotation, and count it."""
     ids = _numbers([_id(path, "annotation", record) for record in records])
     names = list(adopted.num_objects)
-    for record in records:
+    for record, id_ in zip(records, ids, strict=True):
         who = f"annotation {record['id']!r}"
-        if record.get("image_id") not in images:
-            _refuse(path, who, f"its image {record.get('image_id')!r} is not in the file")
-        if record.get("category_id") not in category_ids:
-            _refuse(path, who, f"its category {record.get('category_id')!r} is not in the file")
+        for key, there in (("image_id", images), ("category_id", category_ids)):
+            other = record.get(key)
+            if not _is_id(other) or other not in there:
+                what = f"its {key.removesuffix('_id')} {other!r:.80} is not in the file"
+                _refuse(path, who, what)
         category_id = category_ids[record["category_id"]]
         if not category_id:
             adopted.num_of_other_classes += 1
             continue
         image = images[record["image_id"]]
-        region = _region(path, who, record, image["height"], image["width"])
+        try:
+            region = read_region(record, image["height"], image["width"])
+        except ValueError as error:
+            _refuse(path, who, str(error))
         adopted.num_ignored += region["iscrowd"]
         adopted.num_objects[names[category_id - 1]] += not region["iscrowd"]
         kept = {key: value for key, value in record.items() if key != "ignore"}
         yield {
             **kept,
-            "id": ids[record["id"]],
+            "id": id_,
             "image_id": image["id"],
             "category_id": category_id,
             **region,
         }
 
 
-def _region(path: Path, who: str, record: Record, height: int, width: int) -> dict[str, Any]:
-    """Return what an annotation says of its object: bbox, area, iscrowd, segmentation, and why."""
-    box = _box(path, who, record.get("bbox"))
-    rle = _run_lengths(path, who, record.get("segmentation"), height, width)
-    area = int(coco_mask.area(rle)) if rle else 0
-    reason = record.get("ignore_reason") or (CROWD if record.get("iscrowd") else "")
-    if rle and area:
-        tight = [float(side) for side in coco_mask.toBbox(rle)]
-        region = {"bbox": box or tight, "area": area, "segmentation": rle}
-    elif box:
-        x, y, w, h = box
-        sides = (x / width, y / height, (x + w) / width, (y + h) / height)
-        ends = masks.RelBox(*(min(max(side, 0.0), 1.0) for side in sides))
-        drawn = masks.encode_box(ends, height, width)
-        region = {"bbox": box, "area": drawn.area, "segmentation": drawn.rle}
-        reason = reason or (EMPTY_MASK if rle else NO_MASK)
-    else:
-        _refuse(path, who, "it has neither a mask nor a box")
-    return {**region, "iscrowd": int(bool(reason)), "ignore_reason": reason}
-
-
-def _box(path: Path, who: str, box: Any) -> list[float] | None:
-    """Return an xywh_abs box; None where there is none."""
-    if box is None or box == []:
-        return None
-    if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
-        _refuse(path, who, f"its bbox {box!r} is not four numbers")
-    if min(box[2:]) < 0:
-        _refuse(path, who, f"its bbox {box!r} has a negative side: it is x, y, width, height")
-    return [float(side) for side in box]
-
-
-def _run_lengths(path: Path, who: str, segmentation: Any, height: int, width: int) -> Any:
-    """Return COCO's run lengths of any of its forms; None where there is no outline."""
-    if not segmentation:
-        return None
-    if isinstance(segmentation, dict):
-        counts, size = segmentation.get("counts"), segmentation.get("size")
-        if size != [height, width]:
-            what = f"its mask's size is {size}, its image's {[height, width]} (height, width)"
-            _refuse(path, who, what)
-        if not isinstance(counts, str | list) or not is_of_size(counts, height * width):
-            _refuse(path, who, "its run lengths are damaged")
-        if isinstance(counts, str):
-            return {"size": size, "counts": counts}
-        return _text(coco_mask.frPyObjects(segmentation, height, width))
-    if not isinstance(segmentation, list):
-        _refuse(path, who, f"its segmentation is a {type(segmentation).__name__}")
-    polygons = [polygon for polygon in segmentation if polygon]
-    for polygon in polygons:
-        is_outline = isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0
-        if not is_outline or not all(map(_is_number, polygon)):
-            _refuse(path, who, "a polygon needs at least three points, as x, y, x, y, ...")
-    if not polygons:
-        return None
-    return _text(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)))
-
-
-def _text(rle: dict[str, Any]) -> dict[str, Any]:
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
-
-
 def _id(path: Path, what: str, record: Any) -> Any:
     id_ = record.get("id") if isinstance(record, dict) else None
-    if isinstance(id_, bool) or not isinstance(id_, int | str):
+    if not _is_id(id_):
         _refuse(path, f"{what} {record!r:.80}", "it has no id")
     return id_
+
+
+def _is_id(value: Any) -> bool:
+    """Return True if a value may be an id; pandas makes 1.0 of 1."""
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return isinstance(value, str) or (is_whole and not isinstance(value, bool))
 
 
 def _file_name(path: Path, record: Any) -> str:
@@ -267,14 +222,10 @@ def _file_name(path: Path, record: Any) -> str:
     return name.replace("\\", "/")
 
 
-def _numbers(ids: Sequence[Any]) -> dict[Any, int]:
-    """Return each id as a number: itself if all are distinct and above 0, otherwise its place."""
+def _numbers(ids: Sequence[Any]) -> list[int]:
+    """Return ids as numbers: themselves if all are distinct and above 0, otherwise their places."""
     is_kept = len(set(ids)) == len(ids) and all(isinstance(id_, int) and id_ > 0 for id_ in ids)
-    return {id_: id_ if is_kept else place for place, id_ in enumerate(ids, start=1)}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return list(ids) if is_kept else list(range(1, len(ids) + 1))
 
 
 def _refuse(path: Path, who: str, what: str) -> NoReturn:

@@ -1,17 +1,23 @@
 """Class names and the tree of classes: which MID is which name, and what is a kind of what."""
 
 import csv
-import json
+import gzip
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from oiv5_d2.files import read_json
 from oiv5_d2.keys import near
 from oiv5_d2.openimages import release
-from oiv5_d2.openimages.csv_faults import damaged
+from oiv5_d2.openimages.csv_faults import damaged, stray_byte
+from oiv5_d2.openimages.tidy import SEPARATORS, open_text
 from oiv5_d2.problems import Kind, Problem, Remedy
+
+_LONGEST_LINE = 1 << 20
 
 # The classes that this project is about, where a release's own table is not at hand.
 TRAFFIC_MIDS = {
@@ -104,24 +110,38 @@ def read_classes(csv_path: Path, json_path: Path) -> Classes:
 def read_names(csv_path: Path) -> dict[str, str]:
     """Read the class table alone: display name by MID; see `read_classes`."""
     names: dict[str, str] = {}
-    with csv_path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        for row in reader:
-            if reader.line_num == 1 and tuple(row) == release.CLASS_COLUMNS:
+    line = 1
+    try:
+        for line, row in _rows(csv_path):
+            if line == 1 and tuple(row) == release.CLASS_COLUMNS:
                 continue
-            if len(row) != 2 or not row[0].startswith("/") or not row[1] or row[0] in names:
+            if stray := stray_byte("".join(row)):
+                raise damaged(csv_path, line, f"a name {stray}", Remedy.SAVE_AS_UTF8)
+            is_class = len(row) == 2 and row[0].startswith("/") and row[1].strip()
+            if not is_class or row[0] in names:
                 what = "not a row 'MID,DisplayName' with a MID of its own"
-                raise damaged(csv_path, reader.line_num, what)
-            names[row[0]] = row[1]
+                raise damaged(csv_path, line, what)
+            names[row[0]] = row[1].strip()
+    except (csv.Error, EOFError, UnicodeError, gzip.BadGzipFile, zlib.error) as error:
+        raise damaged(csv_path, line, str(error)) from error
     if not names:
         raise damaged(csv_path, 1, "the file is empty")
     return names
 
 
+def _rows(csv_path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield line and fields of each row that is not empty, whatever stands between the fields."""
+    with open_text(csv_path, errors="surrogateescape") as text:
+        first = text.readline(_LONGEST_LINE)
+        separator = next((each for each in SEPARATORS if first.count(each) == 1), SEPARATORS[0])
+        reader = csv.reader(chain([first], text), delimiter=separator, strict=True)
+        yield from ((reader.line_num, row) for row in reader if row)
+
+
 def _read_kinds(json_path: Path) -> dict[str, set[str]]:
     kinds: dict[str, set[str]] = {}
     try:
-        for parent, child in _edges(json.loads(json_path.read_text(encoding="utf-8"))):
+        for parent, child in _edges(read_json(json_path, Remedy.FETCH_AGAIN)):
             kinds.setdefault(parent, set()).add(child)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"not a tree of LabelName and Subcategory: {error}"
@@ -130,10 +150,13 @@ def _read_kinds(json_path: Path) -> dict[str, set[str]]:
 
 
 def _edges(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for child in node.get("Subcategory", ()):
+    children, parts = node.get("Subcategory", []), node.get("Part", [])
+    if not isinstance(node["LabelName"], str) or not type(children) is type(parts) is list:
+        raise TypeError(f"{node!r:.80}")
+    for child in children:
         yield node["LabelName"], child["LabelName"]
         yield from _edges(child)
-    for part in node.get("Part", ()):
+    for part in parts:
         yield from _edges(part)  # a part is no kind of its owner, but has kinds of its own
 
 

@@ -5,6 +5,7 @@ with the csv module, to find the line as an editor counts it.
 """
 
 import csv
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ NUMBERS = frozenset({
     *(f"{box}{axis}{end}" for box in ("", "Box") for axis in "XY" for end in ("Min", "Max")),
 })  # fmt: skip
 MAY_BE_EMPTY = frozenset({"PredictedIoU", "Rotation"})
+SHARES = frozenset({"Confidence", "PredictedIoU"})
 MASK_PATH = r"^[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*\.png$"
 """Names of masks become file names: none may lead out of the data folder."""
 
@@ -123,9 +125,14 @@ def _shown(text: str) -> str:
     return repr(text[:_LONGEST_SHOWN].encode(errors="replace").decode())
 
 
+def stray_byte(text: str) -> str:
+    """Return which byte of a text, read with ``surrogateescape``, is not UTF-8; "" if none."""
+    stray = re.search("[\udc80-\udcff]", text)
+    return f"is not UTF-8 (byte 0x{ord(stray[0]) - 0xDC00:02x})" if stray else ""
+
+
 def _value_fault(column: str, text: str) -> Fault | None:
-    if stray := re.search("[\udc80-\udcff]", text):
-        what = f"is not UTF-8 (byte 0x{ord(stray[0]) - 0xDC00:02x})"
+    if what := stray_byte(text):
         return Fault(what, Remedy.SAVE_AS_UTF8)
     if column == "ImageID" and not re.fullmatch("[0-9a-f]{16}", text):
         is_upper = re.fullmatch("[0-9a-fA-F]{16}", text)
@@ -136,8 +143,17 @@ def _value_fault(column: str, text: str) -> Fault | None:
     if column in release.ATTRIBUTES and text not in ("-1", "0", "1"):
         return Fault("is not 1, 0 or -1")
     if column in NUMBERS and (text or column not in MAY_BE_EMPTY):
-        try:
-            float(text)
-        except ValueError:
-            return Fault("is not a number")
+        return _number_fault(column, text)
+    return None
+
+
+def _number_fault(column: str, text: str) -> Fault | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return Fault("is not a number")
+    if not math.isfinite(number) or "_" in text:  # Python alone takes 1_0
+        return Fault("is not a number")
+    if column in SHARES and not 0 <= number <= 1:
+        return Fault("is not from 0 to 1")
     return None

@@ -147,9 +147,14 @@ def _check_all(rows: pa.Table) -> None:
 
 
 def _check_kept(rows: pa.Table) -> None:
-    for column in csv_faults.NUMBERS - csv_faults.MAY_BE_EMPTY:
-        if column in rows.column_names and rows[column].null_count:
+    for column in csv_faults.NUMBERS & set(rows.column_names):
+        if column not in csv_faults.MAY_BE_EMPTY and rows[column].null_count:
             raise ValueError(f"{column} is empty")
+        numbers = rows[column].drop_null().to_numpy()
+        if not np.isfinite(numbers).all():
+            raise ValueError(f"{column} is not a number")
+        if column in csv_faults.SHARES and ((numbers < 0) | (numbers > 1)).any():
+            raise ValueError(f"{column} is out of its range")
     if "MaskPath" in rows.column_names:
         is_plain = pc.match_substring_regex(rows["MaskPath"], csv_faults.MASK_PATH)
         if pc.any(pc.invert(is_plain)).as_py():

@@ -11,21 +11,23 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from oiv5_d2.files import whole_file
 from oiv5_d2.openimages import release
-from oiv5_d2.openimages.csv_faults import damaged, header_fault, row_fault
+from oiv5_d2.openimages.csv_faults import MAY_BE_EMPTY, damaged, header_fault, row_fault
 from oiv5_d2.problems import Problem, Remedy
 
 ROUNDING = 1e-6  # that a box may leave its image by; the release has six decimals
 
-_SEPARATORS = ",;\t|"
+SEPARATORS = ",;\t|"
 _GZIP, _UTF16 = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff")
-_WHOLE = {"-1.0": "-1", "0.0": "0", "1.0": "1"}  # what pandas makes of a column with an empty cell
+# What pandas makes of a column with an empty cell, and what it and R make of yes and no.
+_WHOLE = {"-1.0": "-1", "0.0": "0", "1.0": "1", "true": "1", "false": "0"}
+_NO_VALUE = {"na", "nan", "null", "none"}
 _SIDES = [(f"{side}Min", f"{side}Max") for side in ("X", "Y", "BoxX", "BoxY")]
 
 Row = list[str]
@@ -72,10 +74,10 @@ def _rows(path: Path, columns: Sequence[str], errors: str = "strict") -> Iterato
     """Yield each row's line, as an editor counts it, and its values in the release's order."""
     line = 1
     try:
-        with path.open("rb") as raw, closing(_open_text(raw, errors)) as text:
+        with open_text(path, errors) as text:
             separator, header = _split_header(path, text.readline(1 << 20), columns)
             pick = itemgetter(*map(header.index, columns))
-            reader = csv.reader(text, delimiter=separator)
+            reader = csv.reader(text, delimiter=separator, strict=True)
             line = 2
             for row in reader:
                 if row and len(row) != len(header):
@@ -88,28 +90,44 @@ def _rows(path: Path, columns: Sequence[str], errors: str = "strict") -> Iterato
         raise damaged(path, line, str(error), Remedy.FIX_LINE) from error
 
 
-def _open_text(raw: BinaryIO, errors: str) -> io.TextIOWrapper:
-    start = raw.read(2)
-    raw.seek(0)
-    binary = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if start == _GZIP else raw
-    if start == _GZIP:
+@contextmanager
+def open_text(path: Path, errors: str = "strict") -> Iterator[io.TextIOWrapper]:
+    """Open a text of UTF-8 or UTF-16, gzipped or not, without changing its line ends.
+
+    Args:
+        path: of the file.
+        errors: how bytes that are no text are read, as `open` has it.
+    """
+    with path.open("rb") as raw:
+        is_packed = raw.read(2) == _GZIP
+        raw.seek(0)
+        binary = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if is_packed else raw
         start = binary.read(2)
         binary.seek(0)
-    if start in _UTF16:  # which knows no way to keep a stray byte
-        errors = "replace" if errors == "surrogateescape" else errors
-        return io.TextIOWrapper(binary, "utf-16", errors, newline="")
-    return io.TextIOWrapper(binary, "utf-8-sig", errors, newline="")
+        encoding = "utf-16" if start in _UTF16 else "utf-8-sig"
+        if encoding == "utf-16":  # which knows no way to keep a stray byte
+            errors = "replace" if errors == "surrogateescape" else errors
+        with closing(io.TextIOWrapper(binary, encoding, errors, newline="")) as text:
+            yield text
 
 
 def _split_header(path: Path, line: str, columns: Sequence[str]) -> tuple[str, Row]:
     """Return the separator and the header's names; what more there is than wanted is allowed."""
-    for separator in _SEPARATORS:
-        names = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
+    for separator in SEPARATORS:
+        names = [name.strip() for name in _split(line, separator)]
         if all(names.count(column) == 1 for column in columns):
             return separator, names
-    plain = ",".join(next(csv.reader([line]), []))
+    plain = ",".join(_split(line, ",") or [line])
     fault = header_fault(plain.encode(errors="replace"), columns) or "a column is there twice"
     raise damaged(path, 1, fault, Remedy.FIX_LINE)
+
+
+def _split(line: str, separator: str) -> Row:
+    """Return a line's fields; none if a quote in it is not closed."""
+    try:
+        return next(csv.reader([line], delimiter=separator, strict=True), [])
+    except csv.Error:
+        return []
 
 
 def _tidy(values: Sequence[str], columns: Sequence[str]) -> Row:
@@ -117,11 +135,14 @@ def _tidy(values: Sequence[str], columns: Sequence[str]) -> Row:
     row = dict(zip(columns, values, strict=True))
     id_ = row["ImageID"]
     row["ImageID"] = id_.lower()
-    if row.get("MaskPath", "").startswith(id_):  # a mask's name begins with its image's id
+    if id_ and row.get("MaskPath", "").startswith(id_):  # a mask's name begins with its image's id
         row["MaskPath"] = id_.lower() + row["MaskPath"][len(id_) :]
     for column in release.ATTRIBUTES:
         if column in row:
-            row[column] = _WHOLE.get(row[column], row[column])
+            row[column] = _WHOLE.get(row[column].lower(), row[column])
+    for column in MAY_BE_EMPTY:
+        if row.get(column, "").lower() in _NO_VALUE:
+            row[column] = ""
     for low, high in _SIDES:
         if low in row:
             row[low], row[high] = _ordered(row[low], row[high])

@@ -50,6 +50,43 @@ def export(data_dir, wanted=WANTED):
     return (data_dir / "manifest.csv").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"present", b"presemt"),  # no state
+        (b"refused", b"refusef"),  # no reason
+        (b"files (", b"filez ("),
+        (b"a.jpg", b"\xff\xfe\xff\xfe\xff"),
+        (b"\r\0\0\0", b"\x99\0\0\0"),  # a page of another kind
+    ],
+)
+def test_a_damaged_manifest_is_refused(tmp_path, old, new):
+    record(tmp_path)
+    path = tmp_path / MANIFEST_SQLITE
+    path.write_bytes(path.read_bytes().replace(old, new))
+    with refused(Kind.DAMAGED, remedy=Remedy.MOVE_AWAY, about=path), open_manifest(tmp_path) as it:
+        it.known("image", "train")
+        it.export(WANTED, tmp_path / "manifest.csv")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[:-4],
+        lambda text: text.replace("State", "Stete"),
+        lambda text: text.replace(",7,", ",,"),
+        lambda text: text.replace(",7,", f",{'9' * 30},"),
+        lambda text: "",
+    ],
+)
+def test_a_damaged_table_of_the_manifest_is_refused(tmp_path, change):
+    record(tmp_path)
+    path = tmp_path / "manifest.csv"
+    path.write_text(change(export(tmp_path).decode()))
+    with refused(Kind.DAMAGED, remedy=Remedy.PREPARE_AGAIN, about=path):
+        read_manifest(path)
+
+
 def test_what_is_recorded_is_exported_in_order(tmp_path):
     record(tmp_path, ROWS[::-1])
     export(tmp_path)

@@ -1,16 +1,11 @@
 import io
-import struct
 import zipfile
-import zlib
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from raising import refused
 
 from oiv5_d2.acquisition.shards import (
-    check_png,
     open_shard,
     read_mask_file,
     shard_path,
@@ -109,43 +104,3 @@ def test_what_these_tools_did_not_write_is_not_replaced(path, content):
         path.write_bytes(content)
     with refused(Kind.FOREIGN, remedy=Remedy.MOVE_AWAY, about=path):
         open_shard(path)
-
-
-# --- PNGs -----------------------------------------------------------------------------------------
-
-
-def png_of_size(width, height):
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return SMALL[:8] + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-
-
-def test_a_complete_png_passes():
-    check_png(SMALL)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\xff\xd8\xff\xe0 a JPEG",
-        SMALL[:8],
-        SMALL[:30],
-        SMALL[:-20],
-        SMALL[:45] + bytes([SMALL[45] ^ 1]) + SMALL[46:],
-        png_of_size(60_000, 60_000),
-    ],
-)
-def test_what_is_no_complete_png_is_refused(data):
-    with pytest.raises(ValueError) as caught:
-        check_png(data)
-    assert str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@given(st.binary(max_size=200), st.integers(0, len(SMALL)))
-def test_any_bytes_pass_or_are_refused_with_one_line(data, place):
-    for tried in (data, SMALL[:place] + data, SMALL[:place] + data + SMALL[place + 9 :]):
-        try:
-            check_png(tried)
-        except ValueError as error:
-            assert "\n" not in str(error)

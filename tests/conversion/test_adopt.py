@@ -134,6 +134,29 @@ def test_a_compressed_file_and_a_byte_order_mark_are_taken(folder, wrap):
     assert len(taken(folder, wrap(json.dumps(COCO).encode()))[2]) == 2
 
 
+def test_ids_that_are_there_twice_become_places(folder):
+    content = mapped(lambda content: content["annotations"][1].update(id=1))
+    assert [one["id"] for one in taken(folder, content)[2]] == [1, 2]
+
+
+def test_what_pandas_makes_of_numbers_is_taken(folder):
+    _, _, annotations = taken(folder, changed(image_id=1.0, category_id=2.0, area=float("nan")))
+    assert (annotations[0]["image_id"], annotations[0]["area"]) == (1, 9)
+
+
+def test_classes_are_found_in_any_case_and_keep_the_names_asked_for(folder):
+    adopted, _, annotations = taken(folder, COCO, classes=("Car", "PERSON"))
+    assert adopted.num_objects == {"Car": 1, "PERSON": 0}
+    assert [one["category_id"] for one in annotations] == [1, 2]
+    with refused(Kind.SETTING, key="data.classes", about="Bus, Persons"):
+        taken(folder, COCO, classes=("Bus", "Car", "Persons"))
+
+
+def test_a_box_larger_than_its_mask_stays(folder):
+    assert taken(folder, changed(bbox=[0, 1, 7, 3]))[2][0]["bbox"] == [0, 1, 7, 3]
+    assert taken(folder, changed(bbox=[1, 1, 0, 0]))[2][0]["bbox"] == [1, 1, 3, 3]
+
+
 @pytest.mark.parametrize("segmentation", [None, [], [[]], {"size": [6, 8], "counts": [48]}])
 def test_an_object_without_a_mask_becomes_an_ignored_box(folder, segmentation):
     adopted, _, annotations = taken(folder, changed(segmentation=segmentation))
@@ -173,7 +196,13 @@ BAD = {
         changed(segmentation={"size": [6, 8], "counts": "~~"}),
         changed(segmentation={"size": [6, 8], "counts": [40]}),
         changed(segmentation="mask.png"),
+        changed(segmentation=[[1, 1, 4, 1, 2147483648, 4]]),  # would be drawn: gigabytes
+        changed(category_id=[2]),
+        changed(bbox=[3, 2, 6, 5], segmentation=[[3, 2, 6, 2, 6, 5, 3, 5]]),  # x0, y0, x1, y1
+        changed(bbox=[7, 5, 1, 1]),  # not where its mask is
+        changed(bbox=[4, 1, 8, 5], segmentation=[]),
     ],
+    "the file": [json.dumps(COCO).replace('"iscrowd": 0', '"x": 1e999').encode()],
     "image 1": [
         mapped(lambda content: content["images"].append(content["images"][0])),
     ],

@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -86,6 +87,22 @@ def test_the_class_table_is_read_with_a_header_too(csv_path, tree_path, classes,
     assert read_classes(csv_path, tree_path) == classes
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda text: gzip.compress(text.encode()),
+        lambda text: text.encode("utf-16"),
+        lambda text: text.replace(",", ";").encode(),
+        lambda text: text.replace("\n", "\n\n").rstrip("\n").encode(),
+        lambda text: "".join(f'"{row}"\r\n' for row in text.replace(",", '","').split()).encode(),
+    ],
+)
+def test_a_class_table_of_another_form_is_read(tmp_path, tree_path, wrap):
+    rows = [(mid, name) for mid, name in NAMES.items() if " " not in name]
+    (tmp_path / "classes.csv").write_bytes(wrap("".join(f"{mid},{name}\n" for mid, name in rows)))
+    assert list(read_classes(tmp_path / "classes.csv", tree_path).names.items()) == rows
+
+
 def test_a_name_with_a_comma_is_one_name(tmp_path, tree_path):
     path = tmp_path / "classes.csv"
     path.write_text('/m/0,"Light, traffic"\n')
@@ -111,7 +128,7 @@ def test_an_unknown_class_near_to_none_is_refused(classes):
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("/m/0,A\n/m/1\n", 2), ("/m/0,A\n/m/0,B\n", 2), ("0,A\n", 1), ("/m/0,\n", 1)],
+    [("/m/0,A\n/m/1\n", 2), ("/m/0,A\n/m/0,B\n", 2), ("0,A\n", 1), ("/m/0,\n", 1), ('/m/0,"A', 1)],
 )
 def test_a_damaged_class_table_is_refused_with_the_line(tmp_path, tree_path, text, line):
     path = tmp_path / "classes.csv"
@@ -126,7 +143,9 @@ def test_an_empty_class_table_is_refused(tmp_path, tree_path):
         read_classes(tmp_path / "classes.csv", tree_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"Subcategory": [{}]}', '"x"'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", '{"Subcategory": [{}]}', '"x"', '{"LabelName": 1}', "[" * 9999]
+)
 def test_a_damaged_tree_is_refused(tmp_path, csv_path, text):
     path = tmp_path / "tree.json"
     path.write_text(text)

@@ -56,6 +56,9 @@ UNTIDY = {
     "whole numbers with a point": text_of(
         [changed(IsOccluded="0.0", IsTruncated="1.0", IsDepiction="-1.0", IsInside="0.0")] * 2
     ).encode(),
+    "yes and no as words": text_of(
+        [changed(IsOccluded="False", IsTruncated="TRUE", IsDepiction="-1.0", IsInside="false")] * 2
+    ).encode(),
     "ids in capital letters": text_of([changed(ImageID=ID.upper())] * 2).encode(),
 }
 
@@ -69,6 +72,12 @@ def test_a_mask_s_name_follows_its_image_s_id(tmp_path):
     loud = [MASK[0].replace(ID, ID.upper()), ID.upper(), *MASK[2:]]
     found = tidied(tmp_path, text_of([loud], release.MASK_COLUMNS).encode(), release.MASK_COLUMNS)
     assert found == text_of([MASK], release.MASK_COLUMNS).encode()
+
+
+def test_an_empty_value_is_one_whatever_it_is_called(tmp_path):
+    rows = [[*MASK[:8], none, MASK[9]] for none in ("NA", "nan", "NULL", "None", "")]
+    found = tidied(tmp_path, text_of(rows, release.MASK_COLUMNS).encode(), release.MASK_COLUMNS)
+    assert found == text_of([rows[-1]] * 5, release.MASK_COLUMNS).encode()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +108,7 @@ def test_the_reader_takes_what_was_tidied(tmp_path):
     [
         ({"XMax": "1.01"}, "XMax 1.01", Remedy.FIX_LINE),
         ({"XMin": "0.5"}, "XMin 0.5", Remedy.FIX_LINE),
-        ({"IsInside": "False"}, "IsInside 'False'", Remedy.FIX_LINE),
+        ({"IsInside": "no"}, "IsInside 'no'", Remedy.FIX_LINE),
         ({"ImageID": "street_001"}, "street_001", Remedy.OWN_IMAGES),
         ({"XMin": "left"}, "XMin 'left'", Remedy.FIX_LINE),
     ],
@@ -121,6 +130,11 @@ def test_bytes_that_are_no_utf_8_are_named_with_line_and_column(tmp_path):
     assert not (tmp_path / "copy").exists() or not list((tmp_path / "copy").iterdir())
 
 
+def test_an_id_that_is_missing_is_left_to_the_reader(tmp_path):
+    data = text_of([["", "verification", "/m/0k4j", "1"]], release.IMAGE_LABEL_COLUMNS).encode()
+    assert tidied(tmp_path, data, release.IMAGE_LABEL_COLUMNS) == data
+
+
 @pytest.mark.parametrize(
     ("data", "facts"),
     [
@@ -129,6 +143,8 @@ def test_bytes_that_are_no_utf_8_are_named_with_line_and_column(tmp_path):
         (text_of([MASK], release.MASK_COLUMNS).encode(), "a mask table"),
         (text_of([[*BOX, "0"]], (*BOXES, "XMin")).encode(), "line 1: "),
         (text_of([BOX, BOX[:5]]).encode(), "line 3: 5 fields"),
+        (RELEASED[:-20] + b',"0,1', "line 3: "),  # a quote that is not closed
+        (b'"' + RELEASED.replace(b",", b'","')[:50], "line 1: "),
         (gzip.compress(RELEASED)[:-9], "line "),
         (gzip.compress(RELEASED * 99)[:-99], "line "),
     ],
