@@ -10,10 +10,9 @@ import logging
 from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from oiv5_d2.console.commands import check_d2, choose_defaults, data_commands
+from oiv5_d2.console.commands import changed_settings, choose_defaults, data_commands
 from oiv5_d2.console.errors import report_errors, suggesting
 from oiv5_d2.console.help import answer_help
 from oiv5_d2.problems import wrong_setting
@@ -42,18 +41,6 @@ def main(run: DictConfig) -> None:
             if run.output is not None:
                 output_dir = Path(run.output) / own_dir.relative_to(run_dir)
             evaluate(run, run_dir, part, weights_path, output_dir)
-
-
-def changed_settings(run: DictConfig) -> dict[str, object]:
-    """Return the keys of Detectron2 on the command line, without d2, and their values."""
-    check_d2(OmegaConf.to_container(run.d2), HydraConfig.get().runtime.choices.detectron2)
-    words = (word.partition("=")[0].lstrip("+") for word in HydraConfig.get().overrides.task)
-    keys = [word for word in words if word.startswith("d2.")]
-    values = ((key.removeprefix("d2."), OmegaConf.select(run, key)) for key in keys)
-    return {
-        key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        for key, value in values
-    }
 
 
 def as_list(setting: object) -> list[str]:

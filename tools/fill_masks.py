@@ -33,7 +33,7 @@ def main(run: DictConfig) -> None:
 def fill_part(run: DictConfig, run_dir: Path, dataset) -> None:  # noqa: ANN001  # of a heavy import
     # Here, so that --help and a mistake on the command line are answered at once.
     from oiv5_d2.evaluation.filling import fill, masker_of_file, masker_of_run
-    from oiv5_d2.evaluation.runs import load_cfg
+    from oiv5_d2.training.models import load_cfg
 
     if run.masker is None:
         cfg = load_cfg(run_dir, run_dir / run.weights, run.device)

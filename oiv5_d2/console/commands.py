@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from oiv5_d2.console.errors import CONFIG_DIR
@@ -93,6 +94,23 @@ def check_d2(d2: Mapping[str, Any], choice: str) -> None:
     """
     defaults: Any = OmegaConf.to_container(OmegaConf.load(CONFIG_DIR / GROUP / f"{choice}.yaml"))
     check_known((key for key, _ in leaves({"d2": d2})), {key for key, _ in leaves(defaults)})
+
+
+def changed_settings(run: Any) -> dict[str, object]:
+    """Return the keys of Detectron2 on the command line, without d2, and their values.
+
+    Raises:
+        Problem: SETTING, an unknown key.
+    """
+    d2: Any = OmegaConf.to_container(run.d2)
+    check_d2(d2, HydraConfig.get().runtime.choices.detectron2)
+    words = (word.partition("=")[0].lstrip("+") for word in HydraConfig.get().overrides.task)
+    keys = [word for word in words if word.startswith("d2.")]
+    values = ((key.removeprefix("d2."), OmegaConf.select(run, key)) for key in keys)
+    return {
+        key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        for key, value in values
+    }
 
 
 def explicit_keys(overrides: Iterable[str]) -> set[str]:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.conversion.records import REAL_OBJECTS
-from oiv5_d2.evaluation.runs import load_model
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.runs.prepared import PSEUDO, Prepared
+from oiv5_d2.training.models import load_model
 
 # isort: split
 from detectron2.config import CfgNode
@@ -69,7 +69,7 @@ def masker_of_run(cfg: CfgNode) -> Masker:
     """Return the mask head of a run's model, which is given the boxes and classes.
 
     Args:
-        cfg: of the run, as `oiv5_d2.evaluation.runs.load_cfg` returns it.
+        cfg: of the run, as `oiv5_d2.training.models.load_cfg` returns it.
     """
     model: Any = load_model(cfg).eval()
     resize = ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)

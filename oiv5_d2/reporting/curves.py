@@ -13,7 +13,7 @@ from PIL import Image
 
 from oiv5_d2.drawing.colours import FAINT_INK, INK, PALETTE, to_hex
 from oiv5_d2.files import whole_file
-from oiv5_d2.runs.metrics import AVERAGES, TOTAL_LOSS, VALIDATION
+from oiv5_d2.runs.metrics import AVERAGES, COCO, METRICS, TOTAL_LOSS, VALIDATION
 from oiv5_d2.runs.scalars import ITERATION, Scalars, Series, evaluated_names, series
 
 Lines = Mapping[str, Series]  # by label; a line's place fixes its colour
@@ -90,7 +90,8 @@ def _series(scalars: Scalars, labels: Mapping[str, str]) -> Lines:
 
 def _precision(scalars: Scalars) -> Lines:
     """Return the lines of what evaluations wrote; with several data sets, the first one's."""
-    names = evaluated_names(scalars)
+    others = {metric.key for metric in METRICS if metric is not COCO}
+    names = [name for name in evaluated_names(scalars) if not others & set(name.split("/"))]
     averaged = {one: [n for n in names if n.startswith(f"{one}/")] for one in AVERAGES}
     plain = [name for name in names if not name.startswith(tuple(f"{one}/" for one in AVERAGES))]
     return {

@@ -15,7 +15,7 @@ INTRODUCTION = """# Experiments
 One folder per experiment, written by `python tools/write_report.py run=outputs/<name>` from a
 finished run; only the answers are written by hand. Average precision is 0 to 100.
 [variants](variants/README.md) compares ways to train the quickstart's model, over seeds."""
-METRICS = {"segm/AP": "segm AP", "segm/AP50": "AP50", "bbox/AP": "box AP"}
+COLUMNS = {"segm/AP": "segm AP", "segm/AP50": "AP50", "bbox/AP": "box AP"}
 
 
 def write_index(experiments_dir: Path) -> Path:
@@ -26,7 +26,7 @@ def write_index(experiments_dir: Path) -> Path:
     """
     paths = sorted(experiments_dir.glob(f"*/{RECORD_JSON}"))
     rows = [row for path in paths for row in _rows(path)]
-    columns = ("experiment", "question", "answer", "data", *METRICS.values(), "hours", "on")
+    columns = ("experiment", "question", "answer", "data", *COLUMNS.values(), "hours", "on")
     table = Table("Experiments", columns, rows, num_names=4)
     target = experiments_dir / README
     with whole_file(target) as temporary:
@@ -44,7 +44,7 @@ def _rows(record_path: Path) -> list[tuple[str, ...]]:
         shown = "" if answer == NO_ANSWER else answer
         last = (f"{record['hours']:.2f}", record["machine"].split(";")[0])
         return [
-            (link, record["question"], shown, data, *(score(values.get(m)) for m in METRICS), *last)
+            (link, record["question"], shown, data, *(score(values.get(m)) for m in COLUMNS), *last)
             for data, values in record["results"].items()
         ]
     except (KeyError, ValueError) as error:

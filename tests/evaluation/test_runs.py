@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 from raising import refused
+from tiny_runs import tiny_weights, write_run
 
-from oiv5_d2.evaluation.runs import evaluate_run, load_cfg
+from oiv5_d2.evaluation.runs import evaluate_run
 from oiv5_d2.files import sha256
 from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.runs.layout import (
@@ -16,70 +17,24 @@ from oiv5_d2.runs.layout import (
     read_evaluations,
     read_predictions,
 )
-
-from detectron2.config import get_cfg  # isort: skip
-from detectron2.modeling import build_model  # isort: skip
+from oiv5_d2.training.models import load_cfg
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 
 
-def write_run(run_dir, **record):
-    run_dir.mkdir(parents=True)
-    (run_dir / "run.json").write_text(json.dumps(record))
-    return run_dir
-
-
 @pytest.fixture(scope="module")
-def tiny_cfg():
-    """A Mask R-CNN of random weights, as small as they come."""
-    cfg = get_cfg()
-    cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.MASK_ON = True
-    cfg.MODEL.BACKBONE.NAME = "build_resnet_fpn_backbone"
-    cfg.MODEL.RESNETS.DEPTH = 18
-    cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 64
-    cfg.MODEL.RESNETS.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
-    cfg.MODEL.FPN.IN_FEATURES = ["res2", "res3", "res4", "res5"]
-    cfg.MODEL.FPN.OUT_CHANNELS = 8
-    cfg.MODEL.ANCHOR_GENERATOR.SIZES = [[32], [64], [128], [256], [512]]
-    cfg.MODEL.RPN.IN_FEATURES = ["p2", "p3", "p4", "p5", "p6"]
-    cfg.MODEL.RPN.POST_NMS_TOPK_TEST = 20
-    cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
-    cfg.MODEL.ROI_HEADS.IN_FEATURES = ["p2", "p3", "p4", "p5"]
-    cfg.MODEL.ROI_HEADS.NUM_CLASSES = 3
-    cfg.MODEL.ROI_BOX_HEAD.NAME = "FastRCNNConvFCHead"
-    cfg.MODEL.ROI_BOX_HEAD.NUM_FC = 1
-    cfg.MODEL.ROI_BOX_HEAD.FC_DIM = 16
-    cfg.MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION = 7
-    cfg.MODEL.ROI_MASK_HEAD.NAME = "MaskRCNNConvUpsampleHead"
-    cfg.MODEL.ROI_MASK_HEAD.NUM_CONV = 1
-    cfg.MODEL.ROI_MASK_HEAD.CONV_DIM = 8
-    cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION = 14
-    cfg.INPUT.MIN_SIZE_TEST = 64
-    cfg.DATALOADER.NUM_WORKERS = 0
-    cfg.DATASETS.TEST = ("street_train",)
-    return cfg
-
-
-@pytest.fixture(scope="module")
-def weights(tiny_cfg):
-    torch.manual_seed(0)
-    return build_model(tiny_cfg).state_dict()
+def weights():
+    return tiny_weights()
 
 
 @pytest.fixture
-def run(street_folder, tiny_cfg, weights, tmp_path):
+def run(street_folder, weights, tmp_path):
     """A finished run on the part `train`, and its data folder."""
     json_path = street_folder / "coco" / "train.json"
     files = {"json": str(json_path), "images": str(street_folder / "images")}
-    run_dir = write_run(
-        tmp_path / "outputs" / "street" / "now",
-        seconds=1.0,
-        classes=["Person", "Car", "Traffic light"],
-        data={"street_train": files | {"sha256": sha256(json_path)}},
-    )
-    (run_dir / "config.yaml").write_text(tiny_cfg.dump())
-    torch.save({"model": weights}, run_dir / "model_final.pth")
+    data = {"street_train": files | {"sha256": sha256(json_path)}}
+    run_dir = tmp_path / "outputs" / "street" / "now"
+    write_run(run_dir, weights, ["Person", "Car", "Traffic light"], data)
     return SimpleNamespace(dir=run_dir, weights=run_dir / "model_final.pth", data=street_folder)
 
 
@@ -142,7 +97,7 @@ def test_without_a_gpu_a_run_of_a_gpu_is_evaluated_on_the_cpu(run, caplog, monke
     text = (run.dir / "config.yaml").read_text().replace("DEVICE: cpu", "DEVICE: cuda")
     (run.dir / "config.yaml").write_text(text)
     assert load_cfg(run.dir, run.weights, None).MODEL.DEVICE == "cpu"
-    assert "evaluating on the CPU" in caplog.text
+    assert "CPU" in caplog.text
 
 
 def test_missing_detections_ask_for_an_evaluation(run):

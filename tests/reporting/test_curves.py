@@ -42,3 +42,13 @@ def test_an_average_of_the_weights_has_a_line_of_its_own(tmp_path):
         write_curves(scalars(**{"segm/AP": plain, "ema/segm/AP": ema}), "x", tmp_path / name)
     write_curves(scalars(**{"segm/AP": low}), "x", tmp_path / "c.png")
     assert len({(tmp_path / name).read_bytes() for name in ("a.png", "b.png", "c.png")}) == 3
+
+
+def test_a_line_of_cocos_metric_is_not_another_metrics(tmp_path):
+    coco, other = [1.0, 2.0, 3.0], [40.0, 50.0, 60.0]
+    write_curves(scalars(**{"segm/AP50": coco}), "x", tmp_path / "a.png")
+    both = {"segm/AP50": coco, "open_images/segm/AP50": other}
+    write_curves(scalars(**both), "x", tmp_path / "b.png")
+    named = {f"street_validation/{name}": values for name, values in both.items()}
+    write_curves(scalars(**named), "x", tmp_path / "c.png")
+    assert len({(tmp_path / name).read_bytes() for name in ("a.png", "b.png", "c.png")}) == 1

@@ -1,0 +1,1 @@
+"""A trained model used: images and videos in, detections and pictures out."""

@@ -1,0 +1,109 @@
+"""Find objects in images or a video:  python tools/predict.py run=outputs/quickstart input=photos.
+
+A video: input=street.mp4. A camera: input=0, until Ctrl-C. Distant objects: slices.side=512
+The same command goes on where it was stopped.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from oiv5_d2.console.commands import changed_settings, choose_defaults
+from oiv5_d2.console.errors import report_errors
+from oiv5_d2.console.help import answer_help
+from oiv5_d2.problems import wrong_setting
+from oiv5_d2.runs.layout import find_run
+from oiv5_d2.runs.matches import MIN_SCORE
+
+logger = logging.getLogger("oiv5_d2.predict")
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="predict")
+def main(run: DictConfig) -> None:
+    """Check the settings, find the run, and predict."""
+    if run.threshold is not None and not 0 <= run.threshold <= 1:
+        raise wrong_setting("threshold", run.threshold, "a score, 0 to 1")
+    if run.batch < 1:
+        raise wrong_setting("batch", run.batch, "at least 1")
+    predict(run, find_run(Path(run.run)), changed_settings(run))
+
+
+def predict(run: DictConfig, run_dir: Path, changes: Mapping[str, object]) -> None:
+    """Predict what `run.input` names, and print where everything is."""
+    # Here, so that --help and a mistake on the command line are answered at once.
+    from oiv5_d2.console.bars import open_screen
+    from oiv5_d2.inference import ledger, prediction, sources
+    from oiv5_d2.inference.predictor import Predictor
+    from oiv5_d2.inference.slices import Slices
+
+    source, slices = str(run.input), Slices(run.slices.side, run.slices.overlap)
+    drawing = prediction.Drawing(run.draw, choose_thresholds(run, run_dir))
+    is_video = sources.is_video(source)
+    pictures = [] if is_video else sources.find_pictures(source)
+    name = Path(source).stem if is_video or len(pictures) == 1 else Path(source).name
+    output_dir = Path(run.output or run_dir / "predictions" / (name.strip("*.") or "images"))
+    predictor = Predictor.from_run(run_dir, run.weights, run.device, {}, slices, changes)
+    path = output_dir / ledger.DETECTIONS_JSONL
+    if run.force or is_video:  # a video cannot be continued
+        path.unlink(missing_ok=True)
+    about = {
+        **describe(run_dir / run.weights, changes),
+        "slices": [slices.side, slices.overlap],
+        "draw": drawing.kind,
+        "thresholds": dict(drawing.thresholds),
+    }
+    found, show = ledger.Ledger(path, about), open_screen()
+    if is_video:
+        target = output_dir / f"{name}_{drawing.kind}.mp4"
+        with sources.open_video(source) as video:
+            prediction.predict_video(predictor, video, found, drawing, target, run.batch, show)
+    else:
+        target = output_dir / "pictures"
+        todo = (predictor, pictures, found, drawing, target, run.batch, show)
+        prediction.predict_pictures(*todo)
+    mids = read_mids(run_dir) if run.csv else None
+    for written in ledger.write_files(found, output_dir, predictor.classes, mids):
+        print(written)
+    if drawing.kind != "none" or is_video:
+        print(target)
+
+
+def choose_thresholds(run: DictConfig, run_dir: Path) -> dict[str, float]:
+    """Return the least score of what is drawn, by class: the setting's, or the run's own."""
+    from oiv5_d2.runs.layout import read_record
+    from oiv5_d2.runs.thresholds import read_thresholds
+
+    classes = read_record(run_dir)["classes"]
+    own = read_thresholds(run_dir) if run.threshold is None else {}
+    fallback = MIN_SCORE if run.threshold is None else float(run.threshold)
+    return {name: own.get(name, fallback) for name in classes}
+
+
+def describe(weights_path: Path, changes: Mapping[str, object]) -> dict[str, object]:
+    """Return what detections depend on, but for the images."""
+    from oiv5_d2.files import sha256
+
+    digest = sha256(weights_path) if weights_path.is_file() else None  # refused where it is loaded
+    return {"weights": digest, "d2": dict(changes)}
+
+
+def read_mids(run_dir: Path) -> dict[str, str]:
+    """Return MIDs by class name, from the run's data."""
+    from oiv5_d2.evaluation import labels
+    from oiv5_d2.runs.layout import find_dataset, read_record
+
+    dataset = find_dataset(run_dir, next(iter(read_record(run_dir)["data"])))
+    return labels.read_mids(dataset.json_path, None)
+
+
+def start() -> None:
+    choose_defaults()
+    main()
+
+
+if __name__ == "__main__":
+    answer_help(__doc__, "predict")
+    report_errors(start, "predict")
