@@ -53,19 +53,17 @@ def evaluate(
 ) -> None:
     """Evaluate weights of a run and print their precision."""
     # Here, so that --help and a mistake on the command line are answered at once.
-    from oiv5_d2.evaluation.files import write_submission
     from oiv5_d2.evaluation.runs import evaluate_run
 
-    changes = changed_settings(run)
+    changes, dataset = changed_settings(run), find_part(run_dir, part)
     results = evaluate_run(run_dir, part, weights_path, run.device, output_dir, changes)
-    if run.csv:
-        write_submission(output_dir, find_part(run_dir, part).json_path)
+    write_more(run, output_dir, dataset.json_path, dataset.images_dir)
     show(results, f"{run_dir}, {weights_path.name}", output_dir)
 
 
 def evaluate_predictions(run: DictConfig) -> None:
     """Evaluate a file of predictions; neither a run nor a model is needed."""
-    from oiv5_d2.evaluation.files import evaluate_file, write_submission
+    from oiv5_d2.evaluation.files import evaluate_file
 
     if run.truth is None:
         raise wrong_setting("truth", "null", "predictions need the COCO file they belong to")
@@ -73,9 +71,24 @@ def evaluate_predictions(run: DictConfig) -> None:
     output_dir = Path(run.output or path.with_name(f"{path.name.split('.')[0]}_evaluation"))
     trees = (Path(one) if one else None for one in (run.hierarchy, run.classes))
     results = evaluate_file(path, Path(run.truth), output_dir, *trees, run.resamples)
-    if run.csv:
-        write_submission(output_dir, Path(run.truth))
+    write_more(run, output_dir, Path(run.truth), None)
     show(results, str(path), output_dir)
+
+
+def write_more(
+    run: DictConfig, output_dir: Path, truth_path: Path, images_dir: Path | None
+) -> None:
+    """Write the challenge's CSV and the likely label errors beside the results, as asked."""
+    from oiv5_d2.evaluation.files import write_label_errors, write_submission
+    from oiv5_d2.reporting.suspects import LABEL_ERRORS_JPG, find_images, write_label_sheet
+
+    if run.csv:
+        write_submission(output_dir, truth_path)
+    if run.label_errors:
+        truth, suspects = write_label_errors(output_dir, truth_path)
+        title, path = f"{truth.name}: likely label errors", output_dir / LABEL_ERRORS_JPG
+        if folder := images_dir or find_images(truth_path, truth):
+            write_label_sheet(truth, suspects[: run.label_errors], folder, title, path)
 
 
 def show(results: Results, title: str, output_dir: Path) -> None:

@@ -6,11 +6,12 @@ from oiv5_d2.evaluation.formats import read_predictions, write_coco, write_csv
 from oiv5_d2.evaluation.hierarchy import read_above
 from oiv5_d2.evaluation.intervals import RESAMPLES
 from oiv5_d2.evaluation.judge import find_tasks, judge
+from oiv5_d2.evaluation.label_errors import Suspect, find_suspects, write_suspects
 from oiv5_d2.evaluation.labels import read_mids
-from oiv5_d2.evaluation.truth import read_truth
+from oiv5_d2.evaluation.truth import Truth, read_truth
 from oiv5_d2.runs.results import PREDICTIONS_JSON, RESULTS_JSON, Results, write_results
 
-SUBMISSION_CSV = "submission.csv"
+SUBMISSION_CSV, LABEL_ERRORS_CSV = "submission.csv", "label_errors.csv"
 
 
 def evaluate_file(
@@ -43,6 +44,20 @@ def evaluate_file(
     write_coco(output_dir / PREDICTIONS_JSON, found, truth)
     write_results(output_dir / RESULTS_JSON, results)
     return results
+
+
+def write_label_errors(output_dir: Path, truth_path: Path) -> tuple[Truth, list[Suspect]]:
+    """Write where an evaluation's predictions make the annotation doubtful, as CSV; return it.
+
+    Args:
+        output_dir: of the evaluation.
+        truth_path: the COCO file that was evaluated on.
+    """
+    truth = read_truth(truth_path)
+    found, _ = read_predictions(output_dir / PREDICTIONS_JSON, truth, read_mids(truth_path, None))
+    suspects = find_suspects(truth, found, find_tasks(truth, found)[-1])
+    write_suspects(output_dir / LABEL_ERRORS_CSV, suspects, truth)
+    return truth, suspects
 
 
 def write_submission(output_dir: Path, truth_path: Path) -> None:

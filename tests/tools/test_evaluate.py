@@ -78,6 +78,17 @@ def test_a_file_of_predictions_is_judged_without_a_run_and_without_pytorch(tmp_p
     assert results["open_images"]["segm"]["AP50"] == pytest.approx(ORGANISERS[4]["segm"][0])
 
 
+def test_likely_label_errors_are_written_unless_told(tmp_path, monkeypatch):
+    truth, found = write(tmp_path, *random_case(4))
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the tool sets it: let it be restored
+    for number, expected in ((5, True), (0, False)):
+        out = tmp_path / str(number)
+        words = [f"predictions={found}", f"truth={truth}", f"output={out}", "resamples=0"]
+        monkeypatch.setattr(sys, "argv", [str(TOOL), *words, f"label_errors={number}"])
+        runpy.run_path(str(TOOL), run_name="__main__")
+        assert (out / "label_errors.csv").is_file() == expected
+
+
 def test_predictions_need_their_truth(fail):
     first, _ = fail("predictions=found.json").splitlines()
     assert first.startswith("error: truth=null ")
