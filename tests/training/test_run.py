@@ -71,12 +71,16 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(start, weights, tmp_path)
 
 def test_length_and_rate_may_change_on_the_way_and_are_recorded(start, tmp_path):
     start("d2.SOLVER.MAX_ITER=2")
-    start("d2.SOLVER.MAX_ITER=4", "d2.SOLVER.BASE_LR=0.5", resume=True)
+    start("d2.SOLVER.MAX_ITER=4", "d2.SOLVER.BASE_LR=0.5", "trainer.ema=0.9", resume=True)
     record = read_record(tmp_path / "run")
     assert record["iterations"] == 4
     (changes,) = record["changes"]
-    expected = {"step": 2, "d2.SOLVER.MAX_ITER": ["2", "4"], "d2.SOLVER.BASE_LR": ["0.08", "0.5"]}
-    assert changes == expected
+    assert changes == {
+        "step": 2,
+        "d2.SOLVER.MAX_ITER": ["2", "4"],
+        "d2.SOLVER.BASE_LR": ["0.08", "0.5"],
+        "trainer.ema": ["0.0", "0.9"],
+    }
     # A cosine of four steps, at the third.
     (rate,) = [row["lr"] for row in read_metrics(tmp_path / "run")][-1:]
     assert rate == pytest.approx(0.5 * (1 + np.cos(np.pi * 3 / 4)) / 2)
