@@ -1,6 +1,7 @@
 """Turn a finished run into its record:  python tools/write_report.py run=outputs/quickstart.
 
 Writes experiments/<name>/ and refreshes experiments/README.md; a hand-written answer is kept.
+Into the run's folder goes report.html: one page with all of it, to be looked at or mailed.
 """
 
 import logging
@@ -27,6 +28,8 @@ def main(run: DictConfig) -> None:
     evaluate = {Remedy.EVALUATE: f"python tools/evaluate.py run={run_dir}"}
     with suggesting(evaluate | data_commands(*data_choice(run_dir))):
         report(run_dir, Path(run.to), run.name, run.images)
+        if run.html:
+            write_html(run_dir, run.pictures if run.images else 0)
 
 
 def report(run_dir: Path, experiments_dir: Path, name: str | None, with_images: bool) -> None:
@@ -45,6 +48,13 @@ def report(run_dir: Path, experiments_dir: Path, name: str | None, with_images: 
     print("Look at:")
     for path in (*sorted(record_dir.iterdir()), index_path, run_dir):
         print(f"  {path}")
+
+
+def write_html(run_dir: Path, num_pictures: int) -> None:
+    """Write the run's page and say where it is."""
+    from oiv5_d2.reporting.page.page import write_run_page
+
+    print(f"  {write_run_page(run_dir, Path.cwd(), num_pictures)}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -17,6 +17,16 @@ from oiv5_d2.runs.metrics import AVERAGES, COCO, METRICS, TOTAL_LOSS, VALIDATION
 from oiv5_d2.runs.scalars import ITERATION, Scalars, Series, evaluated_names, series
 
 Lines = Mapping[str, Series]  # by label; a line's place fixes its colour
+
+
+class Panel(NamedTuple):
+    """Lines over iterations; y begins at 0 and ends at `top`, or by itself."""
+
+    title: str
+    lines: Lines
+    top: float | None = None
+    marker: str = ""
+
 
 LOSSES = {
     "loss_cls": "Lcls",
@@ -61,17 +71,25 @@ def write_curves(scalars: Scalars, title: str, path: Path) -> None:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10, 6.2), dpi=110, layout="constrained")
         figure.suptitle(title, x=0.008, ha="left", fontsize=13, fontweight="bold")
-        (total, apart), (precision, rate) = figure.subplots(2, 2)
-        _draw(total, "Total loss", _series(scalars, TOTALS))
-        _draw(apart, "Losses apart", _series(scalars, LOSSES))
-        _draw(precision, "Average precision", _precision(scalars), top=100, marker="o")
-        _draw(rate, "Learning rate", _series(scalars, {"lr": "lr"}))
+        drawn = figure.subplots(2, 2)
+        for axes, panel in zip(drawn.flat, panels(scalars), strict=True):
+            _draw(axes, panel)
         last = max([1, *(int(row[ITERATION]) for row in scalars)])
         for axes in figure.axes:
             axes.set_xlim(0, last * 1.03)
-        for axes in (precision, rate):
+        for axes in drawn[1]:
             axes.set_xlabel("iteration")
         save_png(figure, path)
+
+
+def panels(scalars: Scalars) -> list[Panel]:
+    """Return total loss, losses apart, precision, and learning rate; a line may be empty."""
+    return [
+        Panel("Total loss", _series(scalars, TOTALS)),
+        Panel("Losses apart", _series(scalars, LOSSES)),
+        Panel("Average precision", _precision(scalars), top=100, marker="o"),
+        Panel("Learning rate", _series(scalars, {"lr": "lr"})),
+    ]
 
 
 def save_png(figure: Figure, path: Path) -> None:
@@ -106,14 +124,13 @@ def _first(scalars: Scalars, names: Sequence[str], ending: str) -> Series:
     return series(scalars, next(matching, ""))
 
 
-def _draw(axes: Axes, title: str, lines: Lines, top: float | None = None, marker: str = "") -> None:
-    """Draw one panel; y begins at 0 and ends at `top`, or by itself."""
-    axes.set_title(title)
-    for (label, (x, y)), colour in zip(lines.items(), LINE_COLOURS, strict=False):
+def _draw(axes: Axes, panel: Panel) -> None:
+    axes.set_title(panel.title)
+    for (label, (x, y)), colour in zip(panel.lines.items(), LINE_COLOURS, strict=False):
         if x:
             alone = "o" if len(x) == 1 else ""  # a point alone draws no line
-            axes.plot(x, y, color=colour, label=label, marker=marker or alone)
-    axes.set_ylim(0, top)
+            axes.plot(x, y, color=colour, label=label, marker=panel.marker or alone)
+    axes.set_ylim(0, panel.top)
     if not axes.lines:
         axes.text(0.5, 0.5, "nothing written", transform=axes.transAxes, ha="center")
     elif len(axes.lines) > 1:

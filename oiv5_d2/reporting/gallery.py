@@ -98,9 +98,15 @@ def write_sheets(
 
 
 def write_jpeg(path: Path, pixels: RgbImage, max_bytes: int | None = None) -> None:
-    """Write an image, (H, W, 3) uint8 RGB, as JPEG.
+    """Write an image as `to_jpeg` returns it."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(to_jpeg(pixels, max_bytes))
 
-    The quality is lowered step by step until the file has at most `max_bytes`, or to the last step.
+
+def to_jpeg(pixels: RgbImage, max_bytes: int | None = None) -> bytes:
+    """Return an image, (H, W, 3) uint8 RGB, as JPEG.
+
+    The quality is lowered step by step until there are at most `max_bytes`, or to the last step.
     """
     for quality in JPEG_QUALITIES:
         buffer = io.BytesIO()
@@ -109,8 +115,7 @@ def write_jpeg(path: Path, pixels: RgbImage, max_bytes: int | None = None) -> No
         Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0)
         if max_bytes is None or buffer.tell() <= max_bytes:
             break
-    with whole_file(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    return buffer.getvalue()
 
 
 def legend(part: Part) -> list[LegendEntry]:

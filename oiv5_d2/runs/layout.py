@@ -141,8 +141,8 @@ def read_predictions(run_dir: Path, dataset_name: str) -> list[dict[str, Any]]:
 
 def data_choice(run_dir: Path) -> tuple[str, list[str]]:
     """Return what a run chose under ``data``: the file of ``configs/data``, and all overrides."""
-    chosen = OmegaConf.select(_hydra_file(run_dir, "hydra"), "hydra.runtime.choices.data")
-    overrides = _hydra_file(run_dir, "overrides")
+    chosen = OmegaConf.select(hydra_file(run_dir, "hydra"), "hydra.runtime.choices.data")
+    overrides = hydra_file(run_dir, "overrides")
     return chosen or _family(read_record(run_dir))[0], [str(word) for word in overrides]
 
 
@@ -153,6 +153,7 @@ def _family(record: Record) -> tuple[str, Path]:
     return name.removesuffix(f"_{json_path.stem}"), json_path.parents[1]
 
 
-def _hydra_file(run_dir: Path, name: str) -> Any:
+def hydra_file(run_dir: Path, name: str) -> Any:
+    """Return what Hydra noted about a run: ``config``, ``overrides`` or ``hydra``; or nothing."""
     path = run_dir / ".hydra" / f"{name}.yaml"
     return OmegaConf.load(path) if path.is_file() else OmegaConf.create({})

@@ -25,6 +25,7 @@ from oiv5_d2.jobs import OpenScreen, Show, no_screen, unseen
 from oiv5_d2.runs import layout, provenance
 from oiv5_d2.runs.metrics import look_up
 from oiv5_d2.runs.prepared import check_classes, check_files, check_truth, read_coco
+from oiv5_d2.runs.privacy import public
 from oiv5_d2.training.catalog import register
 from oiv5_d2.training.checkpoints import newest_whole
 from oiv5_d2.training.config import check, plain
@@ -45,7 +46,6 @@ from oiv5_d2.training.length import Rehearsal, find_budget, measure_budget, with
 from oiv5_d2.training.logs import describe_environment, logged
 from oiv5_d2.training.trainer import Trainer
 from oiv5_d2.training.weights import load_pretrained
-from oiv5_d2.training.writers.privacy import public
 from oiv5_d2.training.writers.service import Connection
 from oiv5_d2.training.writers.settings import About, init_arguments, read_send
 from oiv5_d2.training.writers.wandb_writer import WandbWriter
@@ -237,8 +237,7 @@ def _build_trainer(
     writers = partial(_wandb, job)
     features, identity = job.settings.features, job.identity
     trainer = kind(job.cfg, build_evaluator, writers, features, identity, show)
-    run_dir = Path(job.cfg.OUTPUT_DIR)
-    here = newest_whole(run_dir, warns=False) if comm.is_main_process() else None
+    here = newest_whole(Path(job.cfg.OUTPUT_DIR)) if comm.is_main_process() else None
     if found := comm.all_gather(here)[0]:
         trainer.resume(found.path)
     else:

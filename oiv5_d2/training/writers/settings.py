@@ -8,7 +8,7 @@ from typing import Any
 from oiv5_d2.keys import check_known
 from oiv5_d2.problems import wrong_setting
 from oiv5_d2.runs.prepared import Prepared
-from oiv5_d2.training.writers.privacy import public
+from oiv5_d2.runs.privacy import public
 
 BEST, LAST = "best", "last"  # models that can be sent
 FACTS, FILES = "facts", "files"  # of a data set

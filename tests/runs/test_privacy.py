@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from oiv5_d2.training.writers.privacy import public
+from oiv5_d2.runs.privacy import public
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,226 @@
+const { classes: CLASSES, errors: ERRORS, pictures: PICTURES } = JSON.parse(document.getElementById("pictures").textContent);
+const GALLERY = document.getElementById("gallery");
+const VIEWER = document.getElementById("viewer");
+
+const AT_ONCE = 12; // images before the button for more
+
+/** What the controls say; a score of null stands for each class's threshold. */
+const chosen = { classes: new Set(), kind: "", error: "", score: null, flags: new Set(), most: AT_ONCE };
+
+const leastScore = (category) => chosen.score ?? CLASSES[category].threshold;
+const isFound = (object) => object.score !== null && object.score >= leastScore(object.category);
+const isChosenClass = (one) => !chosen.classes.size || chosen.classes.has(one.category);
+const isShown = (one, isTruth) => isChosenClass(one) && (isTruth || one.score >= leastScore(one.category));
+
+/** Return "right", "wrong" or "ignored". */
+function verdict(one, isTruth) {
+  if (one.outcome === "ignored") return "ignored";
+  return (isTruth ? isFound(one) : one.outcome === "true") ? "right" : "wrong";
+}
+
+/** Return what is wrong with an object or a detection, or "". */
+function errorOf(one, isTruth) {
+  if (verdict(one, isTruth) !== "wrong") return "";
+  return isTruth ? "missed" : one.outcome;
+}
+
+function describe(one, isTruth) {
+  const name = CLASSES[one.category].name + (one.tag ? ` (${one.tag})` : "");
+  if (isTruth) return one.outcome === "ignored" ? `${name}, ignored` : name;
+  const error = errorOf(one, false);
+  return `${name} ${one.score.toFixed(2)}${error ? `, ${ERRORS[error]}` : ""}`;
+}
+
+function drawShape(one, isTruth) {
+  const [x, y, width, height] = one.box;
+  const group = shape("g", { class: "shape", style: `--class: ${CLASSES[one.category].colour}` });
+  group.append(shape("title", {}, describe(one, isTruth)));
+  if (one.path) group.append(shape("path", { class: "mask", d: one.path }));
+  group.append(shape("rect", { class: "box", x, y, width, height }));
+  return { node: group, one, isTruth };
+}
+
+function describeDoubt(one) {
+  return `${CLASSES[one.category].name}: ${one.tag}, certainty ${one.score.toFixed(2)}`;
+}
+
+function drawDoubt(one) {
+  const [x, y, width, height] = one.box;
+  return shape("rect", { class: "doubt", x, y, width, height, rx: 2 }, shape("title", {}, describeDoubt(one)));
+}
+
+/** Return the panels of a picture: truth, and detections with the truth that may be laid over it. */
+function drawPanels(picture, hasTags) {
+  const [width, height] = picture.size;
+  const parts = [];
+  const layer = (name) => {
+    const isTruth = name === "truth";
+    const drawn = [...picture[name]].sort((a, b) => b.box[2] * b.box[3] - a.box[2] * a.box[3]).map((one) => drawShape(one, isTruth));
+    parts.push(...drawn);
+    return shape("svg", { class: name, viewBox: `0 0 ${width} ${height}` }, ...drawn.map(({ node }) => node));
+  };
+  const doubts = () => shape("svg", { class: "doubts", viewBox: `0 0 ${width} ${height}` }, ...picture.doubted.map(drawDoubt));
+  const panel = (name, ...layers) => {
+    const image = element("img", { src: `data:image/jpeg;base64,${picture.jpeg}`, width, height, loading: "lazy", decoding: "async", alt: `${picture.id}, ${name}` });
+    const made = element("div", { class: `panel ${name}` }, image, ...layers, element("span", { class: "side" }, name === "truth" ? "truth" : "prediction"));
+    if (hasTags) made.append(...drawTags(picture, name, parts));
+    return made;
+  };
+  const made = element("div", { class: "panels" }, panel("truth", layer("truth"), doubts()), panel("found", layer("truth"), layer("found"), doubts()));
+  return { node: made, parts };
+}
+
+function drawTags(picture, name, parts) {
+  const isTruth = name === "truth";
+  return picture[name].map((one) => {
+    const [width, height] = picture.size;
+    const left = (100 * one.box[0]) / width;
+    // Near the right edge a tag ends with its box instead of beginning with it.
+    const side = left < 70 ? `left: ${left}%` : `right: ${100 - left - (100 * one.box[2]) / width}%`;
+    const style = `${side}; top: max(1.35em, ${(100 * one.box[1]) / height}%); --class: ${CLASSES[one.category].colour}`;
+    const node = element("span", { class: "tag", style }, isTruth ? describe(one, true) : `${CLASSES[one.category].name} ${one.score.toFixed(2)}`);
+    parts.push({ node, one, isTruth });
+    return node;
+  });
+}
+
+/** Show the parts that the controls ask for, with their verdicts. */
+function update(parts) {
+  for (const { node, one, isTruth } of parts) {
+    const isVisible = isShown(one, isTruth);
+    node.toggleAttribute("hidden", !isVisible);
+    const bare = one.path ? "" : " bare";
+    node.setAttribute("class", node.classList.contains("tag") ? "tag" : `shape ${verdict(one, isTruth)}${bare}`);
+  }
+}
+
+function byline(picture) {
+  return picture.credit.author ? `; photo: ${picture.credit.author}` : "";
+}
+
+class Card {
+  constructor(picture) {
+    this.picture = picture;
+    const { node, parts } = drawPanels(picture, false);
+    this.parts = parts;
+    this.counts = element("span");
+    this.node = element("figure", { class: "picture", tabindex: "0", "data-kind": picture.kinds.join(", ") }, node,
+      element("figcaption", {}, element("b", {}, picture.kinds.join(", ")), ` quality ${picture.quality.toFixed(2)}, ${picture.id}, `, this.counts, byline(picture)));
+    this.node.addEventListener("click", () => view(this));
+    this.node.addEventListener("keydown", (event) => { if (event.key === "Enter") view(this); });
+  }
+
+  update() {
+    const { truth, found } = this.picture;
+    const objects = truth.filter((one) => one.outcome === "object" && isChosenClass(one));
+    const shown = found.filter((one) => isShown(one, false));
+    const errors = [...objects.map((one) => errorOf(one, true)), ...shown.map((one) => errorOf(one, false))];
+    const hasClass = objects.length + shown.length > 0 || !chosen.classes.size;
+    const isChosen = hasClass && (!chosen.kind || this.picture.kinds.includes(chosen.kind)) && (!chosen.error || errors.includes(chosen.error));
+    this.isChosen = isChosen;
+    const false_ = shown.filter((one) => verdict(one, false) === "wrong").length;
+    this.counts.textContent = `${objects.filter(isFound).length} of ${objects.length} objects found, ${false_} false`;
+    update(this.parts);
+  }
+}
+
+const CARDS = PICTURES.map((picture) => new Card(picture));
+const SUMMARY = element("output", { id: "number" });
+
+const MORE = element("button", { id: "more", type: "button" }, "more");
+MORE.addEventListener("click", () => { chosen.most += 2 * AT_ONCE; refresh(); });
+
+function refresh() {
+  CARDS.forEach((card) => card.update());
+  const cards = CARDS.filter((card) => card.isChosen);
+  CARDS.forEach((card) => { card.node.hidden = !cards.slice(0, chosen.most).includes(card); });
+  MORE.hidden = cards.length <= chosen.most;
+  SUMMARY.textContent = `${cards.length} of ${CARDS.length} images`;
+  for (const place of [GALLERY, VIEWER]) place.className = [...chosen.flags].join(" ");
+}
+
+/** Show one picture large, with a line for each object that was missed and each detection. */
+function view(card) {
+  const shown = CARDS.filter((one) => one.isChosen);
+  const go = (step) => view(shown[(shown.indexOf(card) + step + shown.length) % shown.length]);
+  const button = (text, name, action) => {
+    const made = element("button", { type: "button", class: "chip", "aria-label": name }, text);
+    made.addEventListener("click", action);
+    return made;
+  };
+  const { node, parts } = drawPanels(card.picture, true);
+  update(parts);
+  const head = element("header", {}, element("b", {}, `${card.picture.kinds.join(", ")}: ${card.picture.id}`),
+    button("\u2190", "previous", () => go(-1)), button("\u2192", "next", () => go(1)), button("\u2715", "close", () => VIEWER.close()));
+  VIEWER.replaceChildren(head, node, element("p", { class: "note" }, listErrors(card.picture), byline(card.picture)));
+  VIEWER.onkeydown = (event) => {
+    if (event.key === "ArrowLeft") go(-1);
+    if (event.key === "ArrowRight") go(1);
+  };
+  VIEWER.onclick = (event) => { if (event.target === VIEWER) VIEWER.close(); };
+  if (!VIEWER.open) VIEWER.showModal();
+}
+
+function listErrors(picture) {
+  const missed = picture.truth.filter((one) => isShown(one, true) && errorOf(one, true)).map((one) => `missed ${describe(one, true)}`);
+  const wrong = picture.found.filter((one) => isShown(one, false) && errorOf(one, false)).map((one) => describe(one, false));
+  const doubts = picture.doubted.map((one) => `doubted: ${describeDoubt(one)}`);
+  return [...doubts, ...missed, ...wrong].join("; ") || "no error";
+}
+
+/** Return a drop-down list. */
+function choose(name, options, act) {
+  const made = element("select", { "aria-label": name, name }, ...Object.entries(options).map(([value, text]) => element("option", { value }, text)));
+  made.addEventListener("change", () => { act(made.value); refresh(); });
+  return made;
+}
+
+/** Return a switch; the flag is a class of the gallery while the switch is at `value`. */
+function flag(name, text, value, isOn) {
+  const box = element("input", { type: "checkbox", name });
+  box.checked = isOn;
+  const note = () => chosen.flags[box.checked === value ? "add" : "delete"](name);
+  note();
+  box.addEventListener("change", () => { note(); refresh(); });
+  return element("label", {}, box, text);
+}
+
+function chip(one, category) {
+  const swatch = element("i", { class: "swatch", style: `background: ${one.colour}` });
+  const made = element("button", { type: "button", class: "chip", "aria-pressed": "false", "data-class": one.name }, swatch, one.name);
+  made.addEventListener("click", () => {
+    const isOn = !chosen.classes.delete(category);
+    if (isOn) chosen.classes.add(category);
+    made.setAttribute("aria-pressed", isOn);
+    refresh();
+  });
+  return made;
+}
+
+/** Return the slider of the least score; at its left end it stands for the thresholds. */
+function slider() {
+  const range = element("input", { type: "range", name: "score", min: "0", max: "0.95", step: "0.05", value: "0", "aria-label": "least score" });
+  const told = element("output", {}, "the thresholds");
+  range.addEventListener("input", () => {
+    chosen.score = Number(range.value) || null;
+    told.textContent = chosen.score === null ? "the thresholds" : chosen.score.toFixed(2);
+    refresh();
+  });
+  return element("label", {}, "score from", range, told);
+}
+
+const kinds = Object.fromEntries([...new Set(PICTURES.flatMap((one) => one.kinds))].map((kind) => [kind, kind]));
+document.getElementById("controls").append(
+  element("div", {}, ...CLASSES.map(chip)),
+  element("div", {},
+    choose("kind", { "": "all images", ...kinds }, (value) => { chosen.kind = value; }),
+    choose("error", { "": "any error or none", ...ERRORS }, (value) => { chosen.error = value; }),
+    slider()),
+  element("div", {},
+    flag("no-truth", "truth", false, true), flag("no-found", "prediction", false, true),
+    flag("no-boxes", "boxes", false, true), flag("no-masks", "masks", false, true), flag("no-ignored", "ignored", false, true), flag("no-doubts", "label errors", false, true),
+    flag("overlay", "truth over prediction", true, false), flag("by-outcome", "coloured by right and wrong", true, false)),
+  SUMMARY);
+GALLERY.append(...CARDS.map((card) => card.node));
+GALLERY.after(MORE);
+refresh();

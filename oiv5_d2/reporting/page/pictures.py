@@ -1,0 +1,219 @@
+"""Images with truth and detections as outlines over a thumbnail, for the page's gallery."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from oiv5_d2.conversion import coco_file, masks
+from oiv5_d2.drawing.shapes import RgbImage, fit
+from oiv5_d2.evaluation.errors import KINDS, Errors, find_errors
+from oiv5_d2.evaluation.formats import read_predictions
+from oiv5_d2.evaluation.label_errors import Suspect, find_suspects
+from oiv5_d2.evaluation.labels import read_mids
+from oiv5_d2.evaluation.masks import Masks
+from oiv5_d2.evaluation.matching import Candidates, find_candidates
+from oiv5_d2.evaluation.rankings import FALSE, TRUE
+from oiv5_d2.evaluation.truth import read_truth
+from oiv5_d2.reporting.gallery import to_jpeg
+from oiv5_d2.reporting.page.choice import Chosen, choose_images, take_suspects
+from oiv5_d2.reporting.page.outlines import to_path
+from oiv5_d2.reporting.truth import Part, open_part, read_image, read_images
+from oiv5_d2.runs.layout import EVALUATION, find_dataset
+from oiv5_d2.runs.layout import read_predictions as read_detections
+from oiv5_d2.runs.matches import MIN_SCORE
+from oiv5_d2.runs.results import PREDICTIONS_JSON
+
+ROOM = (480, 640)  # (height, width) of a thumbnail
+MAX_BYTES = 130_000  # of a thumbnail: sixty in base64 stay below 11 MB
+LEAST_SCORE, MOST_SHOWN = 0.05, 60  # of an image's detections
+DOUBTED_SHARE = 0.25  # of the images, that are for likely label errors
+
+
+class Drawn(NamedTuple):
+    """An object, an ignored region or a detection, in pixels of the thumbnail.
+
+    Attributes:
+        category: index of the class.
+        box: xywh.
+        path: of an SVG path; empty without a mask.
+        tag: what is to be said beside the class.
+        score: of a detection; of an object the score of the detection that found it, or None.
+        outcome: of a detection ``true``, ``ignored`` or the kind of error; of an annotation
+            ``object`` or ``ignored``; of a suspect ``doubted``.
+    """
+
+    category: int
+    box: list[float]
+    path: str
+    tag: str
+    score: float | None
+    outcome: str
+
+
+class Picture(NamedTuple):
+    """One image.
+
+    Attributes:
+        id: Open Images' id.
+        kinds: of best, typical, worst and label error.
+        quality: the panoptic quality of its detections from the thresholds on, 0 to 1.
+        size: (width, height) of the thumbnail.
+        jpeg: the thumbnail in base64.
+        truth: objects and ignored regions.
+        found: detections, best first.
+        doubted: suspects of a label error.
+        credit: author, licence, title and addresses, as far as the data has them.
+    """
+
+    id: str
+    kinds: list[str]
+    quality: float
+    size: tuple[int, int]
+    jpeg: str
+    truth: list[Drawn]
+    found: list[Drawn]
+    doubted: list[Drawn]
+    credit: dict[str, str]
+
+    def content(self) -> dict[str, Any]:
+        """Return what the gallery's script reads."""
+        drawn = {name: getattr(self, name) for name in ("truth", "found", "doubted")}
+        return self._asdict() | {k: [one._asdict() for one in some] for k, some in drawn.items()}
+
+
+def draw_pictures(
+    run_dir: Path, dataset: str, least: Mapping[str, float], task: str, number: int
+) -> list[Picture]:
+    """Return the best, typical and worst images and those of likely label errors.
+
+    Args:
+        run_dir: the run.
+        dataset: that it was evaluated on.
+        least: the score from which on a class's detections count; `MIN_SCORE` without one.
+        task: ``segm`` or ``bbox``, by which detections are true or false.
+        number: of images at most.
+
+    Raises:
+        Problem: ABSENT or DAMAGED, the data or the predictions.
+    """
+    prepared = find_dataset(run_dir, dataset)
+    part = open_part(prepared)
+    truth, mids = read_truth(part.coco_path, dataset), read_mids(part.coco_path, None)
+    path = run_dir / EVALUATION / dataset / PREDICTIONS_JSON
+    found, _ = read_predictions(path, truth, mids)
+    suspects = find_suspects(truth, found, task)
+    doubted = take_suspects(suspects, truth, int(DOUBTED_SHARE * number))
+    thresholds = {id_: least.get(name, MIN_SCORE) for id_, name in part.classes.items()}
+    images = read_images(part.coco_path, part.traits)
+    detections = read_detections(run_dir, dataset)
+    chosen = choose_images(images, detections, thresholds, doubted, number)
+    candidates = find_candidates(truth, found, task)
+    drawing = Drawing(part, candidates, find_errors(candidates, task))
+    return [drawing.picture(one) for one in chosen]
+
+
+class Drawing:
+    """Draws images of one part.
+
+    Args:
+        part: the data.
+        candidates: its annotations, and what was found.
+        errors: what is true and false of it.
+    """
+
+    def __init__(self, part: Part, candidates: Candidates, errors: Errors) -> None:
+        self._part, self._candidates, self._errors = part, candidates, errors
+        truth = candidates.truth
+        self._places = {image["id"]: i for i, image in enumerate(truth.images)}
+        licences = coco_file.read_head(part.coco_path).get("licenses", ())
+        self._licences = {one["id"]: one.get("url", "") for one in licences}
+        hits = np.flatnonzero(errors.status == TRUE)
+        self._finder_scores = np.full(len(truth.image), np.nan)
+        self._finder_scores[errors.target[hits]] = candidates.found.scores[hits]
+
+    def picture(self, chosen: Chosen) -> Picture:
+        """Return one image with all that is to be drawn on it."""
+        record = chosen.image.record
+        pixels = read_image(self._part, chosen.image)
+        thumbnail = _shrink(pixels)
+        scale = thumbnail.shape[0] / pixels.shape[0]
+        place, found = self._places[record["id"]], self._candidates.found
+        shown = np.flatnonzero((found.image == place) & (found.scores >= LEAST_SCORE))
+        annotated = np.flatnonzero(self._candidates.truth.image == place)
+        return Picture(
+            id=record["open_images_id"],
+            kinds=chosen.kinds,
+            quality=round(chosen.quality, 3),
+            size=(thumbnail.shape[1], thumbnail.shape[0]),
+            jpeg=base64.b64encode(to_jpeg(thumbnail, MAX_BYTES)).decode(),
+            truth=[self._annotation(row, scale) for row in annotated.tolist()],
+            found=[self._detection(row, scale) for row in shown[:MOST_SHOWN].tolist()],
+            doubted=[_suspect(one, scale) for one in chosen.suspects],
+            credit=_credit(record, self._licences),
+        )
+
+    def _annotation(self, row: int, scale: float) -> Drawn:
+        truth, finder_score = self._candidates.truth, float(self._finder_scores[row])
+        record, category = truth.records[row], int(truth.category[row])
+        is_ignored = bool(truth.is_crowd[row])
+        child = self._part.label_names.get(record.get("label", ""), "")
+        own = "" if child == truth.classes[category] else child
+        return Drawn(
+            category=category,
+            box=_box(truth.boxes[row], scale),
+            path=_path(truth.masks, row, scale),
+            tag=str(record.get("ignore_reason") or "") if is_ignored else own,
+            score=None if np.isnan(finder_score) else round(finder_score, 3),
+            outcome="ignored" if is_ignored else "object",
+        )
+
+    def _detection(self, row: int, scale: float) -> Drawn:
+        found, status = self._candidates.found, self._errors.status[row]
+        kind = KINDS[self._errors.kind[row]] if status == FALSE else ""
+        return Drawn(
+            category=int(found.category[row]),
+            box=_box(found.boxes[row], scale),
+            path=_path(found.masks, row, scale),
+            tag="",
+            score=round(float(found.scores[row]), 3),
+            outcome=kind or ("true" if status == TRUE else "ignored"),
+        )
+
+
+def _suspect(one: Suspect, scale: float) -> Drawn:
+    box = _box(np.array(one.box), scale)
+    return Drawn(one.category, box, "", str(one.reason), round(one.certainty, 3), "doubted")
+
+
+def _shrink(pixels: RgbImage) -> RgbImage:
+    """Return an image that fits into `ROOM`; a smaller one stays as it is."""
+    height, width = fit(pixels.shape[:2], ROOM)
+    if height >= pixels.shape[0]:
+        return pixels
+    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.uint8)
+
+
+def _credit(record: Mapping[str, Any], licences: Mapping[int, str]) -> dict[str, str]:
+    """Return what CC BY asks to be said of a photo; of addresses those that a browser can open."""
+    addresses = {
+        "author_url": record.get("author_url"),
+        "landing_url": record.get("landing_url"),
+        "licence": licences.get(record.get("license", 0)),
+    }
+    words = {name: record.get(name) for name in ("author", "title")}
+    safe = {k: v for k, v in addresses.items() if v and v.startswith(("https://", "http://"))}
+    return {**{k: str(v) for k, v in words.items() if v}, **safe}
+
+
+def _box(box: NDArray[np.float64], scale: float) -> list[float]:
+    return [round(float(one) * scale, 1) for one in box]
+
+
+def _path(of: Masks, row: int, scale: float) -> str:
+    return to_path(masks.decode(of[row]), scale) if of.present[row] else ""
