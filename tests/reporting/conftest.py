@@ -8,6 +8,9 @@ import pytest
 from PIL import Image
 
 from oiv5_d2.conversion import coco_file, masks
+from oiv5_d2.evaluation.analysis import analyse
+from oiv5_d2.evaluation.formats import read_predictions
+from oiv5_d2.evaluation.truth import read_truth
 from oiv5_d2.files import sha256
 from oiv5_d2.runs.metrics import COCO
 from oiv5_d2.runs.prepared import Prepared
@@ -158,10 +161,18 @@ def write_run(street, root):
     official = {"AP50": 70.0, "AP50-Person": 80.0, "AP50-Car": 60.0}
     tasks |= {f"open_images/{task}": official for task in ("bbox", "segm")}
     digest = sha256(street.coco_path("test"))
-    results = Results("street_test", digest, 6, counts, tasks)
-    write_results(evaluation_dir / "results.json", results)
+    evaluation_dir.mkdir(parents=True)
     (evaluation_dir / "coco_instances_results.json").write_text(json.dumps(found))
+    results = Results("street_test", digest, 6, counts, tasks)
+    results = results._replace(analysis=analyse_files(street, evaluation_dir))
+    write_results(evaluation_dir / "results.json", results)
     return run_dir
+
+
+def analyse_files(street, evaluation_dir):
+    truth = read_truth(street.coco_path("test"))
+    path = evaluation_dir / "coco_instances_results.json"
+    return analyse(truth, read_predictions(path, truth, {})[0], "segm", {})
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from oiv5_d2.reporting.record import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+IMAGES = ("curves.png", "predictions.jpg", "confusion.png", "precision.png")
 ROOT = Path("/home/someone/project")
 NAMES = st.text("abcdefghij-_.0123456789", min_size=1, max_size=8).filter(lambda s: set(s) != {"."})
 
@@ -34,9 +35,9 @@ def test_a_record_has_its_files_and_they_are_small(record_dir):
     names = {path.name for path in record_dir.iterdir()}
     assert names == {
         *("README.md", "record.json", "config.yaml", "metrics.csv"),
-        *("curves.png", "predictions.jpg"),
+        *IMAGES,
     }
-    images = [record_dir / "curves.png", record_dir / "predictions.jpg"]
+    images = [record_dir / name for name in IMAGES]
     assert sum(path.stat().st_size for path in images) < 700_000
     for path in images:
         with Image.open(path) as image:
@@ -60,8 +61,9 @@ def test_a_record_has_its_files_and_they_are_small(record_dir):
         "| street_test | Person | 5 | 41.5 | 41.5 | 50.0 | 50.0 | 80.0 |\n",
         "| street_test | Traffic light | 0 | - | - | - | - | - |\n",
         "Traffic light: no object to find in street_test",
-        "(curves.png)",
-        "(predictions.jpg)",
+        *(f"]({name})" for name in IMAGES),
+        "| class | threshold | precision | recall | F1 | ECE |\n",
+        "| over 10 % from the border | ",
     ],
 )
 def test_the_page_says(record_dir, fact):
@@ -77,7 +79,7 @@ def test_the_page_names_the_data_by_its_fingerprint(record_dir, kept_run_dir):
 def test_no_absolute_path_gets_into_a_record(record_dir, kept_run_dir, street):
     write_index(record_dir.parent)
     texts = [p.read_bytes() for p in record_dir.parent.rglob("*") if p.is_file()]
-    assert len(texts) == 7
+    assert len(texts) == 9
     for text in texts:
         for secret in (kept_run_dir.parents[2], street.root, record_dir.parent, "/home", "someone"):
             assert str(secret).encode() not in text
