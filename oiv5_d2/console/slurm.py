@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ class Submission:
     def __call__(self) -> None:
         """Run the tool as if it was typed; ask for another turn if it was stopped for one."""
         sys.argv = [self._tool, *self._words, *_meeting()]
+        _start_tracker()
         try:
             runpy.run_path(self._tool, run_name="__main__")
         except SystemExit as end:
@@ -93,6 +95,16 @@ class Submission:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+def _start_tracker() -> None:
+    """Start Python's tracker of shared memory so that it outlives the signal.
+
+    Slurm sends it to every process of the job. A new tracker would say that it misses things.
+    """
+    former = signal.signal(_SIGNAL, signal.SIG_IGN)
+    resource_tracker.ensure_running()
+    signal.signal(_SIGNAL, former)
 
 
 def _meeting() -> list[str]:

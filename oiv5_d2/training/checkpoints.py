@@ -94,11 +94,15 @@ def is_whole(path: Path) -> bool:
         return file.read() == _SEAL_MARK + digest
 
 
-def newest_whole(run_dir: Path) -> Found | None:
+def newest_whole(run_dir: Path, warns: bool = True) -> Found | None:
     """Return a run's newest whole checkpoint; None if it wrote none.
 
-    Damaged files are named in a warning and passed over, whatever ``last_checkpoint`` says. Files
-    of weights only, such as averages, cannot be resumed.
+    Damaged files are passed over, whatever ``last_checkpoint`` says. Files of weights only, such as
+    averages, cannot be resumed.
+
+    Args:
+        run_dir: of the run.
+        warns: name the damaged files in warnings.
 
     Raises:
         Problem: DAMAGED, there are checkpoints, but none is whole.
@@ -106,7 +110,7 @@ def newest_whole(run_dir: Path) -> Found | None:
     paths = sorted(run_dir.glob("model_*.pth"))
     whole = [path for path in paths if is_whole(path)]
     damaged = [path for path in paths if path not in whole]
-    for path in damaged:
+    for path in damaged if warns else ():
         logger.warning("%s is damaged and passed over", path)
     contents = [(path, read(path, lazily=True)) for path in whole]
     found = [Found(path, one["iteration"]) for path, one in contents if "iteration" in one]

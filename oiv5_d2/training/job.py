@@ -130,14 +130,17 @@ def _fingerprints(settings: Settings) -> dict[str, Any]:
 
 def _identify(cfg: CfgNode, settings: Settings, data: dict[str, Any]) -> dict[str, Any]:
     features = settings.features
-    fixed: dict[str, Any] = {
+    trainer: dict[str, Any] = {
+        "accumulate": features.accumulate,
+        "channels_last": features.channels_last,
         "data_share": features.data_share,
+        "ema": features.ema,
         "precision": features.precision,
         "stages": [dict(stage) for stage in features.stages],
     }
     if features.class_weights:
-        fixed["class_weights"] = list(features.class_weights)
-    return identify(cfg, settings.classes, data, fixed, features.augment)
+        trainer["class_weights"] = list(features.class_weights)
+    return identify(cfg, settings.classes, data, trainer, features.augment)
 
 
 def _with_seed(cfg: CfgNode, former: int | None) -> CfgNode:

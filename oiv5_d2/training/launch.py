@@ -10,7 +10,8 @@ import pickle
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from oiv5_d2.training import group
 FREE_PORT = "localhost:0"  # where no other machine can meet this one
 STOP_SECONDS = 600  # for the step and the checkpoint of workers that a signal ends
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)  # that end the agent
 _SAID_BY_US = (  # loggers that give a traceback for what is one line here
     "torch.distributed.elastic.agent.server.api",
     "torch.distributed.elastic.multiprocessing.api",
@@ -114,7 +116,7 @@ def launch(settings: Launch, run_dir: Path, function: Callable[..., Any], *argum
         return _call_here(function, arguments)
     if settings.num_processes == 1:
         return function(*arguments)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _handlers_kept():
         try:
             result = _run_agent(settings, Path(folder), function, arguments)
         except SignalException as error:
@@ -175,7 +177,7 @@ def _run_agent(
     )
     for name in _SAID_BY_US:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGINT,SIGTERM,SIGHUP,SIGUSR1"
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ",".join(one.name for one in _SIGNALS)
     # A store for each start: in a shared one, a process finds the address of one that was killed.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     is_over = False
@@ -186,6 +188,17 @@ def _run_agent(
         if not is_over or settings.max_nodes == 1:  # else its host may have gone home already
             meeting.shutdown()
     return result
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Put back the handlers of signals: the agent's would raise its error when the run is over."""
+    former = {one: signal.getsignal(one) for one in _SIGNALS}
+    try:
+        yield
+    finally:
+        for one, handler in former.items():
+            signal.signal(one, handler)
 
 
 def _work(function: Callable[..., Any], arguments: tuple[Any, ...], ends_dir: str) -> Any:

@@ -79,7 +79,7 @@ def find_budget(run_dir: Path, hours: float) -> Budget | None:
 
     Other hours than the run had until now have steps in proportion.
     """
-    found = newest_whole(run_dir)
+    found = newest_whole(run_dir, warns=False)
     former = read(found.path, lazily=True)["run"].get("budget") if found else None
     return former and Budget(hours, max(1, round(former["max_iter"] * hours / former["hours"])))
 

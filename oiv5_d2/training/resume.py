@@ -10,7 +10,7 @@ from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.training.config import plain
 from oiv5_d2.training.data.augmentations import Augment
 
-# Length, rate, periods, workers and paths; all else makes it another run.
+# Length, rate, periods, workers, paths, rounding, averages; all else makes it another run.
 MAY_CHANGE = (
     "CUDNN_BENCHMARK",
     "DATALOADER.NUM_WORKERS",
@@ -24,6 +24,9 @@ MAY_CHANGE = (
     "TEST.",
     "VERSION",
     "VIS_PERIOD",
+    "trainer.accumulate",
+    "trainer.channels_last",
+    "trainer.ema",
     "trainer.stages",
 )
 
@@ -49,7 +52,7 @@ def identify(
         cfg: the whole configuration.
         classes: display names.
         data: `runs.prepared.fingerprint` by name of the data set.
-        trainer: settings of ours below ``trainer`` that must stay as they are, by name.
+        trainer: settings of ours below ``trainer`` that what is computed depends on, by name.
         augment: the steps of augmentation.
     """
     sha256 = {name: data[name]["sha256"] for name in cfg.DATASETS.TRAIN}

@@ -237,7 +237,8 @@ def _build_trainer(
     writers = partial(_wandb, job)
     features, identity = job.settings.features, job.identity
     trainer = kind(job.cfg, build_evaluator, writers, features, identity, show)
-    here = newest_whole(Path(job.cfg.OUTPUT_DIR)) if comm.is_main_process() else None
+    run_dir = Path(job.cfg.OUTPUT_DIR)
+    here = newest_whole(run_dir, warns=False) if comm.is_main_process() else None
     if found := comm.all_gather(here)[0]:
         trainer.resume(found.path)
     else:

@@ -71,12 +71,16 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(start, weights, tmp_path)
 
 def test_length_and_rate_may_change_on_the_way_and_are_recorded(start, tmp_path):
     start("d2.SOLVER.MAX_ITER=2")
-    start("d2.SOLVER.MAX_ITER=4", "d2.SOLVER.BASE_LR=0.5", resume=True)
+    start("d2.SOLVER.MAX_ITER=4", "d2.SOLVER.BASE_LR=0.5", "trainer.ema=0.9", resume=True)
     record = read_record(tmp_path / "run")
     assert record["iterations"] == 4
     (changes,) = record["changes"]
-    expected = {"step": 2, "d2.SOLVER.MAX_ITER": ["2", "4"], "d2.SOLVER.BASE_LR": ["0.08", "0.5"]}
-    assert changes == expected
+    assert changes == {
+        "step": 2,
+        "d2.SOLVER.MAX_ITER": ["2", "4"],
+        "d2.SOLVER.BASE_LR": ["0.08", "0.5"],
+        "trainer.ema": ["0.0", "0.9"],
+    }
     # A cosine of four steps, at the third.
     (rate,) = [row["lr"] for row in read_metrics(tmp_path / "run")][-1:]
     assert rate == pytest.approx(0.5 * (1 + np.cos(np.pi * 3 / 4)) / 2)
@@ -333,15 +337,32 @@ def test_two_processes_share_batch_norm_on_cpus(start, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_accumulate_the_gradients_of_the_whole_batch(start, tmp_path):
+    words = ("launch=cpu2", "d2.SOLVER.IMS_PER_BATCH=6", "d2.SOLVER.MAX_ITER=1")
+    norms = ("d2.MODEL.RESNETS.NORM=''", "d2.MODEL.FPN.NORM=''", "d2.MODEL.ROI_MASK_HEAD.NORM=''")
+    found = {}
+    for parts in (1, 3):
+        more = ("d2.DATASETS.TEST=[]", f"trainer.accumulate={parts}")
+        start(*words, *norms, *more, name=f"{parts}")
+        content = torch.load(tmp_path / f"{parts}" / "model_final.pth", weights_only=True)
+        states = content["trainer"]["_trainer"]["optimizer"]["state"].values()
+        found[parts] = torch.cat([state["momentum_buffer"].flatten() for state in states])
+    assert (found[3] - found[1]).norm() < 1e-5 * found[1].norm()
+
+
+@pytest.mark.slow
 def test_two_processes_evaluate_what_they_save(start, tmp_path):
     # Their batch norm's running means differ until the main one's are sent to the other.
-    start("d2.SOLVER.MAX_ITER=20", "d2.SOLVER.IMS_PER_BATCH=4", "launch=cpu2")
+    words = ("trainer.ema=0.9", "trainer.accumulate=2", "d2.SOLVER.IMS_PER_BATCH=4")
+    start("d2.SOLVER.MAX_ITER=20", *words, "launch=cpu2")
     run_dir = tmp_path / "run"
     record = read_record(run_dir)
     assert record["iterations"] == 20
-    again = evaluate_run(run_dir, "validation", run_dir / "model_final.pth", None, tmp_path / "out")
-    for task, metrics in again.tasks.items():
-        assert record["results"][task] == pytest.approx(metrics, abs=1e-6, nan_ok=True)
+    for name, results in (("ema", record["results"]["ema"]), ("final", record["results"])):
+        path = run_dir / f"model_{name}.pth"
+        again = evaluate_run(run_dir, "validation", path, None, tmp_path / "out")
+        for task, metrics in again.tasks.items():
+            assert results[task] == pytest.approx(metrics, abs=1e-6, nan_ok=True)
     detections = [
         read_json(folder / "coco_instances_results.json", Remedy.EVALUATE)
         for folder in (run_dir / "evaluation" / "blocks_validation", tmp_path / "out")

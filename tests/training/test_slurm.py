@@ -16,6 +16,7 @@ SECONDS = 900
 WORDS = (
     "d2.SOLVER.MAX_ITER=60",
     "d2.SOLVER.CHECKPOINT_PERIOD=5",
+    "d2.DATALOADER.NUM_WORKERS=1",
     "d2.DATASETS.TEST=[]",
     "logger=none",
 )

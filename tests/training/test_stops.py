@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache, partial
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,10 @@ import torch
 from slurm_cluster import free_ports
 
 ROOT = Path(__file__).parents[2]
-STEPS = 120
+KILLS = int(os.environ.get("KILLS", "4"))
+# How one run is ended, again and again: every fifth time it may save first.
+ENDS = [signal.SIGTERM if n % 5 == 3 else signal.SIGKILL for n in range(KILLS * 5 // 4)]
+STEPS = 40 + 16 * len(ENDS)  # more than are made before the last end
 WORDS = (
     f"d2.SOLVER.MAX_ITER={STEPS}",
     "d2.SOLVER.CHECKPOINT_PERIOD=5",
@@ -26,23 +31,41 @@ WORDS = (
 )
 
 
-@pytest.fixture
-def train_net(tiny_words, prepared_dir, tmp_path):
-    """Start the tool; its run directory is `name` of an empty folder."""
+@pytest.fixture(scope="module")
+def start_in(tiny_words, prepared_dir):
+    """Start the tool in a folder; its run directory is `name` there."""
 
-    def start(name, *words, by=()):
+    def start(folder, name, *words, by=()):
         tool = [sys.executable, *by, str(ROOT / "tools" / "train_net.py")]
-        folders = [f"data.dir={prepared_dir}", f"run_dir={tmp_path / name}"]
-        with (tmp_path / f"{name}.txt").open("a") as output:
+        folders = [f"data.dir={prepared_dir}", f"run_dir={folder / name}"]
+        with (folder / f"{name}.txt").open("a") as output:
             return subprocess.Popen(
                 [*tool, *tiny_words, *WORDS, *folders, *words],
-                cwd=tmp_path,
+                cwd=folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
                 stdout=output,
                 stderr=output,
             )
 
     return start
+
+
+@pytest.fixture
+def train_net(start_in, tmp_path):
+    return partial(start_in, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def left_alone(start_in, tmp_path_factory):
+    """Return the folder of a run that nothing disturbed, by its `launch`."""
+    folder = tmp_path_factory.mktemp("left_alone")
+
+    @cache
+    def train(launch):
+        finish(start_in(folder, launch, f"launch={launch}"))
+        return folder / launch
+
+    return train
 
 
 def newest(run_dir):
@@ -79,7 +102,9 @@ def finish(process):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)]
 )
-def test_a_signal_ends_the_step_and_leaves_a_checkpoint(train_net, tmp_path, number, code, launch):
+def test_a_signal_ends_the_step_and_leaves_a_checkpoint(
+    train_net, left_alone, tmp_path, number, code, launch
+):
     process = train_net("run", f"launch={launch}")
     wait_for_a_checkpoint(tmp_path / "run", process)
     process.send_signal(number)
@@ -89,28 +114,30 @@ def test_a_signal_ends_the_step_and_leaves_a_checkpoint(train_net, tmp_path, num
     last_line = said.strip().splitlines()[-1]
     assert number.name in last_line and "resume=true" in last_line and "run_dir=run" in last_line
     finish(train_net("run", "resume=true", f"launch={launch}"))
-    finish(train_net("whole", f"launch={launch}"))
-    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+    assert_same_weights(tmp_path / "run", left_alone(launch))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launch", ["local", "cpu2"])
-def test_a_run_killed_at_random_moments_ends_as_one_left_alone(train_net, tmp_path, launch):
+def test_a_run_killed_at_random_moments_ends_as_one_left_alone(
+    train_net, left_alone, tmp_path, launch
+):
     rng = random.Random(0)
-    process = train_net("run", f"launch={launch}")
-    for number in range(int(os.environ.get("KILLS", "4"))):
-        if number % 4 < 3:
+    workers = cycle([1, 3, 0])  # of the loader; their number changes nothing either
+    begin = partial(train_net, "run", f"launch={launch}")
+    process = begin()
+    for kind in ENDS:
+        if newest(tmp_path / "run") is None or rng.random() < 0.5:
             wait_for_a_checkpoint(tmp_path / "run", process)
             time.sleep(rng.uniform(0, 0.5))
-        else:  # while it starts
+        else:  # perhaps while it starts
             time.sleep(rng.uniform(0, 8))
         assert process.poll() is None
-        process.kill()
-        process.wait()
-        process = train_net("run", "resume=true", f"launch={launch}")
+        process.send_signal(kind)
+        assert process.wait(120) in (-kind, 128 + kind)  # as it is before training begins, or after
+        process = begin("resume=true", f"d2.DATALOADER.NUM_WORKERS={next(workers)}")
     finish(process)
-    finish(train_net("whole", f"launch={launch}"))
-    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+    assert_same_weights(tmp_path / "run", left_alone(launch))
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["iterations"] == STEPS and len(record["commands"]) > 1
 
@@ -123,7 +150,7 @@ def test_a_staged_run_killed_in_each_stage_ends_as_one_left_alone(train_net, tmp
     weights = f"d2.MODEL.WEIGHTS={tmp_path / 'pretrained' / 'model_final.pth'}"
     words = (f"trainer.stages=[{stages}]", weights, f"launch={launch}")
     process = train_net("run", *words)
-    for step in (10, 40, 80):
+    for step in (STEPS // 12, STEPS // 3, STEPS * 2 // 3):
         while step > number_of(newest(tmp_path / "run")):
             wait_for_a_checkpoint(tmp_path / "run", process)
         process.kill()
@@ -135,7 +162,7 @@ def test_a_staged_run_killed_in_each_stage_ends_as_one_left_alone(train_net, tmp
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_replaced(train_net, tmp_path):
+def test_a_killed_worker_is_replaced(train_net, left_alone, tmp_path):
     rng = random.Random(0)
     process = train_net("run", "launch=cpu2")
     for _ in range(2):
@@ -143,21 +170,21 @@ def test_a_killed_worker_is_replaced(train_net, tmp_path):
         time.sleep(rng.uniform(0, 0.5))
         os.kill(rng.choice(sorted(workers_of(process.pid))), signal.SIGKILL)
     finish(process)
-    finish(train_net("whole", "launch=cpu2"))
-    assert_same_weights(tmp_path / "run", tmp_path / "whole")
+    assert_same_weights(tmp_path / "run", left_alone("cpu2"))
 
 
 @pytest.mark.slow
-def test_machines_that_meet_and_torchrun_train_what_two_processes_here_do(train_net, tmp_path):
+def test_machines_that_meet_and_torchrun_train_what_two_processes_here_do(
+    train_net, left_alone, tmp_path
+):
     by = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     finish(train_net("torchrun", by=by))
     (port,) = free_ports(1)
     meeting = ("launch.min_nodes=2", f"launch.rdzv_endpoint=localhost:{port}")
     for machine in [train_net("machines", *meeting) for _ in range(2)]:
         finish(machine)
-    finish(train_net("whole", "launch=cpu2"))
-    assert_same_weights(tmp_path / "torchrun", tmp_path / "whole")
-    assert_same_weights(tmp_path / "machines", tmp_path / "whole")
+    assert_same_weights(tmp_path / "torchrun", left_alone("cpu2"))
+    assert_same_weights(tmp_path / "machines", left_alone("cpu2"))
 
 
 def workers_of(pid):

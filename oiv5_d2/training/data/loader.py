@@ -93,7 +93,7 @@ class Loader:
             batch_sampler=_Seeded(self._batches, self._seed, first),
             num_workers=self._num_workers,
             collate_fn=list,
-            worker_init_fn=_outlive_signals,
+            worker_init_fn=outlive_signals,
             generator=torch.Generator(),  # or it would draw from the global one
         )
 
@@ -126,9 +126,13 @@ class _Samples(Dataset["Sample | Problem"]):
             return problem
 
 
-def _outlive_signals(_: int) -> None:
-    """Let the main process end its step when Ctrl-C or SIGTERM is sent to the whole group."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def outlive_signals(_: int) -> None:
+    """Let the main process end its step when a signal is sent to all processes of the run.
+
+    Ctrl-C is, and so is Slurm's SIGUSR1 before the time limit. To be called in a loader worker.
+    """
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))  # which ends it
 
 

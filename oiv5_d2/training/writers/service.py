@@ -124,7 +124,7 @@ def start(arguments: dict[str, Any], is_machine_told: bool) -> Any:
         ImportError: wandb is not installed.
         Exception: whatever it raises when even an offline run cannot be started.
     """
-    import wandb  # noqa: F401  its absence is no reason to try again offline
+    import wandb  # its absence is no reason to try again offline
 
     # Without its own folder to write to, wandb takes the system's temporary one.
     folder = Path(arguments["dir"])
@@ -139,6 +139,7 @@ def start(arguments: dict[str, Any], is_machine_told: bool) -> Any:
         if mode == OFFLINE:
             raise
         logger.warning("W&B is not used online (%s): the run is kept offline", _describe(error))
+        wandb.teardown()  # or the id would be that of the run which could not start
         return _init({**arguments, "mode": OFFLINE}, is_machine_told)
 
 

@@ -1,5 +1,8 @@
+import multiprocessing
+import os
 import random
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +97,16 @@ def test_loading_leaves_the_global_generators_as_they_were(loader):
     take(loader("d2.DATALOADER.NUM_WORKERS=1"), 2)
     take(loader(), 2)
     assert (torch.rand(1), np.random.rand(), random.random()) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_all_processes_leaves_the_loader_workers(loader, number):
+    loading = loader("d2.DATALOADER.NUM_WORKERS=1")
+    next(loading)
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, number)
+    assert [len(next(loading)) for _ in range(6)] == [2] * 6  # more than were loaded ahead
+    loading.close()
 
 
 def test_images_are_not_fed_the_same_way_twice(loader):

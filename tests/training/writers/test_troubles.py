@@ -61,7 +61,9 @@ def test_a_key_that_is_none(keep, environment, caplog):
 
 
 @pytest.mark.slow
-def test_a_host_that_refuses(keep, environment, caplog):
+@pytest.mark.parametrize("seconds", [3, service.INIT_SECONDS])  # W&B itself gives up in between
+def test_a_host_that_refuses(keep, environment, caplog, monkeypatch, seconds):
+    monkeypatch.setattr(service, "INIT_SECONDS", seconds)
     environment("WANDB_API_KEY", KEY)
     environment("WANDB_BASE_URL", "http://127.0.0.1:9")
     check_kept(keep, caplog)
