@@ -14,6 +14,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from oiv5_d2.console.commands import read_class_file
 from oiv5_d2.console.errors import report_errors
 from oiv5_d2.console.help import answer_help
 
@@ -160,6 +161,11 @@ def next_commands(request: "Request") -> list[str]:
     ]
 
 
+def start() -> None:
+    read_class_file()
+    main()
+
+
 if __name__ == "__main__":
     answer_help(__doc__, "prepare", ["data/open_images", "transfer/default"])
-    report_errors(main, "prepare", to_go_on="the same command continues from here")
+    report_errors(start, "prepare", to_go_on="the same command continues from here")

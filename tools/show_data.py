@@ -1,15 +1,26 @@
 """Write contact sheets of prepared images:  python tools/show_data.py data=mini.
 
 After augmentation:  python tools/show_data.py +experiment=quickstart augmented=true
+Single objects:      python tools/show_data.py data=mini objects=true
+With their clicks:   python tools/show_data.py data=mini clicks=true
+Overlaps, cut:       python tools/show_data.py data=mini occlusion=smaller
 """
 
+from itertools import islice
 from pathlib import Path
 
 import hydra
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from oiv5_d2.console.commands import check_d2, choose_defaults, data_commands
+from oiv5_d2.console.commands import (
+    check_d2,
+    choose_defaults,
+    data_commands,
+    data_words,
+    read_class_file,
+)
 from oiv5_d2.console.errors import report_errors, suggesting
 from oiv5_d2.console.help import answer_help
 from oiv5_d2.runs.prepared import Prepared, locate
@@ -29,20 +40,48 @@ def main(run: DictConfig) -> None:
 def show(run: DictConfig, prepared: Prepared) -> None:
     # Here, so that --help and a mistake on the command line are answered at once.
     from oiv5_d2.reporting.gallery import as_fed, as_prepared, pick, write_sheets
+    from oiv5_d2.reporting.objects import cut_cells, object_cells
     from oiv5_d2.reporting.truth import open_part
 
     part = open_part(prepared)
     num_images = max(1, run.num_images // run.columns) if run.augmented else run.num_images
     images = pick(part, num_images, run.seed, list(run.classes), list(run.image_ids))
-    cells = (
-        as_fed(part, images, training_feed(run, prepared), run.columns)
-        if run.augmented
-        else as_prepared(part, images)
-    )
-    kind = "as training is fed" if run.augmented else "as prepared"
-    path = Path(run.output) / f"{run.part}{'_augmented' if run.augmented else ''}.jpg"
-    for sheet in write_sheets(list(cells), part, kind, run.columns, path):
+    kind, name, columns = "as prepared", run.part, run.columns
+    if run.augmented:
+        cells = as_fed(part, images, training_feed(run, prepared), run.columns)
+        kind, name = "as training is fed", f"{name}_augmented"
+    elif run.occlusion:
+        cells, kind, columns = (
+            cut_cells(part, images, run.occlusion),
+            "overlaps, before and after",
+            2,
+        )
+        name = f"{name}_occlusion"
+    elif run.objects or run.clicks:
+        drawings = find_clicks(run, images) if run.clicks else None
+        cells = islice(object_cells(part, images, list(run.classes), drawings), run.num_images)
+        name = f"{name}_{'clicks' if run.clicks else 'objects'}"
+        kind = "single objects"
+        kind += ", their first boxes and clicks (green: object, red: not)" if run.clicks else ""
+    else:
+        cells = as_prepared(part, images)
+    path = Path(run.output) / f"{name}.jpg"
+    for sheet in write_sheets(list(cells), part, kind, columns, path):
         print(sheet)
+
+
+def find_clicks(run: DictConfig, images):  # noqa: ANN001, ANN201  # of heavy imports
+    """Return how the masks of images were drawn, from the same tables as the data was prepared."""
+    from oiv5_d2.preparation.drawings import find_drawings
+    from oiv5_d2.preparation.settings import read_request
+
+    chosen = HydraConfig.get()
+    words = data_words(chosen.runtime.choices.data, chosen.overrides.task)
+    request = read_request(compose("prepare", overrides=words))
+    return find_drawings(
+        request,
+        [(i.record["file_name"].split("/")[0], i.record["open_images_id"]) for i in images],
+    )
 
 
 def training_feed(run: DictConfig, prepared: Prepared):  # noqa: ANN201  # of a heavy import
@@ -57,6 +96,7 @@ def training_feed(run: DictConfig, prepared: Prepared):  # noqa: ANN201  # of a 
 
 
 def start() -> None:
+    read_class_file()
     choose_defaults()
     main()
 

@@ -27,6 +27,7 @@ from oiv5_d2.console.commands import (
     in_solver,
     is_below,
     is_watched,
+    read_class_file,
 )
 from oiv5_d2.console.errors import report_errors, suggesting
 from oiv5_d2.console.help import answer_help
@@ -138,6 +139,7 @@ def show_results(run_dir: Path) -> None:
 def start() -> None:
     if is_watched():
         set_up_logging()
+    read_class_file()
     choose_defaults()
     follow_torchrun()
     if "plan=true" in sys.argv:  # which leaves nothing behind

@@ -157,7 +157,8 @@ def _fit(annotation: Any, box: RelBox, height: int, width: int) -> tuple[float, 
     released = masks.to_xywh_abs(box, height, width)
     iou = coco_mask.iou([annotation["bbox"]], [released], [False])[0, 0]
     drawn = masks.encode_box(box, height, width)
-    common = coco_mask.merge([annotation["segmentation"], drawn.rle], intersect=True)
+    rle = masks.to_rle(annotation["segmentation"], height, width)
+    common = coco_mask.merge([rle, drawn.rle], intersect=True)
     return float(iou), 1 - int(coco_mask.area(common)) / annotation["area"]
 
 

@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -12,10 +13,11 @@ from omegaconf import OmegaConf
 
 from oiv5_d2.console.errors import CONFIG_DIR
 from oiv5_d2.keys import check_known, leaves
-from oiv5_d2.problems import Remedy, wrong_setting
+from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs.provenance import detectron2_version
 
 GROUP = "detectron2"  # of configs/: Detectron2's defaults, a file per version
+CLASSES = "data.classes"  # a setting that may be a file
 COMMITTED = "v0.6"  # the one that the defaults lists name
 
 
@@ -33,6 +35,37 @@ def data_commands(choice: str, overrides: Iterable[str]) -> dict[Remedy, str]:
 def data_words(choice: str, overrides: Iterable[str]) -> list[str]:
     """Return the words that choose the same data, for any tool; see `data_commands`."""
     return [f"data={choice}", *(word for word in overrides if word.startswith("data."))]
+
+
+def read_class_file() -> None:
+    """Put the classes of a file, ``data.classes=<path>``, in its place on the command line.
+
+    The file has a name or MID a line; empty lines and what follows a # are skipped.
+
+    Raises:
+        Problem: ABSENT; DAMAGED, it is no text; EMPTY.
+    """
+    for index, word in enumerate(sys.argv):
+        key, _, value = word.partition("=")
+        if key == CLASSES and value and not value.startswith(("[", "$")):
+            names = _read_names(Path(value.strip("'\"")).expanduser())
+            quoted = ("'" + name.replace("'", r"\'") + "'" for name in names)
+            sys.argv[index] = f"{key}=[{','.join(quoted)}]"
+
+
+def _read_names(path: Path) -> list[str]:
+    remedy = Remedy.CHANGE_SETTING
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        detail = "give a list, such as [Person,Car], or a file with a class a line"
+        raise Problem(Kind.ABSENT, path, detail, key=CLASSES, remedy=remedy) from error
+    except UnicodeDecodeError as error:
+        raise Problem(Kind.DAMAGED, path, "not UTF-8", remedy=Remedy.SAVE_AS_UTF8) from error
+    names = [name for line in lines if (name := line.partition("#")[0].strip())]
+    if not names:
+        raise Problem(Kind.EMPTY, path, "no class", key=CLASSES, remedy=remedy)
+    return names
 
 
 def choose_defaults() -> None:

@@ -5,13 +5,14 @@ What cannot be understood without a guess is refused, with the file and the reco
 a mask become ignored regions with the shape of their box. Images are used where they are.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from oiv5_d2.conversion import coco_file
 from oiv5_d2.conversion.images import check_images, size_of
+from oiv5_d2.conversion.outlines import Outlines
 from oiv5_d2.conversion.regions import read_region
 from oiv5_d2.files import read_json
 from oiv5_d2.keys import near
@@ -41,6 +42,7 @@ def adopt(
     classes: Sequence[str],
     to: Path,
     workers: int = 1,
+    outlines: Outlines = Outlines(),  # noqa: B008  # frozen
     advance: Callable[[int], object] = lambda num_images: None,
 ) -> Adopted:
     """Write a COCO file anew as the other rooms want it.
@@ -52,6 +54,7 @@ def adopt(
         classes: names of its categories, which get the ids from 1.
         to: where the new file goes.
         workers: the most processes to look at the images with.
+        outlines: how masks are written.
         advance: called with the number of images newly looked at.
 
     Raises:
@@ -68,7 +71,10 @@ def adopt(
         subject, remedy = faults[0].file_name, Remedy.FIX_SOURCE
         raise Problem(Kind.DAMAGED, subject, detail, key=keys, remedy=remedy)
     adopted = Adopted(len(images), dict.fromkeys(classes, 0))
-    annotations = _annotations(path, content["annotations"], images, category_ids, adopted)
+    found = list(_annotations(path, content["annotations"], images, category_ids))
+    annotations = _outlined(found, images.values(), outlines) if outlines.settings() else found
+    _count(adopted, annotations)
+    adopted.num_of_other_classes = len(content["annotations"]) - len(found)
     head = {
         **{key: value for key, value in content.items() if key not in _LISTS},
         "categories": [{"id": id_, "name": name} for id_, name in enumerate(classes, start=1)],
@@ -169,11 +175,9 @@ def _annotations(
     records: Sequence[Any],
     images: Mapping[Any, Record],
     category_ids: Mapping[Any, int],
-    adopted: Adopted,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the new record of each wanted annotation, and count it."""
+    """Yield the new record of each wanted annotation."""
     ids = _numbers([_id(path, "annotation", record) for record in records])
-    names = list(adopted.num_objects)
     for record, id_ in zip(records, ids, strict=True):
         who = f"annotation {record['id']!r}"
         for key, there in (("image_id", images), ("category_id", category_ids)):
@@ -183,15 +187,12 @@ def _annotations(
                 _refuse(path, who, what)
         category_id = category_ids[record["category_id"]]
         if not category_id:
-            adopted.num_of_other_classes += 1
             continue
         image = images[record["image_id"]]
         try:
             region = read_region(record, image["height"], image["width"])
         except ValueError as error:
             _refuse(path, who, str(error))
-        adopted.num_ignored += region["iscrowd"]
-        adopted.num_objects[names[category_id - 1]] += not region["iscrowd"]
         kept = {key: value for key, value in record.items() if key != "ignore"}
         yield {
             **kept,
@@ -200,6 +201,24 @@ def _annotations(
             "category_id": category_id,
             **region,
         }
+
+
+def _outlined(
+    annotations: Sequence[Record], images: Collection[Record], outlines: Outlines
+) -> list[dict[str, Any]]:
+    """Return the annotations, image by image, with their masks as they are to be written."""
+    by_image: dict[int, list[Record]] = {image["id"]: [] for image in images}
+    for one in annotations:
+        by_image[one["image_id"]].append(one)
+    sizes = {image["id"]: (image["height"], image["width"]) for image in images}
+    return [one for id_, some in by_image.items() for one in outlines.apply(some, *sizes[id_])]
+
+
+def _count(adopted: Adopted, annotations: Iterable[Record]) -> None:
+    names = list(adopted.num_objects)
+    for one in annotations:
+        adopted.num_ignored += one["iscrowd"]
+        adopted.num_objects[names[one["category_id"] - 1]] += not one["iscrowd"]
 
 
 def _id(path: Path, what: str, record: Any) -> Any:

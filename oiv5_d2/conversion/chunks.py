@@ -14,6 +14,7 @@ import pandas as pd
 
 from oiv5_d2.acquisition.jpeg import UPRIGHT, Header, read_header
 from oiv5_d2.conversion.coco_file import dumps
+from oiv5_d2.conversion.outlines import Outlines
 from oiv5_d2.conversion.records import annotation_record, image_record
 from oiv5_d2.files import whole_file
 from oiv5_d2.openimages.release import Release
@@ -35,6 +36,7 @@ class Chunk:
     category_ids: Mapping[str, int]
     data_dir: Path
     release: Release
+    outlines: Outlines
 
 
 class Finished(NamedTuple):
@@ -62,7 +64,7 @@ def license_ids(subset: Subset) -> dict[str, int]:
     return {url: index for index, url in enumerate(urls, start=1)}
 
 
-def cut(subset: Subset, data_dir: Path, chunks_dir: Path) -> Iterator[Chunk]:
+def cut(subset: Subset, data_dir: Path, chunks_dir: Path, outlines: Outlines) -> Iterator[Chunk]:
     """Yield a subset in chunks, whose ids are ranks in the subset."""
     categories, licenses = category_ids(subset), license_ids(subset)
     images, instances = (
@@ -80,6 +82,7 @@ def cut(subset: Subset, data_dir: Path, chunks_dir: Path) -> Iterator[Chunk]:
             category_ids=categories,
             data_dir=data_dir,
             release=subset.release,
+            outlines=outlines,
         )
 
 
@@ -101,7 +104,8 @@ def convert_chunk(chunk: Chunk) -> int:
         image = image_record(row, key, header, chunk.category_ids)
         images.append(image)
         masks_dir = chunk.data_dir / "masks"
-        annotations += [annotation_record(each, image, masks_dir) for each in on_image]
+        found = [annotation_record(each, image, masks_dir) for each in on_image]
+        annotations += chunk.outlines.apply(found, header.height, header.width)
     ignored = Counter(annotation["ignore_reason"] for annotation in annotations)
     counts = {
         "num_images": len(images),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from oiv5_d2.conversion import chunks, coco_file
+from oiv5_d2.conversion.outlines import Outlines
 from oiv5_d2.files import sha256
 from oiv5_d2.processes import map_tasks
 from oiv5_d2.selection.subset import Subset, saved_files
@@ -47,7 +48,11 @@ def coco_path(data_dir: Path, part: str) -> Path:
 
 
 def convert(
-    subset: Subset, data_dir: Path, workers: int, advance: Callable[[int], object]
+    subset: Subset,
+    data_dir: Path,
+    workers: int,
+    advance: Callable[[int], object],
+    outlines: Outlines = Outlines(),  # noqa: B008  # frozen
 ) -> Converted:
     """Write ``coco/{part}.json`` of a data folder.
 
@@ -59,15 +64,16 @@ def convert(
         data_dir: holds ``subset``, ``images`` and ``masks``.
         workers: the most processes to use; the result does not depend on it.
         advance: called with the number of images newly finished.
+        outlines: how masks are written.
 
     Raises:
         FileNotFoundError: the subset was not saved there.
     """
     saved = saved_files(data_dir / "subset", subset.part)
     files = {path.name: sha256(path) for path in saved}
-    chunks_dir = _chunks_dir(subset, data_dir, files)
+    chunks_dir = _chunks_dir(subset, data_dir, files, outlines)
     paths, todo = [], []
-    for chunk in chunks.cut(subset, data_dir, chunks_dir):
+    for chunk in chunks.cut(subset, data_dir, chunks_dir, outlines):
         paths.append(chunk.path)
         if chunk.path.exists():
             advance(len(chunk.images))
@@ -79,7 +85,7 @@ def convert(
     converted = _sum(subset, map(chunks.read_chunk, paths))
     coco_file.write(
         coco_path(data_dir, subset.part),
-        _head(subset, converted, files),
+        _head(subset, converted, files, outlines),
         (line for path in paths for line in chunks.read_chunk(path).images),
         (line for path in paths for line in chunks.read_chunk(path).annotations),
     )
@@ -100,7 +106,9 @@ def read_converted(path: Path) -> Converted:
         raise coco_file.damaged(path) from error
 
 
-def _chunks_dir(subset: Subset, data_dir: Path, files: Mapping[str, str]) -> Path:
+def _chunks_dir(
+    subset: Subset, data_dir: Path, files: Mapping[str, str], outlines: Outlines
+) -> Path:
     """Return the folder for this conversion's chunks; remove chunks made from other inputs."""
     splits = sorted(subset.images["Split"].unique().tolist())
     paths = [
@@ -109,7 +117,8 @@ def _chunks_dir(subset: Subset, data_dir: Path, files: Mapping[str, str]) -> Pat
     ]
     stats = [(path.name, path.stat()) for path in paths if path.exists()]
     versions = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    inputs = json.dumps([_FORMAT, chunks.IMAGES_PER_CHUNK, dict(files), versions])
+    settings = [_FORMAT, chunks.IMAGES_PER_CHUNK, outlines.settings()]
+    inputs = json.dumps([*settings, dict(files), versions])
     fingerprint = hashlib.sha256(inputs.encode()).hexdigest()[:16]
     chunks_dir = data_dir / ".stamps" / f"chunks-{subset.part}" / fingerprint
     chunks_dir.mkdir(parents=True, exist_ok=True)
@@ -135,13 +144,16 @@ def _sum(subset: Subset, finished: Iterable[chunks.Finished]) -> Converted:
     )
 
 
-def _head(subset: Subset, converted: Converted, files: Mapping[str, str]) -> dict[str, Any]:
+def _head(
+    subset: Subset, converted: Converted, files: Mapping[str, str], outlines: Outlines
+) -> dict[str, Any]:
     """Return what comes before the images: how it was made, without a date, and the classes."""
     info = {
         "description": f"Open Images {subset.release.name}, part {subset.part}, as COCO",
         "masks": "resized to the JPG: a pixel takes the mask pixel that its centre falls into",
         "crowds": "regions to ignore; ignore_reason says why",
         "classes": list(subset.classes),
+        **outlines.settings(),
         "subset_sha256": dict(files),
         "converted": asdict(converted),
     }

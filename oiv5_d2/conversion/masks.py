@@ -87,6 +87,13 @@ def encode(mask: Mask) -> dict[str, Any]:
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
+def to_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
+    """Return a COCO file's segmentation, polygons or run lengths, as compressed run lengths."""
+    if isinstance(segmentation, list):
+        segmentation = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    return dict(segmentation)
+
+
 def decode(rle: dict[str, Any]) -> Mask:
     """Return the mask (H, W) of run lengths; ``counts`` may be str or bytes."""
     mask: Mask = coco_mask.decode(rle).astype(bool)

@@ -40,11 +40,12 @@ def read_region(record: Mapping[str, Any], height: int, width: int) -> dict[str,
     rle = _read_mask(record.get("segmentation"), height, width)
     reason = record.get("ignore_reason") or (CROWD if record.get("iscrowd") else "")
     area = int(coco_mask.area(rle)) if rle else 0
+    ends = _inside(box, height, width) if box else None
     if rle and area:
         tight = [float(side) for side in coco_mask.toBbox(rle)]
         region = {"bbox": _fitting(box, tight), "area": area, "segmentation": rle}
-    elif box:
-        drawn = masks.encode_box(_inside(box, height, width), height, width)
+    elif box and ends:
+        drawn = masks.encode_box(ends, height, width)
         box = box if min(box[2:]) > 0 else [float(side) for side in drawn.box]
         region = {"bbox": box, "area": drawn.area, "segmentation": drawn.rle}
         reason = reason or (EMPTY_MASK if rle else NO_MASK)

@@ -23,7 +23,7 @@ def is_of_size(counts: str | Sequence[int], num_pixels: int) -> bool:
     """
     if isinstance(counts, str):
         lengths = _read(counts)
-    elif all(type(count) is int for count in counts):
+    elif all(type(count) is int and 0 <= count <= num_pixels for count in counts):
         lengths = np.array(counts, dtype=np.int64)
     else:
         return False

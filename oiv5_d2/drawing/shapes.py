@@ -21,6 +21,7 @@ Alpha = NDArray[np.float32]  # (H, W), 0 to 1
 
 FILL = 0.33
 BOX_LINE = 0.75
+DOT_FONT = cv2.FONT_HERSHEY_SIMPLEX
 HATCH_LINE, HATCH_SHADE = 0.55, 0.2
 
 
@@ -78,6 +79,25 @@ def draw(
         if not shape.ignored:
             _draw_box(canvas, tag.box, tag.colour, line / 2)
     return draw_tags(canvas.round().clip(0, 255).astype(np.uint8), tags)
+
+
+def draw_dots(image: RgbImage, dots: Sequence[tuple[float, float, Colour]]) -> RgbImage:
+    """Draw numbered dots on a copy of an image, in the order given.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        dots: x and y as fractions of the image's width and height, and the colour.
+    """
+    height, width = image.shape[:2]
+    canvas, radius = image.copy(), max(3, round(min(height, width) / 45))
+    for number, (x, y, colour) in enumerate(dots, start=1):
+        place, text = (round(x * width), round(y * height)), str(number)
+        cv2.circle(canvas, place, radius + 1, (0, 0, 0), -1, cv2.LINE_AA)
+        cv2.circle(canvas, place, radius, colour, -1, cv2.LINE_AA)
+        beside = place[0] + radius + 1, place[1] - radius
+        for line, ink in ((3, (0, 0, 0)), (1, (255, 255, 255))):
+            cv2.putText(canvas, text, beside, DOT_FONT, 0.4, ink, line, cv2.LINE_AA)
+    return canvas
 
 
 def _draw_region(

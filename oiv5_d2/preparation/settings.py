@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from oiv5_d2.acquisition.buckets import Bucket
 from oiv5_d2.acquisition.transfer import Transfer, check_address, folder_of
+from oiv5_d2.conversion.outlines import Outlines
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.release import RELEASES, Release
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
@@ -66,7 +67,8 @@ class Data:
     image_folder: Path | None
     """Of the ready COCO files' images; None to look for it beside them."""
     choice: Choice = field(init=False, metadata={"omegaconf_ignore": True})
-    """All other settings of ``configs/data``."""
+    """All other settings of ``configs/data``, but for those of `outlines`."""
+    outlines: Outlines = field(init=False, metadata={"omegaconf_ignore": True})
 
     @property
     def published(self) -> Release:
@@ -151,10 +153,12 @@ def read_request(run: DictConfig) -> Request:
     # In the YAML image_ids is a file, which is read when it is needed.
     names = {each.name for each in fields(Choice)} - {"image_ids"}
     choice = {name: settings["data"].pop(name) for name in names & settings["data"].keys()}
+    outlines = {each.name: settings["data"].pop(each.name) for each in fields(Outlines)}
     try:
         typed = OmegaConf.merge(OmegaConf.structured(Request), settings)
         request = cast("Request", OmegaConf.to_object(typed))
         request.data.choice = _read_choice(choice)
+        request.data.outlines = Outlines(**outlines)
     except OmegaConfBaseException as error:
         key = error.full_key or ""
         value = OmegaConf.select(run, key)

@@ -120,7 +120,7 @@ def select_subsets(request: Request, advance: Advance) -> list[Subset]:
         advance: called with bytes of tables, of `table_bytes` in all: downloaded ones or, if the
             tables are in a folder, read ones.
     """
-    data, (bucket, tables_dir) = request.data, _tables(request)
+    data, (bucket, tables_dir) = request.data, open_tables(request)
     choice, needed = data.choice, needed_tables(data.published, data.choice)
     paths = fetch_tables(bucket, needed, tables_dir, advance)
     if data.image_ids is not None:
@@ -149,7 +149,7 @@ def table_bytes(request: Request) -> dict[str, int]:
     """Return how much `select_subsets` reads, as a stage counts it."""
     release, choice = request.data.published, request.data.choice
     try:
-        bucket, tables_dir = _tables(request)
+        bucket, tables_dir = open_tables(request)
         needed = needed_tables(release, choice)
         if bucket.folder:
             found = find_tables(bucket.folder, needed)
@@ -161,7 +161,8 @@ def table_bytes(request: Request) -> dict[str, int]:
     return {"bytes of tables": num_bytes}
 
 
-def _tables(request: Request) -> tuple[Bucket, Path]:
+def open_tables(request: Request) -> tuple[Bucket, Path]:
+    """Return the bucket of tables, and the folder that keeps copies."""
     return Bucket(request.data.buckets[0], request.transfer), request.data.dir / "tables"
 
 
@@ -227,7 +228,7 @@ def _adopt(request: Request, part: str, path: Path) -> Stage:
     classes, folder, to = list(data.choice.classes), data.image_folder, coco_path(data.dir, part)
 
     def run(advance: Advance) -> None:
-        adopted = adopt(path, folder, classes, to, workers, advance)
+        adopted = adopt(path, folder, classes, to, workers, data.outlines, advance)
         if adopted.num_of_other_classes:
             what = "%s: %d annotations of other classes are left out"
             logger.warning(what, path, adopted.num_of_other_classes)
@@ -238,6 +239,7 @@ def _adopt(request: Request, part: str, path: Path) -> Stage:
             "name": data.name,
             "path": str(path),
             "classes": classes,
+            **data.outlines.settings(),
             "images": str(folder),
         },
         inputs=lambda: [path],
@@ -288,11 +290,13 @@ def _convert(request: Request, part: str) -> Stage:
     data, subset_dir = request.data, request.data.dir / "subset"
     return Stage(
         name=f"convert {part}",
-        settings={},
+        settings=data.outlines.settings(),
         inputs=lambda: _subset_files(data, part) + _fetched(data),
         outputs=lambda: [coco_path(data.dir, part)],
         count=lambda: {"images": len(load(subset_dir, part).images)},
-        run=lambda advance: convert(load(subset_dir, part), data.dir, request.num_workers, advance),
+        run=lambda advance: convert(
+            load(subset_dir, part), data.dir, request.num_workers, advance, data.outlines
+        ),
     )
 
 

@@ -114,7 +114,7 @@ def choose_examples(scored: Sequence[Scored], num_each: int) -> dict[str, list[S
 def compare(part: Part, kind: str, one: Scored) -> Cell:
     """Return the truth about an image to the left, and its detections to the right."""
     pixels = read_image(part, one.image)
-    true = to_shapes(part, one.image.annotations)
+    true = to_shapes(part, one.image)
     predicted = found_shapes(one.found, part.classes)
     left, right = (draw(pixels, shapes, part.colours, HALF) for shapes in (true, predicted))
     bar = np.full((len(left), GAP, 3), PAPER, dtype=np.uint8)

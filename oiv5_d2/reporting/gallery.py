@@ -56,7 +56,7 @@ def pick(
 def as_prepared(part: Part, images: Iterable[AnnotatedImage]) -> Iterator[Cell]:
     """Yield each image with its annotations drawn."""
     for image in images:
-        shapes = to_shapes(part, image.annotations)
+        shapes = to_shapes(part, image)
         drawn = draw(read_image(part, image), shapes, part.colours, CELL)
         yield Cell(drawn, image.record["open_images_id"], describe(shapes))
 
@@ -83,7 +83,13 @@ def write_sheets(
 
     `kind` says what is shown, for the title. If there are several sheets, ``_1``, ``_2`` ... is
     added to the stem of `path`.
+
+    Raises:
+        Problem: EMPTY, there is no cell.
     """
+    if not cells:
+        detail, keys = f"nothing to show of it: {kind}", "part classes num_images"
+        raise Problem(Kind.EMPTY, part.name, detail, key=keys, remedy=Remedy.CHANGE_SETTING)
     per_sheet = max(1, CELLS_A_SHEET // columns) * columns
     groups = [cells[i : i + per_sheet] for i in range(0, len(cells), per_sheet)]
     paths = []

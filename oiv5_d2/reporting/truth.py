@@ -132,10 +132,11 @@ def read_image(part: Part, image: AnnotatedImage) -> RgbImage:
         return np.asarray(file.convert("RGB"))
 
 
-def to_shapes(part: Part, annotations: Iterable[Mapping[str, Any]]) -> list[Shape]:
+def to_shapes(part: Part, image: AnnotatedImage) -> list[Shape]:
     """Return annotations as shapes, tagged with class and child, or the reason for ignoring."""
     shapes = []
-    for one in annotations:
+    size = image.record["height"], image.record["width"]
+    for one in image.annotations:
         x, y, width, height = one["bbox"]
         class_name = tag = part.classes[one["category_id"]]
         child = part.label_names.get(one.get("label", ""), class_name)
@@ -143,7 +144,7 @@ def to_shapes(part: Part, annotations: Iterable[Mapping[str, Any]]) -> list[Shap
             tag = one.get("ignore_reason") or "ignored"
         elif child != class_name:
             tag = f"{class_name} ({child})"
-        mask = masks.decode(one["segmentation"])
+        mask = masks.decode(masks.to_rle(one["segmentation"], *size))
         box = (x, y, x + width, y + height)
         shapes.append(Shape(class_name, box, mask, tag, ignored=bool(one["iscrowd"])))
     return shapes

@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+from hydra import compose, initialize_config_dir
 from raising import refused
 
 from oiv5_d2.console import commands
@@ -13,7 +14,9 @@ from oiv5_d2.console.commands import (
     in_solver,
     is_below,
     is_watched,
+    read_class_file,
 )
+from oiv5_d2.console.errors import CONFIG_DIR
 from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.training import config
 
@@ -88,3 +91,33 @@ def test_one_process_of_torchrun_s_writes_to_the_screen(monkeypatch, rank, expec
 
 def test_a_solver_s_rate_is_for_its_batch():
     assert in_solver("1x") == (16, 0.02)
+
+
+def with_classes(monkeypatch, value):
+    monkeypatch.setattr(sys, "argv", ["tool.py", f"data.classes={value}", "plan=true"])
+    read_class_file()
+    return sys.argv[1:]
+
+
+def test_a_file_of_classes_stands_for_its_lines(tmp_path, monkeypatch):
+    path = tmp_path / "classes.txt"
+    path.write_text(
+        "\ufeffTraffic light  # lamps\n\n/m/0k4j\nMen's, all\n# Bus\n", encoding="utf-8"
+    )
+    words = with_classes(monkeypatch, path)
+    assert words[1] == "plan=true"
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        run = compose("prepare", overrides=words)
+    assert run.data.classes == ["Traffic light", "/m/0k4j", "Men's, all"]
+    assert with_classes(monkeypatch, "[Person]") == ["data.classes=[Person]", "plan=true"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"), [(None, Kind.ABSENT), (b"# none\n", Kind.EMPTY), (b"\xff", Kind.DAMAGED)]
+)
+def test_a_file_without_classes_is_refused(tmp_path, monkeypatch, content, kind):
+    path = tmp_path / "classes.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with refused(kind, about=path):
+        with_classes(monkeypatch, path)

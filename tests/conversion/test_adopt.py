@@ -201,6 +201,8 @@ BAD = {
         changed(bbox=[3, 2, 6, 5], segmentation=[[3, 2, 6, 2, 6, 5, 3, 5]]),  # x0, y0, x1, y1
         changed(bbox=[7, 5, 1, 1]),  # not where its mask is
         changed(bbox=[4, 1, 8, 5], segmentation=[]),
+        changed(bbox=[1, 1, 33, 3]),
+        changed(segmentation={"size": [6, 8], "counts": [10**30]}),
     ],
     "the file": [json.dumps(COCO).replace('"iscrowd": 0', '"x": 1e999').encode()],
     "image 1": [

@@ -89,5 +89,13 @@ def test_the_table_has_the_values_that_count(objects, settings):
     assert rows["d2.INPUT.MIN_SIZE_TEST"][0] == "800" and "480" in rows["d2.INPUT.MIN_SIZE_TEST"][1]
     assert rows["trainer.epochs"][0] == "72.0"
     assert len(rows) == len(found)
-    _, anchors = tables.recipe_tables(found, given.objects, settings, after)
+    _, sizes, anchors = tables.recipe_tables(found, given.objects, settings, after)
     assert [row[:2] for row in anchors.rows] == [("Person", "8")]
+    assert [row[:3] for row in sizes.rows] == [("Person", "8", "40")]
+
+
+def test_sizes_are_told_as_the_model_sees_them(objects, settings):
+    small = objects([(8, 8, 10, 40), (8, 8, 10, 50), (0, 0, 400, 400)], class_of=[0, 0, 1])
+    table = tables.size_table(small, settings)  # 480 px become 720
+    rows = [("Person", "2", "10", "15", "50%", "50%", "0%")]
+    assert table.rows == [*rows, ("Car", "1", "400", "600", "0%", "0%", "100%")]

@@ -50,7 +50,7 @@ def test_an_unknown_image_is_named(street):
 def test_shapes_carry_class_child_and_reason(street):
     part = open_part(street.prepared("train"))
     (image,) = read_images(part.coco_path, [2])
-    person, car, ignored = to_shapes(part, image.annotations)
+    person, car, ignored = to_shapes(part, image)
     assert (person.tag, car.tag, ignored.tag) == ("Person (Woman)", "Car", "no mask")
     assert ignored.ignored and not car.ignored
     assert person.box == (5, 5, 25, 55)
@@ -61,7 +61,7 @@ def test_shapes_carry_class_child_and_reason(street):
 def test_without_names_a_tag_is_the_class(street):
     part = open_part(street.prepared("train"))._replace(label_names={})
     (image,) = read_images(part.coco_path, [1])
-    shapes = to_shapes(part, image.annotations)
+    shapes = to_shapes(part, image)
     assert [shape.tag for shape in shapes] == ["Person", "Car"]
 
 

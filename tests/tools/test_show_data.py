@@ -73,6 +73,10 @@ def test_nothing_but_the_sheet_is_left(show, tmp_path):
     assert [path.name for path in (tmp_path / "show").iterdir()] == ["train.jpg"]
 
 
+def test_single_objects_are_shown(show):
+    assert Path(show("objects=true", "columns=2").splitlines()[-1]).name == "train_objects.jpg"
+
+
 def test_augmented_images_go_through_the_experiments_mapper(show):
     out = show("+experiment=quickstart", "augmented=true", "columns=3", "num_images=6")
     path = Path(out.splitlines()[-1])
@@ -86,6 +90,9 @@ def test_augmented_images_go_through_the_experiments_mapper(show):
     [
         ("classes=[Bus]", ["classes=Bus", "Person, Traffic light", "\n  "]),
         ("image_ids=[00ff]", ["00ff", "train.json", "\n  "]),
+        ("occlusion=smaller", ["blocks_train", "overlaps", "\n  "]),
+        ("occlusion=depth", ["data.occlusion=depth", "smaller", "\n  "]),
+        ("clicks=true", ["release", "\n  "]),
         ("colums=3", ["colums", "columns?"]),
         ("+d2.SOLVER.BASE_LRR=1.0", ["d2.SOLVER.BASE_LRR", "d2.SOLVER.BASE_LR"]),
         ("part=test", ["test.json", "\n  ", "tools/prepare_data.py data=mini data.name=blocks"]),
