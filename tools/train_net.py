@@ -2,6 +2,7 @@
 
 A sweep:  python tools/train_net.py -m +experiment=quickstart d2.SOLVER.BASE_LR=0.02,0.04
 The settings that follow from the data: recipe=true; only show them: plan=true
+An earlier run again: again=outputs/<name>/<time>, with what is to be different
 Resume:   the same command with  run_dir=outputs/<name>/<time> resume=true
 """
 
@@ -28,6 +29,7 @@ from oiv5_d2.console.commands import (
     is_below,
     is_watched,
     read_class_file,
+    repeat_run,
 )
 from oiv5_d2.console.errors import report_errors, suggesting
 from oiv5_d2.console.help import answer_help
@@ -139,6 +141,7 @@ def show_results(run_dir: Path) -> None:
 def start() -> None:
     if is_watched():
         set_up_logging()
+    repeat_run()
     read_class_file()
     choose_defaults()
     follow_torchrun()

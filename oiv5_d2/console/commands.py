@@ -10,6 +10,8 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from oiv5_d2.console.errors import CONFIG_DIR
 from oiv5_d2.keys import check_known, leaves
@@ -17,6 +19,7 @@ from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs.provenance import detectron2_version
 
 GROUP = "detectron2"  # of configs/: Detectron2's defaults, a file per version
+OVERRIDES = ".hydra/overrides.yaml"  # in a run's folder: its words, by Hydra
 CLASSES = "data.classes"  # a setting that may be a file
 COMMITTED = "v0.6"  # the one that the defaults lists name
 
@@ -35,6 +38,34 @@ def data_commands(choice: str, overrides: Iterable[str]) -> dict[Remedy, str]:
 def data_words(choice: str, overrides: Iterable[str]) -> list[str]:
     """Return the words that choose the same data, for any tool; see `data_commands`."""
     return [f"data={choice}", *(word for word in overrides if word.startswith("data."))]
+
+
+def repeat_run() -> None:
+    """Put the words of an earlier run, ``again=<its folder>``, in their place on the command line.
+
+    Those that are given anew, and its folder, are left out.
+
+    Raises:
+        Problem: ABSENT, it is no run's folder; DAMAGED, what is kept there of its words.
+    """
+    place = next((i for i, word in enumerate(sys.argv) if word.startswith("again=")), None)
+    if place is None:
+        return
+    path = Path(sys.argv[place].partition("=")[2].strip("'\"")).expanduser() / OVERRIDES
+    try:
+        words = [str(word) for word in OmegaConf.to_container(OmegaConf.load(path))]  # type: ignore[union-attr]
+    except FileNotFoundError as error:
+        detail = "give the folder of a run"
+        remedy = Remedy.CHANGE_SETTING
+        raise Problem(Kind.ABSENT, path, detail, key="again", remedy=remedy) from error
+    except (YAMLError, OmegaConfBaseException, TypeError) as error:
+        raise Problem(Kind.DAMAGED, path, "not a list of words", remedy=Remedy.NONE) from error
+    given = {_key_of(word) for word in sys.argv} | {"run_dir", "resume", "sweep_dir"}
+    sys.argv[place : place + 1] = [word for word in words if _key_of(word) not in given]
+
+
+def _key_of(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
 
 
 def read_class_file() -> None:

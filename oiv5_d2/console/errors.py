@@ -186,9 +186,17 @@ def explain(error: HydraException, config_name: str) -> str:
     if override := re.search(r"Could not override '([^']+)'", str(error)):
         key = override.group(1)
         if key in ADDED:
-            return f"{key} is not a valid setting here: it is added, +{key}=<name>"
+            word = next((word for word in sys.argv[1:] if word.startswith(f"{key}=")), f"{key}=...")
+            return f"{word} is not a valid setting here: it is added, +{word}{_near_file(word)}"
         return f"{key} is not a valid setting: unknown key{near(key, _known_keys(config_name))}"
     return _in_one_line(error)
+
+
+def _near_file(word: str) -> str:
+    """Return the nearest files of a group if there is none as a word, ``group=name``, says."""
+    group, _, name = word.partition("=")
+    names = [path.stem for path in (CONFIG_DIR / group).glob("*.yaml")]
+    return "" if name in names else near(name, names)
 
 
 def _quoted(error: HydraException) -> str:

@@ -62,6 +62,11 @@ def locate(data_name: str, data_dir: Path, dataset_names: Iterable[str]) -> list
             detail = f"the data set {name} is not prepared"
             if not data_dir.is_absolute():
                 detail += f" in {Path.cwd()}"
+            if others := sorted(path.stem for path in json_path.parent.glob("*.json")):
+                # Preparing it as before would not bring this part.
+                detail += f"; the parts there are {', '.join(others)}"
+                keys, remedy = "part d2.DATASETS data.splits", Remedy.CHANGE_SETTING
+                raise Problem(Kind.ABSENT, json_path, detail, key=keys, remedy=remedy)
             raise Problem(Kind.ABSENT, json_path, detail, remedy=Remedy.PREPARE)
         found.append(Prepared(name, json_path, data_dir / "images"))
     return found

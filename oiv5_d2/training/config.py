@@ -117,7 +117,10 @@ def to_cfg(run: DictConfig, output_dir: str) -> CfgNode:
             detail = USELESS.get(key, "it would be overruled")
             raise wrong_setting(f"d2.{key}", value, detail, change=OVERRULED.get(key, ""))
     if cfg.MODEL.MASK_ON and cfg.INPUT.MASK_FORMAT != "bitmask":
-        key, detail = "d2.INPUT.MASK_FORMAT", "the COCO files have run lengths, which need bitmask"
+        key, detail = (
+            "d2.INPUT.MASK_FORMAT",
+            "masks are trained as bitmask, in whatever form they are",
+        )
         raise wrong_setting(key, cfg.INPUT.MASK_FORMAT, detail)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(run.data.classes)
     cfg.OUTPUT_DIR = output_dir

@@ -2,11 +2,13 @@ import sys
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from raising import refused
 
 from oiv5_d2.console import commands
 from oiv5_d2.console.commands import (
     COMMITTED,
+    OVERRIDES,
     check_d2,
     choose_defaults,
     data_commands,
@@ -15,6 +17,7 @@ from oiv5_d2.console.commands import (
     is_below,
     is_watched,
     read_class_file,
+    repeat_run,
 )
 from oiv5_d2.console.errors import CONFIG_DIR
 from oiv5_d2.problems import Kind, Remedy
@@ -121,3 +124,24 @@ def test_a_file_without_classes_is_refused(tmp_path, monkeypatch, content, kind)
         path.write_bytes(content)
     with refused(kind, about=path):
         with_classes(monkeypatch, path)
+
+
+def test_an_earlier_run_s_words_come_again(tmp_path, monkeypatch):
+    saved = ["+experiment=quickstart", "d2.SOLVER.MAX_ITER=9", "data.name=a", "run_dir=x"]
+    (tmp_path / ".hydra").mkdir()
+    saved.append("data.classes=[Person,'Traffic light']")
+    OmegaConf.save(OmegaConf.create(saved), tmp_path / OVERRIDES)
+    monkeypatch.setattr(sys, "argv", ["tool.py", f"again={tmp_path}", "d2.SOLVER.MAX_ITER=5"])
+    repeat_run()
+    words = ["+experiment=quickstart", "data.name=a", "data.classes=[Person,'Traffic light']"]
+    assert sys.argv[1:] == [*words, "d2.SOLVER.MAX_ITER=5"]
+
+
+@pytest.mark.parametrize(("text", "kind"), [(None, Kind.ABSENT), ("a: [", Kind.DAMAGED)])
+def test_what_is_no_run_is_refused(tmp_path, monkeypatch, text, kind):
+    if text:
+        (tmp_path / ".hydra").mkdir()
+        (tmp_path / OVERRIDES).write_text(text)
+    monkeypatch.setattr(sys, "argv", ["tool.py", f"again={tmp_path}"])
+    with refused(kind, about=OVERRIDES):
+        repeat_run()

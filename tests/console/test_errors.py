@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -94,6 +96,22 @@ def test_the_traceback_of_a_mistake_can_be_shown(monkeypatch):
 
     with pytest.raises(Problem):
         report_errors(main, "prepare")
+
+
+@pytest.mark.parametrize(
+    ("word", "remedy"),
+    [
+        ("experiment=quickstart", "+experiment=quickstart"),
+        ("experiment=quikstart", "+experiment=quikstart; did you mean quickstart?"),
+    ],
+)
+def test_a_group_that_is_added_is_shown_with_its_plus(word, remedy, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tool.py", word])
+    with pytest.raises(HydraException) as caught, initialize_config_dir(
+        str(CONFIG_DIR), version_base="1.3"
+    ):  # fmt: skip
+        compose("train", [word])
+    assert explain(caught.value, "train").endswith(remedy)
 
 
 @pytest.mark.parametrize(

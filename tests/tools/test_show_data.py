@@ -95,7 +95,7 @@ def test_augmented_images_go_through_the_experiments_mapper(show):
         ("clicks=true", ["release", "\n  "]),
         ("colums=3", ["colums", "columns?"]),
         ("+d2.SOLVER.BASE_LRR=1.0", ["d2.SOLVER.BASE_LRR", "d2.SOLVER.BASE_LR"]),
-        ("part=test", ["test.json", "\n  ", "tools/prepare_data.py data=mini data.name=blocks"]),
+        ("part=test", ["test.json", "\n  ", "parts there are train"]),
     ],
 )
 def test_a_mistake_is_a_line_or_two(show, argument, facts):
