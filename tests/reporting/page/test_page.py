@@ -12,6 +12,7 @@ from raising import refused
 from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.reporting.page.page import headline, write_run_page
 from oiv5_d2.runs.layout import read_evaluations
+from oiv5_d2.runs.results import write_results
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 SECTIONS = ["result", "training", "errors", "scores", "slices", "images", "settings"]
@@ -112,6 +113,9 @@ def test_fewer_images_are_shown_on_demand_and_none_without_the_data(judged_run_d
 
 
 def test_what_an_older_evaluation_lacks_is_left_out(run_dir, street):
+    (results,) = read_evaluations(run_dir)
+    path = run_dir / "evaluation" / "street_test" / "results.json"
+    write_results(path, results._replace(analysis={}))
     text = write_run_page(run_dir, street.root, 0).read_text()
     assert Reader(text).sections == ["result", "training", "settings", "origin"]
 
