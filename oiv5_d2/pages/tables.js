@@ -17,14 +17,11 @@ function numberOf(text) {
 /** Sort a table's rows by a column: words from a, numbers from the largest; then the other way. */
 function sortBy(table, column) {
   const head = table.tHead.rows[0].cells[column];
-  const isWords = head.classList.contains("text");
+  const texts = [...table.tBodies[0].rows].map((row) => row.cells[column].textContent.trim());
+  const isWords = head.classList.contains("text") || texts.every((text) => numberOf(text) === null);
   const before = head.getAttribute("aria-sort");
   const isRising = before ? before === "descending" : isWords;
-  const key = (row) => {
-    const text = row.cells[column].textContent.trim();
-    return isWords ? text : numberOf(text);
-  };
-  const rows = [...table.tBodies[0].rows].map((row) => ({ row, key: key(row) }));
+  const rows = [...table.tBodies[0].rows].map((row, i) => ({ row, key: isWords ? texts[i] : numberOf(texts[i]) }));
   rows.sort((a, b) => {
     if (a.key === null || b.key === null) return (a.key === null) - (b.key === null);
     const order = isWords ? a.key.localeCompare(b.key, "en") : a.key - b.key;

@@ -1,13 +1,12 @@
-"""The page of a sweep: one HTML file that can be mailed, without scripts and without a network."""
+"""The page of a sweep: one HTML file that can be mailed, without a network."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import optuna
 
-from oiv5_d2.files import whole_file
+from oiv5_d2.pages import page as pages
 from oiv5_d2.sweeps import figures, learning_curve
 from oiv5_d2.sweeps.figures import Line, Scale
 from oiv5_d2.sweeps.leaderboard import Row, cells, columns, command, differing, word
@@ -56,13 +55,7 @@ def write_page(sweep_dir: Path, plan: Plan, study: optuna.Study, rows: Sequence[
         "law": shares and shares[1],
         "command": command(plan, best) if best else "",
     }
-    loader = jinja2.PackageLoader(__package__, "")
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    text = environment.get_template("page.html.jinja").render(content)
-    with whole_file(sweep_dir / PAGE) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    pages.write_page(sweep_dir / PAGE, __package__, "page.html.jinja", content)
     return sweep_dir / PAGE
 
 
