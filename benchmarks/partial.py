@@ -138,8 +138,8 @@ def measure_part(folder: Path) -> dict[str, float]:
 def table(results: dict[Path, dict[str, float]], metrics: Sequence[str]) -> str:
     """Return a row a cell and a column a metric: mean ± standard error, and the gap closed."""
     cells: dict[str, list[dict[str, float]]] = {}
-    for path, metrics in results.items():
-        cells.setdefault(path.name.rpartition("_")[0], []).append(metrics)
+    for path, found in results.items():
+        cells.setdefault(path.name.rpartition("_")[0], []).append(found)
     rows = [
         (cell, str(len(cells[cell])), *(entry(cells, cell, name) for name in metrics))
         for cell in CELLS

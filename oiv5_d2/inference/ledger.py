@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from oiv5_d2.evaluation.detections import Collector
+from oiv5_d2.evaluation.detections import Collector, Detections
 from oiv5_d2.evaluation.formats import write_coco, write_csv
-from oiv5_d2.evaluation.truth import build_truth
+from oiv5_d2.evaluation.truth import Truth, build_truth
 from oiv5_d2.files import whole_file
 from oiv5_d2.inference.predictor import Detection
 from oiv5_d2.problems import Kind, Problem, Remedy
@@ -104,21 +104,28 @@ def write_files(
     }
     with whole_file(output_dir / IMAGES_JSON) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    truth, collector = build_truth(content, "images", ""), Collector()
-    for place, entry in enumerate(entries):
-        for one in entry.found:
-            x0, y0, x1, y1 = one.box
-            counts = one.rle["counts"] if one.rle else b""
-            box = [x0, y0, x1 - x0, y1 - y0]
-            where = (place, classes.index(one.class_name))
-            collector.append(where, one.score, box, entry.size, counts)
-    found = collector.finish()
+    truth = build_truth(content, "images", "")
+    found = to_detections([entry.found for entry in entries], truth)
     paths = [output_dir / IMAGES_JSON, output_dir / PREDICTIONS_JSON]
     write_coco(paths[-1], found, truth)
     if mids is not None:
         paths.append(output_dir / PREDICTIONS_CSV)
         write_csv(paths[-1], found, truth, mids)
     return paths
+
+
+def to_detections(found: Sequence[Sequence[Detection]], truth: Truth) -> Detections:
+    """Return the detections in each of the truth's images as metrics want them."""
+    collector = Collector()
+    for place, some in enumerate(found):
+        height, width = truth.sizes[place].tolist()
+        for one in some:
+            x0, y0, x1, y1 = one.box
+            counts = one.rle["counts"] if one.rle else b""
+            box = [x0, y0, x1 - x0, y1 - y0]
+            where = (place, truth.classes.index(one.class_name))
+            collector.append(where, one.score, box, (height, width), counts)
+    return collector.finish()
 
 
 def _check(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ predict = Predictor.from_run("outputs/quickstart")
 for one in predict(image): print(one.class_name, one.score, one.box, one.mask.shape)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ from detectron2.structures import Instances
 
 RgbImage = NDArray[np.uint8]  # (H, W, 3)
 Box = tuple[float, float, float, float]  # xyxy_abs, in pixels of the image
+Model = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+
 NO_SLICES = Slices(0)
 
 
@@ -59,20 +61,21 @@ class Predictor:
     def __init__(
         self,
         cfg: CfgNode,
+        model: Model,
         classes: Sequence[str],
         thresholds: Mapping[str, float],
         slices: Slices = NO_SLICES,
     ) -> None:
-        """Build the model.
+        """Take a model.
 
         Args:
-            cfg: of `training.models.load_cfg`.
+            cfg: of `training.models.load_cfg`: how the model wants its images.
+            model: from Detectron2's inputs to its outputs.
             classes: their names, in the model's order.
             thresholds: the least score by class; a class without one has the model's own.
             slices: how large images are cut, so that small objects are seen larger.
         """
-        model = load_model(cfg).eval()
-        self._model, self._cfg, self._slices = with_augmentation(cfg, model), cfg, slices
+        self._model, self._cfg, self._slices = model, cfg, slices
         self.classes, self._thresholds = list(classes), dict(thresholds)
         sizes = [cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST
         self._resize = T.ResizeShortestEdge(*sizes)
@@ -105,7 +108,8 @@ class Predictor:
         classes = read_record(run_dir)["classes"]
         if not isinstance(thresholds, Mapping):
             thresholds = dict.fromkeys(classes, thresholds)
-        return cls(cfg, classes, thresholds, slices)
+        model = with_augmentation(cfg, load_model(cfg).eval())
+        return cls(cfg, model, classes, thresholds, slices)
 
     def __call__(self, image: RgbImage) -> list[Detection]:
         """Return what is found in one image, (H, W, 3) uint8 RGB."""

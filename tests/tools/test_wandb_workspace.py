@@ -26,6 +26,10 @@ def call(monkeypatch, tmp_path):
     return run_tool
 
 
+def _of_both(metric, name, prefix=""):
+    return [f"{prefix}{task}/{metric}-{name}" for task in ("segm", "bbox")]
+
+
 def test_without_a_key_the_workspace_is_written(call, capsys):
     view = call("entity=me", "data.classes=[Person,Car]")
     assert "wandb login" in capsys.readouterr().out
@@ -40,6 +44,6 @@ def test_without_a_key_the_workspace_is_written(call, capsys):
         "Comparison of runs",
     ]
     assert [one["config"]["metrics"] for one in panels["AP by class"]] == [
-        ["segm/AP-Person", "bbox/AP-Person"],
-        ["segm/AP-Car", "bbox/AP-Car"],
+        [*_of_both("AP", name), *_of_both("AP50", name, "open_images/")]
+        for name in ("Person", "Car")
     ]
