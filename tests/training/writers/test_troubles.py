@@ -110,6 +110,7 @@ print("the training goes on")
 """
 
 
+@pytest.mark.slow
 def test_w_and_b_that_is_not_installed(tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", ABSENT, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -66,6 +66,7 @@ def test_a_w_and_b_that_refuses_to_start_is_said_once(tmp_path, caplog):
     assert len(failures) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["SIGKILL", "SIGSTOP"])
 def test_a_run_outlives_w_and_b_s_service(tmp_path, trouble):
     # In a process of its own, which must end by itself.
@@ -132,6 +133,7 @@ def test_settings_can_be_shown_as_json(tmp_path):
     assert json.loads(json.dumps(plain(get_cfg())))["SOLVER"]["STEPS"] == [30000]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["abc123", "0123456789" * 4])
 def test_a_key_that_is_not_taken_leaves_the_run_in_its_folder(tmp_path, monkeypatch, key):
     monkeypatch.setenv("WANDB_API_KEY", key)
