@@ -34,6 +34,15 @@ def main(run: DictConfig) -> None:
     if run.output is not None:
         with whole_file(Path(run.output)) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n")
+    if run.html:
+        write_html(dirs, content, run.images)
+
+
+def write_html(dirs: list[Path], content: dict[str, Any], num_images: int) -> None:
+    """Write the page about both runs and say where it is."""
+    from oiv5_d2.reporting.page.comparison import write_comparison_page
+
+    print(write_comparison_page(dirs, content, Path.cwd(), num_images))
 
 
 def compare_runs(dirs: list[Path], run: DictConfig) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def runs(tmp_path):
 
 def test_two_runs_are_compared_with_all_that_differs(runs, tmp_path, monkeypatch, capsys):
     words = [f"runs=[{runs[0]},{runs[1]}]", "resamples=50", f"output={tmp_path / 'c.json'}"]
+    words += ["html=true"]
     monkeypatch.setattr(sys, "argv", [str(TOOL), *words])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     runpy.run_path(str(TOOL), run_name="__main__")
@@ -38,4 +39,5 @@ def test_two_runs_are_compared_with_all_that_differs(runs, tmp_path, monkeypatch
     names = {one["name"] for one in content["differences"]}
     assert {"segm/AP", "bbox/AP50-Person", "open_images/segm/AP50"} < names
     assert any(name.startswith("slice: ") for name in names)
+    assert "mask AP" in (runs[1] / "comparison.html").read_text()
     assert content["images"] and "segm/AP" in capsys.readouterr().out

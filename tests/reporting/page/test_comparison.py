@@ -1,0 +1,95 @@
+import json
+import shutil
+
+import pytest
+from browser import find_browser, open_page
+
+from oiv5_d2.reporting.page.comparison import group, label, training_charts, write_comparison_page
+
+SECRET = "/home/someone/weights.pkl"
+
+
+def difference(name, first, second, interval):
+    is_clear = not interval[0] <= 0 <= interval[1]
+    numbers = {"first": first, "second": second, "interval": list(interval), "p": 0.02}
+    return {"name": name, **numbers, "is_clear": is_clear}
+
+
+DIFFERENCES = [
+    difference("bbox/AP", 50.0, 48.0, (-4.0, 1.0)),
+    difference("segm/AP", 40.0, 45.0, (2.0, 9.0)),
+    difference("open_images/segm/AP50-Car", 60.0, 51.0, (-12.0, -3.0)),
+    difference("slice: not inside", 30.0, 30.0, (0.0, 0.0)),
+]
+
+
+@pytest.fixture
+def page_path(kept_run_dir, tmp_path):
+    """The page about two runs that differ in a setting."""
+    dirs = [tmp_path / "a", tmp_path / "b"]
+    for one in dirs:
+        shutil.copytree(kept_run_dir, one)
+    content = {
+        "differences": DIFFERENCES,
+        "images": [{"image": f"{i:016x}", "first": 0.5, "second": 1.0} for i in range(9)],
+        "settings": {"SOLVER.BASE_LR": [0.1, 0.2], "MODEL.WEIGHTS": [SECRET, "model.pkl"]},
+    }
+    return write_comparison_page(dirs, content, tmp_path, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("segm/AP", "mask AP"),
+        ("bbox/AP50-Traffic light", "box AP50, Traffic light"),
+        ("open_images/segm/AP50-T-shirt", "OI mask AP50, T-shirt"),
+        ("slice: label Van", "label Van"),
+    ],
+)
+def test_a_difference_is_called_as_people_call_it(name, expected):
+    assert label(name) == expected
+
+
+def test_differences_are_grouped_and_masks_come_first():
+    groups = group(DIFFERENCES)
+    assert {name: [one.name for one in some] for name, some in groups.items()} == {
+        "Metrics": ["mask AP", "box AP"],
+        "By class": ["OI mask AP50, Car"],
+        "Slices": ["not inside"],
+    }
+    (better, unclear), (worse,) = groups["Metrics"], groups["By class"]
+    assert [one.verdict for one in (better, unclear, worse)] == ["better", "", "worse"]
+    assert better.change == 5.0
+
+
+def test_both_runs_curves_are_in_one_chart(kept_run_dir, tmp_path):
+    charts = {one.title: one for one in training_charts([kept_run_dir, kept_run_dir])}
+    assert [one.name for one in charts["Total loss"].lines] == [
+        "training, first",
+        "training, second",
+    ]
+    assert len({one.colour for one in charts["Average precision"].lines}) == 4
+    assert training_charts([tmp_path, tmp_path]) == []
+
+
+def test_the_page_has_what_differs_and_nothing_private(page_path, tmp_path):
+    text = page_path.read_text()
+    assert page_path == tmp_path / "b" / "comparison.html"
+    assert text.count('<td class="text better">') == text.count('<td class="text worse">') == 1
+    assert "SOLVER.BASE_LR" in text and f"{3:016x}" in text and f"{4:016x}" not in text
+    assert "/home" not in text and str(tmp_path) not in text
+    data = [json.loads(one.split("</script>")[0]) for one in text.split('application/json">')[1:]]
+    assert {one["title"] for one in data} >= {"Total loss", "Average precision"}
+
+
+@pytest.mark.skipif(not find_browser(), reason="there is no Chromium; CHROMIUM names one")
+def test_a_browser_shows_it_sorts_it_and_asks_for_nothing(page_path):
+    with open_page() as page:
+        page.load(page_path, (400, 800))
+        assert page.run("document.documentElement.scrollWidth") == 400
+        names = "[...document.querySelectorAll('#group-1 tbody td:first-child')]"
+        page.click("#group-1 th:nth-child(2) button")
+        assert page.run(f"{names}.map((one) => one.textContent)") == ["mask AP", "box AP"]
+        page.click("#group-1 th:nth-child(2) button")
+        assert page.run(f"{names}.map((one) => one.textContent)") == ["box AP", "mask AP"]
+        assert page.faults == page.requests == []
