@@ -69,6 +69,7 @@ class Remedy(StrEnum):
     PREPARE_AGAIN = auto()
     RETRY_FAILED = auto()
     REPACK_ZIP = auto()
+    RESUME = auto()
     RUN_AGAIN = auto()
     SAVE_AS_UTF8 = auto()
     SAVE_WEIGHTS = auto()

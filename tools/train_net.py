@@ -31,7 +31,7 @@ from oiv5_d2.console.commands import (
     read_class_file,
     repeat_run,
 )
-from oiv5_d2.console.errors import report_errors, suggesting
+from oiv5_d2.console.errors import report_errors, resuming, suggesting
 from oiv5_d2.console.help import answer_help
 from oiv5_d2.console.screen import OURS, set_up_logging
 from oiv5_d2.keys import leaves
@@ -49,7 +49,8 @@ def main(run: DictConfig) -> float:
     check_run_dir(run.launch, chosen.overrides.task)
     check_d2(OmegaConf.to_container(run.d2), chosen.runtime.choices.detectron2)
     run_dir = chosen.runtime.output_dir
-    with suggesting(data_commands(chosen.runtime.choices.data, chosen.overrides.task)):
+    commands = data_commands(chosen.runtime.choices.data, chosen.overrides.task)
+    with resuming(run_dir), suggesting(commands):
         datasets = locate_datasets(run)
         if run.plan or run.recipe:
             follow_recipe(run, datasets)

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from oiv5_d2.keys import leaves, near
 from oiv5_d2.problems import Kind, Problem, Remedy, Stopped
+from oiv5_d2.runs.layout import RUN_JSON
 
 CONFIG_DIR = Path(__file__).parents[2] / "configs"
 TRACEBACK_SWITCH = "OIV5_D2_TRACEBACK"
@@ -65,6 +66,7 @@ REMEDIES = {
     Remedy.PREPARE: "Prepare the data{or_change}:  {command}",
     Remedy.PREPARE_AGAIN: "Prepare the data again{or_change}:  {command}",
     Remedy.REPACK_ZIP: "Pack the zip again, by deflate or stored{or_change}.",
+    Remedy.RESUME: "When that is fixed, continue with:  {command}",
     Remedy.RETRY_FAILED: "Run the same command with retry_failed=true{or_change}.",
     Remedy.RUN_AGAIN: "Run the same command again{or_change}.",
     Remedy.SAVE_AS_UTF8: "Save the file as UTF-8{or_change}.",
@@ -78,6 +80,7 @@ COMMANDS = {
     Remedy.EVALUATE: "python tools/evaluate.py run=<run>",
     Remedy.PREPARE: "python tools/prepare_data.py data=<name>",
     Remedy.PREPARE_AGAIN: "python tools/prepare_data.py data=<name> force=true",
+    Remedy.RESUME: "python tools/train_net.py +experiment=<name> run_dir=<run> resume=true",
     Remedy.TRAIN: "python tools/train_net.py +experiment=<name>",
 }
 
@@ -119,14 +122,38 @@ def report_errors(main: Callable[[], Any], config_name: str, to_go_on: str = "")
 
 def continuing(stopped: Stopped) -> str:
     """Return what to say about a stopped run: its folder, and the command that continues it."""
-    folders = ("run_dir=", "resume=", "sweep_dir=")
-    words = [word for word in sys.argv[1:] if not word.startswith(folders)]
-    where = os.path.relpath(stopped.run_dir)
-    is_sweep = {"-m", "--multirun"} & set(words)
-    more = [f"sweep_dir={where}"] if is_sweep else [f"run_dir={where}", "resume=true"]
-    command = shlex.join(["python", "tools/train_net.py", *words, *more])
+    command = resume_command(stopped.run_dir)
     steps = "" if stopped.num_steps is None else f" after {stopped.num_steps} steps"
     return f"stopped by {stopped.signal.name}{steps}; continue with:  {command}"
+
+
+def resume_command(run_dir: str) -> str:
+    """Return the command that continues the run, or the sweep, of this process's command line."""
+    folders = ("run_dir=", "resume=", "sweep_dir=")
+    words = [word for word in sys.argv[1:] if not word.startswith(folders)]
+    where = os.path.relpath(run_dir)
+    is_sweep = {"-m", "--multirun"} & set(words)
+    more = [f"sweep_dir={where}"] if is_sweep else [f"run_dir={where}", "resume=true"]
+    return shlex.join(["python", "tools/train_net.py", *words, *more])
+
+
+@contextmanager
+def resuming(run_dir: str) -> Iterator[None]:
+    """Let a problem name the command that continues a run, where the same one would begin another.
+
+    Args:
+        run_dir: of the run, if it has begun.
+    """
+    try:
+        yield
+    except Problem as problem:
+        if (
+            problem.remedy in (Remedy.FREE_DISK, Remedy.RUN_AGAIN)
+            and Path(run_dir, RUN_JSON).exists()
+        ):
+            problem.remedy = Remedy.RESUME
+            problem.add_note(resume_command(run_dir))
+        raise
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from oiv5_d2.console.errors import (
     REMEDIES,
     explain,
     report_errors,
+    resuming,
     suggesting,
     words,
 )
@@ -55,6 +56,21 @@ def test_a_tool_adds_the_command_that_fits_its_choice():
     with pytest.raises(Problem) as other, suggesting({Remedy.PREPARE: command}):
         raise Problem(Kind.ABSENT, "run.json", remedy=Remedy.TRAIN)
     assert words(other.value).endswith(COMMANDS[Remedy.TRAIN])
+
+
+@pytest.mark.parametrize("remedy", [Remedy.FREE_DISK, Remedy.RUN_AGAIN])
+def test_a_run_that_has_begun_is_continued_where_else_one_would_call_again(
+    tmp_path, monkeypatch, remedy
+):
+    monkeypatch.setattr(sys, "argv", ["train_net.py", "+experiment=quickstart", "run_dir=else"])
+    monkeypatch.chdir(tmp_path)
+    for has_begun in (False, True):
+        with pytest.raises(Problem) as caught, resuming(str(tmp_path / "run")):
+            raise Problem(Kind.DISK_FULL, "model_0000009.pth", remedy=remedy)
+        said = words(caught.value)
+        assert (said.endswith("run_dir=run resume=true") and "else" not in said) is has_begun
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run" / "run.json").touch()
 
 
 def test_a_problem_ends_a_tool_with_its_words_and_exit_code_1(capsys):

@@ -220,6 +220,7 @@ def test_a_full_disk_is_one_line(train_net, tmp_path):
     )
     assert size > 400 * 1024 and done.returncode == 1
     assert "Traceback" not in done.stderr + done.stdout
-    assert "model_0000000.pth" in done.stderr.splitlines()[-2]
+    *_, problem, remedy = done.stderr.splitlines()
+    assert "model_0000000.pth" in problem and remedy.endswith("run_dir=full resume=true")
     assert not list((tmp_path / "full").glob("*.pth"))
     assert not list((tmp_path / "full").glob(".part*"))
