@@ -70,6 +70,7 @@ def compare_runs(dirs: list[Path], run: DictConfig) -> dict[str, Any]:
     metrics = compare(truth, pair, read_above(truth, mids, None), tasks, run.resamples)
     sliced = compare_slices(truth, pair, tasks[-1], names, run.resamples)
     return {
+        "dataset": dataset.name,
         "differences": [
             one._asdict() | {"is_clear": one.is_clear}
             for one in (*metrics, *sliced)
@@ -110,9 +111,11 @@ def show(content: dict[str, Any], num_images: int) -> None:
         (str(one["image"]), f"{one['first']:.2f}", f"{one['second']:.2f}")
         for one in content["images"][:num_images]
     ]
-    draw(Table("Images that changed most (F1)", ("image", "first", "second"), changed))
+    if changed:
+        draw(Table("Images that changed most (F1)", ("image", "first", "second"), changed))
     settings = [(key, str(a), str(b)) for key, (a, b) in content["settings"].items()]
-    draw(Table("Settings that differ", ("setting", "first", "second"), settings, num_names=3))
+    if settings:
+        draw(Table("Settings that differ", ("setting", "first", "second"), settings, num_names=3))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ function sortBy(table, column) {
 
 for (const table of document.querySelectorAll("table.sortable")) {
   [...table.tHead.rows[0].cells].forEach((head, column) => {
+    if ("plain" in head.dataset) return;
     const button = element("button", { type: "button" }, head.textContent);
     button.addEventListener("click", () => sortBy(table, column));
     head.replaceChildren(button);

@@ -30,7 +30,7 @@ def runs(tmp_path):
 
 def test_two_runs_are_compared_with_all_that_differs(runs, tmp_path, monkeypatch, capsys):
     words = [f"runs=[{runs[0]},{runs[1]}]", "resamples=50", f"output={tmp_path / 'c.json'}"]
-    words += ["html=true"]
+    words += ["html=true", "images=0"]
     monkeypatch.setattr(sys, "argv", [str(TOOL), *words])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     runpy.run_path(str(TOOL), run_name="__main__")

@@ -8,17 +8,19 @@ from oiv5_d2.pages.charts import Chart, Line
 from oiv5_d2.pages.page import write_page
 from oiv5_d2.reporting.curves import panels
 from oiv5_d2.reporting.page.charts import ORDER
+from oiv5_d2.reporting.page.pictures import draw_changes, gallery
 from oiv5_d2.reporting.record import shorten
 from oiv5_d2.runs.layout import read_record
+from oiv5_d2.runs.matches import MIN_SCORE
 from oiv5_d2.runs.metrics import METRICS
 from oiv5_d2.runs.privacy import public
 from oiv5_d2.runs.scalars import METRICS_JSON, read_scalars
-from oiv5_d2.table import Table
 
 COMPARISON_HTML = "comparison.html"
 SLICE = "slice: "
 METRICS_GROUP, CLASSES_GROUP, SLICES_GROUP = "Metrics", "By class", "Slices"
 NAMES = ("first", "second")
+PANELS = (("truth", "truth"), ("before", NAMES[0]), ("found", NAMES[1]))
 TASKS = {"segm": "mask", "bbox": "box"}
 COMPARED = ("Total loss", "Average precision", "Learning rate")  # panels, each run with its lines
 
@@ -62,15 +64,15 @@ def write_comparison_page(
 
     Args:
         run_dirs: both runs.
-        content: ``differences``, ``images`` and ``settings`` as ``tools/compare.py`` writes them.
+        content: ``dataset``, ``differences``, ``images`` and ``settings`` as ``tools/compare.py``
+            writes them.
         root: the project's folder; paths on the page are relative to it.
-        num_images: how many of the images that changed are listed.
+        num_images: how many of the images that changed are shown; 0 needs no images.
     """
     first, second = (str(public(str(one))) for one in run_dirs)
-    images = [
-        (str(one["image"]), *(f"{value:.2f}" for value in (one["first"], one["second"])))
-        for one in content["images"][:num_images]
-    ]
+    changed = content["images"][:num_images]
+    pictures = draw_changes(run_dirs, content["dataset"], changed) if changed else []
+    classes = read_record(run_dirs[0])["classes"] if changed else []
     groups = group(content["differences"])
     page = {
         "title": f"{first} and {second}",
@@ -79,7 +81,8 @@ def write_comparison_page(
         "groups": groups,
         "spans": {name: _span(some) for name, some in groups.items()},
         "training": training_charts(run_dirs),
-        "images": Table("Images", ("image", *(f"{name} F1" for name in NAMES)), images),
+        "pictures": pictures,
+        "gallery": gallery(pictures, dict.fromkeys(classes, MIN_SCORE), PANELS),
         "settings": [(key, *map(str, pair)) for key, pair in public(content["settings"]).items()],
         "commands": [shorten(read_record(one).get("command", ""), root) for one in run_dirs],
     }

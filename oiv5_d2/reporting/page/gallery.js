@@ -1,4 +1,4 @@
-const { classes: CLASSES, errors: ERRORS, pictures: PICTURES } = JSON.parse(document.getElementById("pictures").textContent);
+const { classes: CLASSES, errors: ERRORS, panels: PANELS, pictures: PICTURES } = JSON.parse(document.getElementById("pictures").textContent);
 const GALLERY = document.getElementById("gallery");
 const VIEWER = document.getElementById("viewer");
 
@@ -49,7 +49,7 @@ function drawDoubt(one) {
   return shape("rect", { class: "doubt", x, y, width, height, rx: 2 }, shape("title", {}, describeDoubt(one)));
 }
 
-/** Return the panels of a picture: truth, and detections with the truth that may be laid over it. */
+/** Return the panels of a picture: truth, and detections with the truth that may be laid over them. */
 function drawPanels(picture, hasTags) {
   const [width, height] = picture.size;
   const parts = [];
@@ -57,16 +57,17 @@ function drawPanels(picture, hasTags) {
     const isTruth = name === "truth";
     const drawn = [...picture[name]].sort((a, b) => b.box[2] * b.box[3] - a.box[2] * a.box[3]).map((one) => drawShape(one, isTruth));
     parts.push(...drawn);
-    return shape("svg", { class: name, viewBox: `0 0 ${width} ${height}` }, ...drawn.map(({ node }) => node));
+    return shape("svg", { class: isTruth ? name : "found", viewBox: `0 0 ${width} ${height}` }, ...drawn.map(({ node }) => node));
   };
   const doubts = () => shape("svg", { class: "doubts", viewBox: `0 0 ${width} ${height}` }, ...picture.doubted.map(drawDoubt));
-  const panel = (name, ...layers) => {
-    const image = element("img", { src: `data:image/jpeg;base64,${picture.jpeg}`, width, height, loading: "lazy", decoding: "async", alt: `${picture.id}, ${name}` });
-    const made = element("div", { class: `panel ${name}` }, image, ...layers, element("span", { class: "side" }, name === "truth" ? "truth" : "prediction"));
+  const panel = ([name, title], ...layers) => {
+    const image = element("img", { src: `data:image/jpeg;base64,${picture.jpeg}`, width, height, loading: "lazy", decoding: "async", alt: `${picture.id}, ${title}` });
+    const made = element("div", { class: `panel ${name === "truth" ? name : "found"}` }, image, ...layers, element("span", { class: "side" }, title));
     if (hasTags) made.append(...drawTags(picture, name, parts));
     return made;
   };
-  const made = element("div", { class: "panels" }, panel("truth", layer("truth"), doubts()), panel("found", layer("truth"), layer("found"), doubts()));
+  const made = element("div", { class: "panels" }, ...PANELS.map((one) =>
+    one[0] === "truth" ? panel(one, layer("truth"), doubts()) : panel(one, layer("truth"), layer(one[0]), doubts())));
   return { node: made, parts };
 }
 
@@ -105,7 +106,7 @@ class Card {
     this.parts = parts;
     this.counts = element("span");
     this.node = element("figure", { class: "picture", tabindex: "0", "data-kind": picture.kinds.join(", ") }, node,
-      element("figcaption", {}, element("b", {}, picture.kinds.join(", ")), ` quality ${picture.quality.toFixed(2)}, ${picture.id}, `, this.counts, byline(picture)));
+      element("figcaption", {}, element("b", {}, picture.kinds.join(", ")), ` ${picture.caption}, ${picture.id}, `, this.counts, byline(picture)));
     this.node.addEventListener("click", () => view(this));
     this.node.addEventListener("keydown", (event) => { if (event.key === "Enter") view(this); });
   }
@@ -118,8 +119,9 @@ class Card {
     const hasClass = objects.length + shown.length > 0 || !chosen.classes.size;
     const isChosen = hasClass && (!chosen.kind || this.picture.kinds.includes(chosen.kind)) && (!chosen.error || errors.includes(chosen.error));
     this.isChosen = isChosen;
-    const false_ = shown.filter((one) => verdict(one, false) === "wrong").length;
-    this.counts.textContent = `${objects.filter(isFound).length} of ${objects.length} objects found, ${false_} false`;
+    const numFalse = shown.filter((one) => verdict(one, false) === "wrong").length;
+    const whose = PANELS.length > 2 ? `${PANELS.at(-1)[1]}: ` : "";
+    this.counts.textContent = `${whose}${objects.filter(isFound).length} of ${objects.length} objects found, ${numFalse} false`;
     update(this.parts);
   }
 }
@@ -200,10 +202,12 @@ function chip(one, category) {
 /** Return the slider of the least score; at its left end it stands for the thresholds. */
 function slider() {
   const range = element("input", { type: "range", name: "score", min: "0", max: "0.95", step: "0.05", value: "0", "aria-label": "least score" });
-  const told = element("output", {}, "the thresholds");
+  const levels = new Set(CLASSES.map((one) => one.threshold));
+  const start = levels.size === 1 ? [...levels][0].toFixed(2) : "the thresholds";
+  const told = element("output", {}, start);
   range.addEventListener("input", () => {
     chosen.score = Number(range.value) || null;
-    told.textContent = chosen.score === null ? "the thresholds" : chosen.score.toFixed(2);
+    told.textContent = chosen.score === null ? start : chosen.score.toFixed(2);
     refresh();
   });
   return element("label", {}, "score from", range, told);
@@ -218,7 +222,7 @@ document.getElementById("controls").append(
     slider()),
   element("div", {},
     flag("no-truth", "truth", false, true), flag("no-found", "prediction", false, true),
-    flag("no-boxes", "boxes", false, true), flag("no-masks", "masks", false, true), flag("no-ignored", "ignored", false, true), flag("no-doubts", "label errors", false, true),
+    flag("no-boxes", "boxes", false, true), flag("no-masks", "masks", false, true), flag("no-ignored", "ignored", false, true), ...(PICTURES.some((one) => one.doubted.length) ? [flag("no-doubts", "label errors", false, true)] : []),
     flag("overlay", "truth over prediction", true, false), flag("by-outcome", "coloured by right and wrong", true, false)),
   SUMMARY);
 GALLERY.append(...CARDS.map((card) => card.node));

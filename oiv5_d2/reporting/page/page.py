@@ -1,7 +1,7 @@
 """One HTML file that tells all about a run, to be looked at, kept with the run, or mailed."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from oiv5_d2.pages.page import write_page
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.reporting.diagnosis import KINDS
 from oiv5_d2.reporting.page.charts import score_charts, training_charts
-from oiv5_d2.reporting.page.pictures import Picture, draw_pictures
+from oiv5_d2.reporting.page.pictures import Picture, draw_pictures, gallery
 from oiv5_d2.reporting.page.settings import chosen_files, given_words, read_settings
 from oiv5_d2.reporting.reasons import slice_table, threshold_table
 from oiv5_d2.reporting.record import describe_run, shorten
@@ -24,6 +24,7 @@ from oiv5_d2.table import Table
 
 REPORT_HTML = "report.html"
 TEMPLATE = "page.html.jinja"
+PANELS = (("truth", "truth"), ("found", "prediction"))  # of an image: layer, title
 
 
 class Card(NamedTuple):
@@ -76,7 +77,7 @@ def write_run_page(run_dir: Path, root: Path, num_pictures: int) -> Path:
         "packages": record["packages"],
         **_describe_reasons(first, colours),
         "pictures": pictures,
-        "gallery": _gallery(pictures, first, colours),
+        "gallery": gallery(pictures, _least(first), PANELS),
     }
     write_page(run_dir / REPORT_HTML, __package__, TEMPLATE, content)
     return run_dir / REPORT_HTML
@@ -120,21 +121,9 @@ def _describe_reasons(results: Results, colours: Mapping[str, int]) -> dict[str,
 
 
 def _pictures(run_dir: Path, results: Results, number: int) -> list[Picture]:
-    least = choose_thresholds(results.analysis, list(results.num_instances))
-    task = "segm" if "segm" in results.tasks else "bbox"
-    return draw_pictures(run_dir, results.dataset, least, task, number)
+    return draw_pictures(run_dir, results.dataset, _least(results), number)
 
 
-def _gallery(
-    pictures: Sequence[Picture], results: Results, colours: Mapping[str, int]
-) -> dict[str, Any]:
-    """Return what the gallery's script reads."""
-    least = choose_thresholds(results.analysis, list(results.num_instances))
-    return {
-        "classes": [
-            {"name": name, "colour": f"var(--bright-{colours[name]})", "threshold": value}
-            for name, value in least.items()
-        ],
-        "errors": {**KINDS, "both": "misplaced, another class"},
-        "pictures": [one.content() for one in pictures],
-    }
+def _least(results: Results) -> dict[str, float]:
+    """Return the score from which on each class's detections count."""
+    return choose_thresholds(results.analysis, list(results.num_instances))

@@ -1,7 +1,7 @@
 """Images with truth and detections as outlines over a thumbnail, for the page's gallery."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,19 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oiv5_d2.conversion import coco_file, masks
+from oiv5_d2.drawing.colours import PALETTE
 from oiv5_d2.drawing.shapes import RgbImage, fit
 from oiv5_d2.evaluation.errors import KINDS, Errors, find_errors
 from oiv5_d2.evaluation.formats import read_predictions
+from oiv5_d2.evaluation.judge import find_tasks
 from oiv5_d2.evaluation.label_errors import Suspect, find_suspects
 from oiv5_d2.evaluation.labels import read_mids
 from oiv5_d2.evaluation.masks import Masks
 from oiv5_d2.evaluation.matching import Candidates, find_candidates
 from oiv5_d2.evaluation.rankings import FALSE, TRUE
 from oiv5_d2.evaluation.truth import read_truth
+from oiv5_d2.reporting.diagnosis import KINDS as ERRORS
 from oiv5_d2.reporting.gallery import to_jpeg
 from oiv5_d2.reporting.page.choice import Chosen, choose_images, take_suspects
 from oiv5_d2.reporting.page.outlines import to_path
-from oiv5_d2.reporting.truth import Part, open_part, read_image, read_images
+from oiv5_d2.reporting.truth import Part, find_ids, open_part, read_image, read_images
 from oiv5_d2.runs.layout import EVALUATION, find_dataset
 from oiv5_d2.runs.layout import read_predictions as read_detections
 from oiv5_d2.runs.matches import MIN_SCORE
@@ -31,6 +34,7 @@ from oiv5_d2.runs.results import PREDICTIONS_JSON
 ROOM = (480, 640)  # (height, width) of a thumbnail
 MAX_BYTES = 130_000  # of a thumbnail: sixty in base64 stay below 11 MB
 LEAST_SCORE, MOST_SHOWN = 0.05, 60  # of an image's detections
+LAYERS = ("truth", "found", "doubted", "before")
 DOUBTED_SHARE = 0.25  # of the images, that are for likely label errors
 
 
@@ -60,34 +64,36 @@ class Picture(NamedTuple):
 
     Attributes:
         id: Open Images' id.
-        kinds: of best, typical, worst and label error.
-        quality: the panoptic quality of its detections from the thresholds on, 0 to 1.
+        kinds: of best, typical, worst and label error; of a comparison better or worse.
+        caption: a measure of its detections.
         size: (width, height) of the thumbnail.
         jpeg: the thumbnail in base64.
         truth: objects and ignored regions.
         found: detections, best first.
         doubted: suspects of a label error.
         credit: author, licence, title and addresses, as far as the data has them.
+        before: detections of another run, to be compared.
     """
 
     id: str
     kinds: list[str]
-    quality: float
+    caption: str
     size: tuple[int, int]
     jpeg: str
     truth: list[Drawn]
     found: list[Drawn]
     doubted: list[Drawn]
     credit: dict[str, str]
+    before: Sequence[Drawn] = ()
 
     def content(self) -> dict[str, Any]:
         """Return what the gallery's script reads."""
-        drawn = {name: getattr(self, name) for name in ("truth", "found", "doubted")}
+        drawn = {name: getattr(self, name) for name in LAYERS}
         return self._asdict() | {k: [one._asdict() for one in some] for k, some in drawn.items()}
 
 
 def draw_pictures(
-    run_dir: Path, dataset: str, least: Mapping[str, float], task: str, number: int
+    run_dir: Path, dataset: str, least: Mapping[str, float], number: int
 ) -> list[Picture]:
     """Return the best, typical and worst images and those of likely label errors.
 
@@ -95,26 +101,76 @@ def draw_pictures(
         run_dir: the run.
         dataset: that it was evaluated on.
         least: the score from which on a class's detections count; `MIN_SCORE` without one.
-        task: ``segm`` or ``bbox``, by which detections are true or false.
         number: of images at most.
 
     Raises:
         Problem: ABSENT or DAMAGED, the data or the predictions.
     """
-    prepared = find_dataset(run_dir, dataset)
-    part = open_part(prepared)
-    truth, mids = read_truth(part.coco_path, dataset), read_mids(part.coco_path, None)
-    path = run_dir / EVALUATION / dataset / PREDICTIONS_JSON
-    found, _ = read_predictions(path, truth, mids)
-    suspects = find_suspects(truth, found, task)
+    part = open_part(find_dataset(run_dir, dataset))
+    drawing = open_drawing(part, run_dir, dataset)
+    truth, found = drawing.candidates.truth, drawing.candidates.found
+    suspects = find_suspects(truth, found, find_tasks(truth, found)[-1])
     doubted = take_suspects(suspects, truth, int(DOUBTED_SHARE * number))
     thresholds = {id_: least.get(name, MIN_SCORE) for id_, name in part.classes.items()}
     images = read_images(part.coco_path, part.traits)
-    detections = read_detections(run_dir, dataset)
-    chosen = choose_images(images, detections, thresholds, doubted, number)
-    candidates = find_candidates(truth, found, task)
-    drawing = Drawing(part, candidates, find_errors(candidates, task))
+    chosen = choose_images(images, read_detections(run_dir, dataset), thresholds, doubted, number)
     return [drawing.picture(one) for one in chosen]
+
+
+def draw_changes(
+    run_dirs: Sequence[Path], dataset: str, changes: Sequence[Mapping[str, Any]]
+) -> list[Picture]:
+    """Return images with the detections of two runs.
+
+    Args:
+        run_dirs: both runs.
+        dataset: that both were evaluated on.
+        changes: of images, as `evaluation.differences.changed_images` returns them.
+
+    Raises:
+        Problem: ABSENT or DAMAGED, the data or the predictions.
+    """
+    part = open_part(find_dataset(run_dirs[0], dataset))
+    ids = find_ids(part.coco_path, [one["image"] for one in changes])
+    images = {one.record["id"]: one for one in read_images(part.coco_path, ids)}
+    first, second = (open_drawing(part, one, dataset) for one in run_dirs)
+    pictures = []
+    for id_, one in zip(ids, changes, strict=True):
+        kind = "better" if one["second"] > one["first"] else "worse"
+        drawn = second.picture(Chosen(images[id_], [kind], one["second"], []))
+        caption = f"F1 {one['first']:.2f} to {one['second']:.2f}"
+        pictures.append(drawn._replace(caption=caption, before=first.detections(id_)))
+    return pictures
+
+
+def gallery(
+    pictures: Sequence[Picture], least: Mapping[str, float], panels: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """Return what the gallery's script reads.
+
+    Args:
+        pictures: in their order.
+        least: the score from which on each class's detections are shown at first.
+        panels: (layer, title) of what is side by side.
+    """
+    return {
+        "classes": [
+            {"name": name, "colour": f"var(--bright-{i % len(PALETTE)})", "threshold": value}
+            for i, (name, value) in enumerate(least.items())
+        ],
+        "errors": {**ERRORS, "both": "misplaced, another class"},
+        "panels": panels,
+        "pictures": [one.content() for one in pictures],
+    }
+
+
+def open_drawing(part: Part, run_dir: Path, dataset: str) -> "Drawing":
+    """Read what is needed to draw a run's detections on one part of its data."""
+    truth, mids = read_truth(part.coco_path, dataset), read_mids(part.coco_path, None)
+    found, _ = read_predictions(run_dir / EVALUATION / dataset / PREDICTIONS_JSON, truth, mids)
+    task = find_tasks(truth, found)[-1]
+    candidates = find_candidates(truth, found, task)
+    return Drawing(part, candidates, find_errors(candidates, task))
 
 
 class Drawing:
@@ -127,7 +183,8 @@ class Drawing:
     """
 
     def __init__(self, part: Part, candidates: Candidates, errors: Errors) -> None:
-        self._part, self._candidates, self._errors = part, candidates, errors
+        self.candidates = candidates
+        self._part, self._errors = part, errors
         truth = candidates.truth
         self._places = {image["id"]: i for i, image in enumerate(truth.images)}
         licences = coco_file.read_head(part.coco_path).get("licenses", ())
@@ -142,23 +199,30 @@ class Drawing:
         pixels = read_image(self._part, chosen.image)
         thumbnail = _shrink(pixels)
         scale = thumbnail.shape[0] / pixels.shape[0]
-        place, found = self._places[record["id"]], self._candidates.found
-        shown = np.flatnonzero((found.image == place) & (found.scores >= LEAST_SCORE))
-        annotated = np.flatnonzero(self._candidates.truth.image == place)
+        place = self._places[record["id"]]
+        annotated = np.flatnonzero(self.candidates.truth.image == place)
         return Picture(
             id=record["open_images_id"],
             kinds=chosen.kinds,
-            quality=round(chosen.quality, 3),
+            caption=f"quality {chosen.quality:.2f}",
             size=(thumbnail.shape[1], thumbnail.shape[0]),
             jpeg=base64.b64encode(to_jpeg(thumbnail, MAX_BYTES)).decode(),
             truth=[self._annotation(row, scale) for row in annotated.tolist()],
-            found=[self._detection(row, scale) for row in shown[:MOST_SHOWN].tolist()],
+            found=self.detections(record["id"]),
             doubted=[_suspect(one, scale) for one in chosen.suspects],
             credit=_credit(record, self._licences),
         )
 
+    def detections(self, image_id: int) -> list[Drawn]:
+        """Return the detections on one image, best first."""
+        place, found = self._places[image_id], self.candidates.found
+        height, width = self.candidates.truth.sizes[place].tolist()
+        scale = min(1.0, fit((height, width), ROOM)[0] / height)
+        shown = np.flatnonzero((found.image == place) & (found.scores >= LEAST_SCORE))
+        return [self._detection(row, scale) for row in shown[:MOST_SHOWN].tolist()]
+
     def _annotation(self, row: int, scale: float) -> Drawn:
-        truth, finder_score = self._candidates.truth, float(self._finder_scores[row])
+        truth, finder_score = self.candidates.truth, float(self._finder_scores[row])
         record, category = truth.records[row], int(truth.category[row])
         is_ignored = bool(truth.is_crowd[row])
         child = self._part.label_names.get(record.get("label", ""), "")
@@ -173,7 +237,7 @@ class Drawing:
         )
 
     def _detection(self, row: int, scale: float) -> Drawn:
-        found, status = self._candidates.found, self._errors.status[row]
+        found, status = self.candidates.found, self._errors.status[row]
         kind = KINDS[self._errors.kind[row]] if status == FALSE else ""
         return Drawn(
             category=int(found.category[row]),

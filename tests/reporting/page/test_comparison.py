@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pytest
@@ -6,6 +7,7 @@ from browser import find_browser, open_page
 
 from oiv5_d2.reporting.page.comparison import group, label, training_charts, write_comparison_page
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 SECRET = "/home/someone/weights.pkl"
 
 
@@ -23,6 +25,12 @@ DIFFERENCES = [
 ]
 
 
+def data(text, key):
+    """The JSON of a page that has a key."""
+    found = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL)
+    return [one for one in map(json.loads, found) if key in one]
+
+
 @pytest.fixture
 def page_path(kept_run_dir, tmp_path):
     """The page about two runs that differ in a setting."""
@@ -31,10 +39,13 @@ def page_path(kept_run_dir, tmp_path):
         shutil.copytree(kept_run_dir, one)
     content = {
         "differences": DIFFERENCES,
-        "images": [{"image": f"{i:016x}", "first": 0.5, "second": 1.0} for i in range(9)],
+        "dataset": "street_test",
+        "images": [
+            {"image": f"01{id_:014x}", "first": 0.5, "second": id_ / 5} for id_ in (5, 1, 2, 3)
+        ],
         "settings": {"SOLVER.BASE_LR": [0.1, 0.2], "MODEL.WEIGHTS": [SECRET, "model.pkl"]},
     }
-    return write_comparison_page(dirs, content, tmp_path, 4)
+    return write_comparison_page(dirs, content, tmp_path, 3)
 
 
 @pytest.mark.parametrize(
@@ -76,10 +87,31 @@ def test_the_page_has_what_differs_and_nothing_private(page_path, tmp_path):
     text = page_path.read_text()
     assert page_path == tmp_path / "b" / "comparison.html"
     assert text.count('<td class="text better">') == text.count('<td class="text worse">') == 1
-    assert "SOLVER.BASE_LR" in text and f"{3:016x}" in text and f"{4:016x}" not in text
+    assert "SOLVER.BASE_LR" in text
     assert "/home" not in text and str(tmp_path) not in text
-    data = [json.loads(one.split("</script>")[0]) for one in text.split('application/json">')[1:]]
-    assert {one["title"] for one in data} >= {"Total loss", "Average precision"}
+    assert {one["title"] for one in data(text, "title")} >= {"Total loss", "Average precision"}
+
+
+def test_the_images_that_changed_have_both_runs_detections(page_path):
+    (gallery,) = data(page_path.read_text(), "pictures")
+    assert [name for name, _ in gallery["panels"]] == ["truth", "before", "found"]
+    first, second, _ = gallery["pictures"]
+    assert (first["id"], first["kinds"], first["caption"]) == (
+        f"01{5:014x}",
+        ["better"],
+        "F1 0.50 to 1.00",
+    )
+    assert second["kinds"] == ["worse"]
+    assert first["before"] == first["found"] != []
+    assert {one["threshold"] for one in gallery["classes"]} == {0.5}
+
+
+def test_without_images_the_data_is_not_needed(kept_run_dir, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(kept_run_dir, run_dir)
+    content = {"dataset": "gone", "differences": DIFFERENCES, "images": [], "settings": {}}
+    text = write_comparison_page([run_dir, run_dir], content, tmp_path, 3).read_text()
+    assert data(text, "pictures") == [] and "<p>None.</p>" in text
 
 
 @pytest.mark.skipif(not find_browser(), reason="there is no Chromium; CHROMIUM names one")
@@ -92,4 +124,6 @@ def test_a_browser_shows_it_sorts_it_and_asks_for_nothing(page_path):
         assert page.run(f"{names}.map((one) => one.textContent)") == ["mask AP", "box AP"]
         page.click("#group-1 th:nth-child(2) button")
         assert page.run(f"{names}.map((one) => one.textContent)") == ["box AP", "mask AP"]
+        page.click(".picture img")
+        assert page.run("document.querySelectorAll('#viewer .panel').length") == 3
         assert page.faults == page.requests == []
