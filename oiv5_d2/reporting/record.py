@@ -67,11 +67,7 @@ def write_record(
     write_evaluated(scalars, record_dir / METRICS_CSV)
     write_curves(scalars, f"{name}: training", record_dir / CURVES)
     if with_images:
-        dataset = evaluations[0].dataset
-        part, found = find_dataset(run_dir, dataset), read_predictions(run_dir, dataset)
-        title = f"{record['name']} on {dataset}"
-        least = read_thresholds(run_dir)
-        write_comparison(part, found, least, title, record_dir / PREDICTIONS)
+        _write_predictions(run_dir, evaluations[0].dataset, record["name"], record_dir)
     reasons = write_reasons(evaluations[0], f"{name} on {evaluations[0].dataset}", record_dir)
     config = OmegaConf.to_container(OmegaConf.load(run_dir / CONFIG_YAML))
     page = shorten(describe_run(run_dir, record, name, evaluations), root)
@@ -146,6 +142,12 @@ def _describe_wandb(run_dir: Path) -> str:
     return f"{kind} {folders[-1].rsplit('-', 1)[-1]}"
 
 
+def _write_predictions(run_dir: Path, dataset: str, name: str, record_dir: Path) -> None:
+    part, found = find_dataset(run_dir, dataset), read_predictions(run_dir, dataset)
+    least, path = read_thresholds(run_dir), record_dir / PREDICTIONS
+    write_comparison(part, found, least, f"{name} on {dataset}", path)
+
+
 def _headline(evaluations: Sequence[Results]) -> dict[str, dict[str, float | None]]:
     """Return each data set's AP and AP50, for the table of all experiments."""
     keys = [
@@ -170,18 +172,9 @@ def _to_markdown(
     reasons: Sequence[str],
     record_dir: Path,
 ) -> str:
-    facts = {
-        "Question": page["question"],
-        "Answer": read_answer(record_dir / README),
-        "Run": f"`{page['command']}`",
-        "Code": page["code"],
-        "Data": "; ".join(page["data"]),
-        "On": f"{page['machine']}; {page['hours']:.2f} h; seed {page['seed']}",
-        "W&B": page["wandb"],
-    }
     blocks = [
         f"# {page['name']}",
-        "\n".join(f"- **{name}** {fact}" for name, fact in facts.items()),
+        _list_facts(page, read_answer(record_dir / README)),
         "Average precision, 0 to 100, over IoU 0.50 to 0.95 unless a threshold is named.",
         to_markdown(ap_table(evaluations)),
         to_markdown(class_table(evaluations)),
@@ -199,6 +192,19 @@ def _to_markdown(
         f"[{METRICS_CSV}]({METRICS_CSV}).\n",
     ]
     return "\n\n".join(blocks)
+
+
+def _list_facts(page: Mapping[str, Any], answer: str) -> str:
+    facts = {
+        "Question": page["question"],
+        "Answer": answer,
+        "Run": f"`{page['command']}`",
+        "Code": page["code"],
+        "Data": "; ".join(page["data"]),
+        "On": f"{page['machine']}; {page['hours']:.2f} h; seed {page['seed']}",
+        "W&B": page["wandb"],
+    }
+    return "\n".join(f"- **{name}** {fact}" for name, fact in facts.items())
 
 
 def _about_intervals(evaluations: Sequence[Results]) -> list[str]:
