@@ -52,9 +52,6 @@ def main(run: DictConfig) -> None:
         num_run = run_stages(request, show, lambda name: logger.info("%s: done", name))
     if num_run == 0:
         logger.info("Everything is done already; force=true does it again")
-    if request.data.coco is not None:
-        show_adopted(request)
-        return
     report = read_audit(request.data.dir)
     show_summary(report, request)
     refuse_errors(report["findings"], request.max_errors, request.data.dir / AUDIT_JSON)
@@ -89,23 +86,13 @@ def show_plan(plan: "Plan", request: "Request") -> None:
 
 def show_summary(report: Mapping[str, Any], request: "Request") -> None:
     """Print the result, where it is, and what to do next."""
-    from oiv5_d2.acquisition.manifest import MANIFEST_CSV, num_to_retry, read_manifest
     from oiv5_d2.audit.tables import short_tables, tables
     from oiv5_d2.console.screen import console, draw
-    from oiv5_d2.preparation.tables import files_line, not_fetched, verified_line
 
-    manifest = read_manifest(request.data.dir / MANIFEST_CSV)
-    shown = tables(report) if request.show_audit else short_tables(report)
-    for table in [*shown, not_fetched(manifest)]:
-        if table.rows:
-            draw(table)
-    choice = request.data.choice
-    if line := verified_line(report, [p for p in choice.parts if p in choice.keep_verified]):
-        console.print(f"{line}; data.keep_verified=[] leaves them out", soft_wrap=True)
-    console.print(files_line(manifest))
-    if num_failed := num_to_retry(manifest):
-        rerun = f"{num_failed:,} files failed and may succeed later: rerun with retry_failed=true"
-        console.print(rerun)
+    for table in tables(report) if request.show_audit else short_tables(report):
+        draw(table)
+    if request.data.coco is None:
+        show_files(report, request)
     for what, where in places(request):
         console.print(f"  {what:<32}{where}", soft_wrap=True)
     console.print("Next:")
@@ -113,21 +100,22 @@ def show_summary(report: Mapping[str, Any], request: "Request") -> None:
         console.print(f"  {command}", soft_wrap=True)
 
 
-def show_adopted(request: "Request") -> None:
-    """Print what became of ready COCO files, and what to do next."""
-    from oiv5_d2.audit.tables import object_counts
+def show_files(report: Mapping[str, Any], request: "Request") -> None:
+    """Print what became of the files that were wanted."""
+    from oiv5_d2.acquisition.manifest import MANIFEST_CSV, num_to_retry, read_manifest
     from oiv5_d2.console.screen import console, draw
-    from oiv5_d2.runs.prepared import count_objects, locate
+    from oiv5_d2.preparation.tables import files_line, not_fetched, verified_line
 
-    name, folder = request.data.name, request.data.dir
-    found = locate(name, folder, [f"{name}_{part}" for part in request.data.parts])
-    draw(object_counts({part.json_path.stem: count_objects([part]) for part in found}))
-    console.print(
-        f"  {'COCO files':<32}{' '.join(str(part.json_path) for part in found)}", soft_wrap=True
-    )
-    console.print("Next:")
-    for command in next_commands(request):
-        console.print(f"  {command}", soft_wrap=True)
+    manifest, choice = read_manifest(request.data.dir / MANIFEST_CSV), request.data.choice
+    table = not_fetched(manifest)
+    if table.rows:
+        draw(table)
+    if line := verified_line(report, [p for p in choice.parts if p in choice.keep_verified]):
+        console.print(f"{line}; data.keep_verified=[] leaves them out", soft_wrap=True)
+    console.print(files_line(manifest))
+    if num_failed := num_to_retry(manifest):
+        rerun = f"{num_failed:,} files failed and may succeed later: rerun with retry_failed=true"
+        console.print(rerun)
 
 
 def places(request: "Request") -> list[tuple[str, str]]:
@@ -138,13 +126,18 @@ def places(request: "Request") -> list[tuple[str, str]]:
     from oiv5_d2.preparation.listings import CREDITS_CSV, IMAGE_LIST_TXT
 
     folder = request.data.dir
-    return [
+    made = [
         ("COCO files", " ".join(str(coco_path(folder, part)) for part in request.data.parts)),
+        ("audit; show_audit=true shows it", str(folder / AUDIT_JSON)),
+    ]
+    if request.data.coco is not None:
+        return made
+    return [
+        *made,
         ("images", str(folder / "images")),
         ("each file's state and source", str(folder / MANIFEST_CSV)),
         ("authors and licences (CC BY)", str(folder / CREDITS_CSV)),
         ("ids for other downloaders", str(folder / IMAGE_LIST_TXT)),
-        ("audit; show_audit=true shows it", str(folder / AUDIT_JSON)),
     ]
 
 

@@ -5,6 +5,7 @@ several parts share, and findings with a severity and a remedy each. The same da
 bytes.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 
 from oiv5_d2.acquisition.manifest import MANIFEST_CSV, State, read_manifest
 from oiv5_d2.audit import measure
+from oiv5_d2.audit.adopted import is_adopted, measure_adopted
 from oiv5_d2.audit.figures import AUDIT_JSON, Measured, describe
 from oiv5_d2.audit.findings import find
 from oiv5_d2.conversion.convert import coco_path, read_converted
@@ -56,6 +58,12 @@ def audit(
     return report
 
 
+def checks_version() -> str:
+    """Return a hash of this room's code, so that an audit is made anew when a check changes."""
+    modules = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in modules)).hexdigest()[:16]
+
+
 def read_audit(data_dir: Path) -> dict[str, Any]:
     """Read what `audit` wrote.
 
@@ -92,7 +100,9 @@ def _with_causes(
 
 
 def _measure(data_dir: Path, part: str, workers: int, advance: Callable[[int], object]) -> Measured:
-    path = coco_path(data_dir, part)
+    path, images_dir = coco_path(data_dir, part), data_dir / "images"
+    if is_adopted(path):
+        return measure_adopted(path, images_dir, workers, advance)
     converted, subset = read_converted(path), load(data_dir / "subset", part)
     converted = replace(converted, left_out=_with_causes(converted.left_out, data_dir))
     images = measure.read_images(path)
@@ -100,6 +110,6 @@ def _measure(data_dir: Path, part: str, workers: int, advance: Callable[[int], o
         subset=subset,
         converted=converted,
         images=images,
-        objects=measure.measure_objects(path, images, subset),
-        files=measure.inspect_images(images, data_dir / "images", workers, advance),
+        objects=measure.measure_objects(path, images, measure.released_boxes(subset)),
+        files=measure.inspect_images(images, images_dir, workers, advance),
     )

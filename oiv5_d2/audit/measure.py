@@ -30,6 +30,7 @@ _OBJECT_TYPES = (
 )
 
 Place = tuple[str, str]  # part, ImageID
+BoxOf = Callable[[Mapping[str, Any]], Sequence[float]]
 
 
 class ImageFile(NamedTuple):
@@ -49,13 +50,14 @@ def read_images(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Id", "ImageID", "FileName", "Height", "Width"])
 
 
-def measure_objects(path: Path, images: pd.DataFrame, subset: Subset) -> pd.DataFrame:
+def measure_objects(path: Path, images: pd.DataFrame, box_of: BoxOf) -> pd.DataFrame:
     """Return a row an annotation, measured.
 
     Args:
         path: a COCO file.
         images: of that file, from `read_images`.
-        subset: what the file was made from; it has the boxes that the annotators started from.
+        box_of: returns the box that an annotation started from, as fractions: XMin, YMin, XMax,
+            YMax.
 
     Returns:
         Id, ImageRow (position in `images`), Category (index in the classes), Label (MID), MaskPath,
@@ -67,24 +69,36 @@ def measure_objects(path: Path, images: pd.DataFrame, subset: Subset) -> pd.Data
     """
     sizes = images[["Height", "Width"]].to_numpy()
     row_of = dict(zip(images["Id"].tolist(), range(len(images)), strict=True))
-    boxes = subset.instances[["XMin", "YMin", "XMax", "YMax"]].to_numpy()
-    pick = itemgetter("label", "mask_path", "ignore_reason", "predicted_iou", "id", "area")
     rows = []
     for annotation in coco_file.read_records(path, "annotations"):
         image_row = row_of[annotation["image_id"]]
         height, width = sizes[image_row].tolist()
-        box = RelBox(*boxes[annotation["id"] - 1].tolist())
+        box = RelBox(*box_of(annotation))
         fit = (np.nan, np.nan) if annotation["iscrowd"] else _fit(annotation, box, height, width)
         share = annotation["area"] / (height * width)
         shape = _shape(annotation.get("mask_size"), height, width)
         category = annotation["category_id"] - 1
-        rows.append((*pick(annotation), image_row, category, share, *fit, shape))
+        rows.append((*_said(annotation), image_row, category, share, *fit, shape))
     read = ["Label", "MaskPath", "Reason", "PredictedIoU", "Id", "Area"]
     measured = ["ImageRow", "Category", "Share", "BoxIoU", "Outside", "Shape"]
     frame = pd.DataFrame(rows, columns=[*read, *measured])
     sizes = np.searchsorted(_SIZE_EDGES, frame["Area"], side="right")
     frame = frame.assign(Size=np.take(SIZES, sizes))
     return frame.astype(_OBJECT_TYPES)  # without rows pandas would not know the types
+
+
+def released_boxes(subset: Subset) -> BoxOf:
+    """Return the function that `measure_objects` wants, for a file that was made from a subset."""
+    boxes = subset.instances[["XMin", "YMin", "XMax", "YMax"]].to_numpy()
+    return lambda annotation: boxes[annotation["id"] - 1].tolist()
+
+
+def _said(annotation: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what a record says: label, mask, reason, predicted IoU, id, area."""
+    id_ = annotation["id"]
+    name = annotation.get("mask_path", f"annotation {id_}")
+    about = annotation.get("label", ""), name, annotation["ignore_reason"]
+    return (*about, annotation.get("predicted_iou"), id_, annotation["area"])
 
 
 def inspect_images(
@@ -155,9 +169,9 @@ def _grouped(keyed: Iterable[tuple[str, Place]]) -> list[list[Place]]:
 def _fit(annotation: Any, box: RelBox, height: int, width: int) -> tuple[float, float]:
     """Return BoxIoU and Outside of `measure_objects`."""
     released = masks.to_xywh_abs(box, height, width)
-    iou = coco_mask.iou([annotation["bbox"]], [released], [False])[0, 0]
-    drawn = masks.encode_box(box, height, width)
     rle = masks.to_rle(annotation["segmentation"], height, width)
+    iou = coco_mask.iou([coco_mask.toBbox(rle)], [released], [False])[0, 0]
+    drawn = masks.encode_box(box, height, width)
     common = coco_mask.merge([rle, drawn.rle], intersect=True)
     return float(iou), 1 - int(coco_mask.area(common)) / annotation["area"]
 

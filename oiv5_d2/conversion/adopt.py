@@ -18,6 +18,7 @@ from oiv5_d2.files import read_json
 from oiv5_d2.keys import near
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 
+ADOPTED = "adopted_from"  # in the new file's info
 _LISTS = ("images", "annotations", "categories")
 _SHOWN = 8  # categories of a file, in an error
 
@@ -77,6 +78,7 @@ def adopt(
     adopted.num_of_other_classes = len(content["annotations"]) - len(found)
     head = {
         **{key: value for key, value in content.items() if key not in _LISTS},
+        "info": {**_info(content), ADOPTED: path.name},
         "categories": [{"id": id_, "name": name} for id_, name in enumerate(classes, start=1)],
     }
     lines = (map(coco_file.dumps, records) for records in (images.values(), annotations))
@@ -98,6 +100,11 @@ def _read(path: Path) -> dict[str, Any]:
         if not content[name]:
             _refuse(path, "the file", f"its list of {name} is empty")
     return content
+
+
+def _info(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    info = content.get("info")
+    return info if isinstance(info, dict) else {}
 
 
 def _categories(path: Path, records: Sequence[Any], classes: Sequence[str]) -> dict[Any, int]:

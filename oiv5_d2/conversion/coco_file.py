@@ -74,6 +74,11 @@ def read_records(path: Path, name: str) -> Iterator[dict[str, Any]]:
     raise damaged(path)
 
 
+def count_images(path: Path) -> int:
+    """Return the number of images in a file; the errors are those of `read_records`."""
+    return sum(1 for _ in read_records(path, "images"))
+
+
 def _write_list(file: TextIO, name: str, lines: Iterable[str]) -> None:
     file.write(f'"{name}": [')
     separator = "\n"

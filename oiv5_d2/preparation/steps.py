@@ -20,9 +20,10 @@ from oiv5_d2.acquisition.manifest import (
 )
 from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, mended
 from oiv5_d2.acquisition.transfer import folder_of
-from oiv5_d2.audit.audit import audit
+from oiv5_d2.audit.audit import audit, checks_version
 from oiv5_d2.audit.figures import AUDIT_JSON
 from oiv5_d2.conversion.adopt import adopt
+from oiv5_d2.conversion.coco_file import count_images
 from oiv5_d2.conversion.convert import coco_path, convert, read_converted
 from oiv5_d2.conversion.verify import verify
 from oiv5_d2.jobs import Advance, Show, ignore
@@ -66,7 +67,8 @@ def stages(request: Request) -> list[Stage]:
     """Return what has to be done, in order."""
     data = request.data
     if data.coco is not None:
-        return [_adopt(request, part, path) for part, path in data.coco.items()]
+        adoptions = [_adopt(request, part, path) for part, path in data.coco.items()]
+        return [*adoptions, _audit(request)]
     return [
         *([_draw(request)] if data.is_drawn else []),
         _select(request),
@@ -81,12 +83,17 @@ def _refuse_another_data_set(request: Request) -> None:
     """Refuse to replace what was prepared in this folder under another name or for other classes.
 
     Raises:
-        Problem: MISMATCH, with the files that would be replaced.
+        Problem: MISMATCH, with the files that would be replaced; FOREIGN, nothing was prepared
+            here, or a file is one that is to be read.
     """
     data, paths = request.data, sorted((request.data.dir / "coco").glob("*.json"))
     now = {"name": data.name, "classes": list(data.choice.classes)}
-    for stage in stages(request):
-        former = former_settings(stage, data.dir)
+    formers = [former_settings(stage, data.dir) for stage in stages(request)]
+    is_given = any(_is_same(path, data) for path in paths)
+    if paths and (is_given or not (any(formers) or request.force)):
+        detail, keys = "it would be replaced", "data.name data.dir"
+        raise Problem(Kind.FOREIGN, paths[0], detail, key=keys, remedy=Remedy.MOVE_AWAY)
+    for former in formers:
         changed = {key: former[key] for key in now if former.get(key, now[key]) != now[key]}
         if changed and paths and not request.force:
             was = ", ".join(f"data.{key}={value}" for key, value in changed.items())
@@ -94,6 +101,11 @@ def _refuse_another_data_set(request: Request) -> None:
             detail = detail if len(paths) > 1 else f"made with {was}; it would be replaced"
             keys, remedy = "data.name data.dir force=true", Remedy.CHANGE_SETTING
             raise Problem(Kind.MISMATCH, paths[0], detail, key=keys, remedy=remedy)
+
+
+def _is_same(path: Path, data: Data) -> bool:
+    """Return True if a file of the data folder is one of the COCO files that a user gave."""
+    return any(path.samefile(given) for given in (data.coco or {}).values())
 
 
 def is_to_do(stage: Stage, request: Request) -> bool:
@@ -319,10 +331,10 @@ def _audit(request: Request) -> Stage:
     paths = [coco_path(data.dir, part) for part in data.parts]
     return Stage(
         name="audit",
-        settings={"parts": data.parts, "train_parts": trained},
-        inputs=lambda: paths + _subset_files(data, *data.parts) + _fetched(data),
+        settings={"parts": data.parts, "train_parts": trained, "checks": checks_version()},
+        inputs=lambda: paths + ([] if data.coco else _sources(data)),
         outputs=lambda: [data.dir / AUDIT_JSON],
-        count=lambda: {"images": sum(read_converted(path).num_images for path in paths)},
+        count=lambda: {"images": sum(map(count_images, paths))},
         run=lambda advance: audit(data.dir, data.parts, trained, workers, advance),
     )
 
@@ -341,6 +353,10 @@ def _tables_on_disk(request: Request) -> list[Path]:
         return list(find_tables(folder, needed).values()) if folder else []
     except Problem:  # said when they are read
         return _on_disk(data.buckets[0], [table.path for table in needed])
+
+
+def _sources(data: Data) -> list[Path]:
+    return _subset_files(data, *data.parts) + _fetched(data)
 
 
 def _subset_files(data: Data, *parts: str) -> list[Path]:

@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from raising import refused
 
 from oiv5_d2.acquisition.jpeg import read_header
@@ -10,6 +11,7 @@ from oiv5_d2.audit import measure as inspection
 from oiv5_d2.audit import tables as summary
 from oiv5_d2.audit.audit import audit, read_audit
 from oiv5_d2.conversion import convert as coco
+from oiv5_d2.conversion.adopt import adopt
 from oiv5_d2.conversion.masks import RelBox, decode, encode_box
 from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.selection import subset as subsets
@@ -124,7 +126,9 @@ def test_the_iou_of_mask_and_box_and_the_pixels_outside_are_those_of_the_drawn_o
     path = coco.coco_path(odd_desk.data_dir, "train")
     subset = subsets.load(odd_desk.data_dir / "subset", "train")
     images = inspection.read_images(path)
-    objects = inspection.measure_objects(path, images, subset).set_index("Id")
+    objects = inspection.measure_objects(path, images, inspection.released_boxes(subset)).set_index(
+        "Id"
+    )
     for annotation in json.loads(path.read_text())["annotations"]:
         measured = objects.loc[annotation["id"]]
         if annotation["iscrowd"]:
@@ -338,3 +342,33 @@ def test_a_folder_that_was_not_prepared_or_is_damaged_is_refused(odd_desk):
     shutil.rmtree(odd_desk.data_dir / "subset")
     with refused(Kind.ABSENT, remedy=Remedy.PREPARE, about="train"):
         audit(odd_desk.data_dir, ["train"])
+
+
+@pytest.fixture
+def adopted(tmp_path):
+    """Two ready COCO files: ids of images are the same numbers, one image is in both."""
+    mine, data_dir = tmp_path / "mine", tmp_path / "data"
+    mine.mkdir()
+    for name in ("a", "b", "c"):
+        noise = np.random.default_rng(ord(name)).integers(0, 255, (40, 60, 3), np.uint8)
+        Image.fromarray(noise).save(mine / f"{name}.jpg")
+    square = {"bbox": [5, 5, 20, 20], "segmentation": [[5, 5, 25, 5, 25, 25, 5, 25]]}
+    for part, names in {"train": "ab", "validation": "bc"}.items():
+        images = [{"id": i, "file_name": f"{n}.jpg"} for i, n in enumerate(names)]
+        objects = [{"id": 7 + i, "image_id": i, "category_id": 3, **square} for i in range(2)]
+        objects.append({**objects[0], "id": 99, "bbox": [30, 5, 9, 9], "segmentation": []})
+        content = {"images": images, "annotations": objects, "categories": [{"id": 3, "name": "x"}]}
+        (mine / f"{part}.json").write_text(json.dumps(content))
+        adopt(mine / f"{part}.json", None, ["x"], data_dir / "coco" / f"{part}.json")
+    return data_dir
+
+
+def test_ready_coco_files_are_audited_too(adopted):
+    report = audit(adopted, ["train", "validation"], ["train"])
+    assert read_audit(adopted)["findings"] == report["findings"]
+    objects = report["parts"]["train"]["classes"]["x"]
+    assert (objects["targets"], objects["ignored"]) == (2, 1)
+    kinds = [(found["kind"], found["severity"]) for found in report["findings"]]
+    assert ("same_id", "error") in kinds  # the image that is in both, and it alone
+    assert len(report["leakage"]["same_id"]) == 1
+    assert not {"poor_fit", "outside_box", "left_out"} & {kind for kind, _ in kinds}

@@ -113,12 +113,15 @@ def test_a_ready_coco_file_is_prepared_and_says_what_comes_next(tiny_release, tm
     words = ["data=coco", "data.name=mine", "data.classes=[Car,Person]"]
     words += [f"data.train={given}", f"data.validation={given}"]
     words += [f"data.images={tmp_path / 'first' / 'images'}"]
+    shared = run("prepare_data", *words, cwd=tmp_path)  # an error of the audit
+    assert shared.returncode == 1 and "several parts" in shared.stderr
+    words.append("max_errors=1")
     done = run("prepare_data", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "'data.classes=[Car,Person]'" in done.stdout.partition("Next:")[2]
     head = coco_file.read_head(tmp_path / "data/mine/coco/train.json")
     assert [category["name"] for category in head["categories"]] == ["Car", "Person"]
-    assert run("show_data", *words, "num_images=2", cwd=tmp_path).returncode == 0
+    assert run("show_data", *words[:-1], "num_images=2", cwd=tmp_path).returncode == 0
     lacking = run("prepare_data", "data=coco", "data.name=mine", cwd=tmp_path)
     assert lacking.returncode == 1 and "data.train" in lacking.stderr
 

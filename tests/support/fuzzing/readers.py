@@ -331,7 +331,8 @@ def check_manifest_table(data: bytes, folder: Path) -> bool:
         num_to_retry(rows)
     except Problem:
         return False
-    theirs = [row for row in csv.DictReader(io.StringIO(data.decode(), newline="")) if row]
+    text = data.decode().lstrip("\r\n")
+    theirs = [row for row in csv.DictReader(io.StringIO(text, newline="")) if row]
     assert rows["Path"].tolist() == [row["Path"] for row in theirs]
     assert rows["State"].tolist() == [row["State"] for row in theirs]
     return True
