@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from oiv5_d2.drawing.colours import PALETTE
 from oiv5_d2.pages.page import write_page
 from oiv5_d2.problems import Kind, Problem, Remedy
@@ -24,6 +26,9 @@ from oiv5_d2.table import Table
 
 REPORT_HTML = "report.html"
 TEMPLATE = "page.html.jinja"
+MOST_CLASSES = 24  # in the matrix of confusion; of more a table says the commonest confusions
+MOST_LINES = 12  # in a chart; of more classes those with most objects
+MOST_PAIRS = 40
 PANELS = (("truth", "truth"), ("found", "prediction"))  # of an image: layer, title
 
 
@@ -107,17 +112,41 @@ def _by_class(results: Results) -> Table:
 
 def _describe_reasons(results: Results, colours: Mapping[str, int]) -> dict[str, Any]:
     """Return what the analysis of an evaluation has; empty for what an older one lacks."""
-    analysis = results.analysis
+    analysis, classes = results.analysis, _commonest(results)
     errors = analysis.get("errors", {})
     costs = {KINDS[name]: errors[name] for name in KINDS if name in errors}
     return {
         "task": {"segm": "masks", "bbox": "boxes"}.get(analysis.get("task", ""), ""),
         "costs": costs,
         "confusion": analysis.get("confusion"),
-        "scores": score_charts(analysis["classes"], colours) if analysis.get("classes") else [],
+        "pairs": confusions(analysis["confusion"]) if "confusion" in analysis else None,
+        "is_small": len(colours) <= MOST_CLASSES,
+        "scores": score_charts(classes, colours) if classes else [],
+        "all_drawn": len(classes) == len(analysis.get("classes", {})),
         "thresholds": threshold_table(results) if analysis.get("classes") else None,
         "slices": slice_table(results) if analysis.get("slices") else None,
     }
+
+
+def confusions(confusion: Mapping[str, Any]) -> Table:
+    """Return the commonest confusions: what was found as another class, missed, or is nothing."""
+    counts, names = np.array(confusion["counts"]), confusion["classes"]
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:MOST_PAIRS]
+    pairs = [divmod(int(place), len(counts)) for place in order]
+    rows = [
+        ([*names, "nothing"][row], [*names, "missed"][column], f"{counts[row, column]:,}")
+        for row, column in pairs
+        if counts[row, column]
+    ]
+    return Table("Confusions", ("object", "found as", "number"), rows, num_names=2)
+
+
+def _commonest(results: Results) -> dict[str, Any]:
+    """Return the analysis of the classes with most objects, in class order."""
+    classes = results.analysis.get("classes", {})
+    ranked = sorted(classes, key=lambda name: -results.num_instances[name])[:MOST_LINES]
+    return {name: one for name, one in classes.items() if name in ranked}
 
 
 def _pictures(run_dir: Path, results: Results, number: int) -> list[Picture]:

@@ -5,12 +5,14 @@ import re
 import shutil
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from PIL import Image
 from raising import refused
 
 from oiv5_d2.problems import Kind, Remedy
-from oiv5_d2.reporting.page.page import headline, write_run_page
+from oiv5_d2.reporting.page.page import confusions, headline, write_run_page
+from oiv5_d2.reporting.page.pictures import MAX_BYTES
 from oiv5_d2.runs.layout import read_evaluations
 from oiv5_d2.runs.results import write_results
 
@@ -56,6 +58,40 @@ def gallery(text):
 def test_the_page_is_in_the_runs_folder_and_has_all_its_sections(page_path, text):
     assert page_path.name == "report.html" and (page_path.parent / "run.json").is_file()
     assert Reader(text).sections == SECTIONS
+
+
+def test_the_page_is_small(page_path, gallery):
+    images = sum(len(one["jpeg"]) for one in gallery["pictures"])
+    assert page_path.stat().st_size - images < 120_000
+    assert 60 * MAX_BYTES * 4 / 3 < 11_000_000  # of the 15 MB that can be mailed
+
+
+def test_confusions_are_told_by_number_without_what_is_right():
+    counts = [[9, 2, 0], [1200, 8, 1], [0, 3, 0]]
+    table = confusions({"classes": ["Person", "Car"], "counts": counts})
+    assert table.rows == [
+        ("Car", "Person", "1,200"),
+        ("nothing", "Car", "3"),
+        ("Person", "Car", "2"),
+        ("Car", "missed", "1"),
+    ]
+
+
+def test_of_many_classes_the_commonest_are_drawn(judged_run_dir, street):
+    (results,) = read_evaluations(judged_run_dir)
+    analysis = results.analysis
+    names = [f"class {i:02}" for i in range(30)]
+    one = analysis["classes"]["Person"]
+    many = {"classes": names, "counts": np.eye(31, dtype=int)[::-1].tolist()}
+    results = results._replace(
+        num_instances={name: i for i, name in enumerate(names)},
+        analysis=analysis | {"classes": dict.fromkeys(names, one), "confusion": many},
+    )
+    write_results(judged_run_dir / "evaluation" / "street_test" / "results.json", results)
+    text = write_run_page(judged_run_dir, street.root, 0).read_text()
+    (chart,) = [one for one in Reader(text).data if one["title"] == "Precision over recall"]
+    assert [line["name"] for line in chart["lines"]] == names[-12:]
+    assert 'class="confusion"' not in text and ">class 29</td>" in text
 
 
 def test_nothing_is_loaded_from_anywhere(text):
