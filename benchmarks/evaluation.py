@@ -3,19 +3,23 @@
     python benchmarks/evaluation.py                # 13,500 images, 100 detections on each
     python benchmarks/evaluation.py images=1500    # a ninth of that
 
-Prints, for boxes and masks: seconds and peak memory of COCO's evaluation by both, from the same
-detections in memory, and how far their numbers are apart; then the seconds of the Open Images
-metric and of 1,000 resamples of all metrics of all classes.
+Each measurement reads the same two files, in a process of its own. Prints, for boxes and masks:
+seconds of CPU that both need to read the files and to evaluate, the seconds that pass, the peak of
+memory, and how far their numbers are apart; then the same of the Open Images metric and of 1,000
+resamples of all metrics of all classes, and the memory that 125,000 images would need.
 """
 
 import contextlib
 import io
+import json
 import multiprocessing
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools import mask as run_lengths
@@ -24,34 +28,79 @@ from pycocotools.cocoeval import COCOeval
 
 from oiv5_d2.evaluation import coco, intervals, open_images
 from oiv5_d2.evaluation.detections import Collector, Detections
+from oiv5_d2.evaluation.formats import read_predictions
 from oiv5_d2.evaluation.judge import resampled
-from oiv5_d2.evaluation.truth import Truth, build_truth
+from oiv5_d2.evaluation.truth import Truth, build_truth, read_truth
 
 HEIGHT, WIDTH = 768, 1024
 CLASSES = ("Person", "Traffic light", "Car", "Traffic sign")
 PER_IMAGE, NEAR = 100, 5  # detections of an image, and how many of them are near each object
 CORNERS = 24  # of an outline
+ALL_IMAGES = 125_000  # of the release that have a validation or test label, or so
+TRUTH = "truth.json"
+
+
+class Measured(NamedTuple):
+    """What a way of evaluation needs.
+
+    Attributes:
+        read: seconds of CPU until the files are in memory.
+        evaluate: seconds of CPU from there on.
+        wall: seconds that passed in all.
+        memory: the process's peak, in GB.
+        before: the peak before any file was read.
+        values: the numbers.
+    """
+
+    read: float
+    evaluate: float
+    wall: float
+    memory: float
+    before: float
+    values: list[float]
+
+    def describe(self) -> str:
+        """Return the figures as a row."""
+        return (
+            f"read {self.read:6.1f} s  evaluate {self.evaluate:6.1f} s  "
+            f"passed {self.wall:6.1f} s  peak {self.memory:5.2f} GB"
+        )
 
 
 def main() -> None:
-    """Make the data, and run every measurement in a process of its own."""
+    """Make the files, and run every measurement in a process of its own."""
     words = dict(word.split("=") for word in sys.argv[1:])
     num_images = int(words.get("images", 13_500))
     num_objects = round(num_images * 25_000 / 13_500)
     print(f"{num_images:,} images, {num_objects:,} objects, {num_images * PER_IMAGE:,} detections")
-    for task in ("bbox", "segm"):
-        rows = {}
-        for name, measured in (("pycocotools", by_pycocotools), ("ours", by_ours)):
-            rows[name] = in_a_process(measured, num_images, num_objects, task)
-            seconds, memory, values = rows[name]
-            print(f"{task} {name:12} {seconds:8.1f} s  {memory:6.2f} GB more  AP {values[0]:.4f}")
-        (slow, _, theirs), (fast, _, ours) = rows.values()
-        apart = np.nanmax(np.abs(np.array(theirs) - ours))
-        print(f"{task} {slow / fast:.1f} times as fast; numbers at most {apart:.1e} apart")
-    for task in ("bbox", "segm"):
-        for name, measured in (("Open Images", by_open_images), ("1,000 resamples", by_bootstrap)):
-            seconds, memory, _ = in_a_process(measured, num_images, num_objects, task)
-            print(f"{task} {name:16} {seconds:8.1f} s  {memory:6.2f} GB more")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        in_a_process(write_files, folder, num_images, num_objects)
+        for task in ("bbox", "segm"):
+            compare(folder, task, num_images)
+        for task in ("bbox", "segm"):
+            for label, way in (("Open Images", by_open_images), ("1,000 resamples", by_bootstrap)):
+                print(f"{task} {label:16} {in_a_process(way, folder, task).describe()}")
+
+
+def compare(folder: Path, task: str, num_images: int) -> None:
+    """Print COCO's evaluation by pycocotools and by ours."""
+    theirs = in_a_process(by_pycocotools, folder, task)
+    print(f"{task} pycocotools      {theirs.describe()}  AP {theirs.values[0]:.4f}")
+    ours = in_a_process(by_ours, folder, task)
+    print(f"{task} ours             {ours.describe()}  AP {ours.values[0]:.4f}")
+    whole = (theirs.read + theirs.evaluate) / (ours.read + ours.evaluate)
+    apart = np.nanmax(np.abs(np.array(theirs.values) - ours.values))
+    print(
+        f"{task} evaluation {theirs.evaluate / ours.evaluate:.1f} times as fast, with reading "
+        f"{whole:.1f} times; {theirs.memory / ours.memory:.1f} times less memory; "
+        f"numbers at most {apart:.1e} apart"
+    )
+    each = (ours.memory - ours.before) / num_images
+    print(
+        f"{task} {ALL_IMAGES:,} images would need {ours.before + each * ALL_IMAGES:.1f} GB: "
+        f"{1e9 * each / PER_IMAGE:.0f} bytes a detection"
+    )
 
 
 def in_a_process(measured: Callable[..., Any], *arguments: Any) -> Any:
@@ -60,24 +109,29 @@ def in_a_process(measured: Callable[..., Any], *arguments: Any) -> Any:
         return pool.apply(measured, arguments)
 
 
-def timed(work: Callable[[], list[float]]) -> tuple[float, float, list[float]]:
-    """Return seconds, what the peak of memory rose by in GB, and the numbers."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    values = work()
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return time.perf_counter() - start, (after - before) / 1e6, values
+def measure(read: Callable[[], Any], evaluate: Callable[..., list[float]]) -> Measured:
+    """Return what reading and then evaluating what was read needs."""
+    before, start, cpu = peak_memory(), time.perf_counter(), [time.process_time()]
+    content = read()
+    cpu.append(time.process_time())
+    values = evaluate(*content)
+    cpu.append(time.process_time())
+    passed = time.perf_counter() - start
+    return Measured(cpu[1] - cpu[0], cpu[2] - cpu[1], passed, peak_memory(), before, values)
 
 
-def by_pycocotools(num_images: int, num_objects: int, task: str) -> Any:
-    """Measure the reference from lists of dicts, as Detectron2 hands them over."""
-    truth, found = make(num_images, num_objects)
-    rows = list(as_results(found, task))
+def peak_memory() -> float:
+    """Return this process's peak so far, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
-    def work() -> list[float]:
-        objects = COCO()
-        objects.dataset = as_coco(truth)
-        objects.createIndex()
+
+def by_pycocotools(folder: Path, task: str) -> Measured:
+    """Measure the reference."""
+
+    def read() -> Any:
+        return COCO(folder / TRUTH), json.loads((folder / f"{task}.json").read_bytes())
+
+    def evaluate(objects: COCO, rows: list[Any]) -> list[float]:
         evaluated = COCOeval(objects, objects.loadRes(rows), task)
         evaluated.evaluate()
         evaluated.accumulate()
@@ -85,33 +139,55 @@ def by_pycocotools(num_images: int, num_objects: int, task: str) -> Any:
         return [100 * float(value) for value in evaluated.stats[:6]]
 
     with contextlib.redirect_stdout(io.StringIO()):
-        return timed(work)
+        return measure(read, evaluate)
 
 
-def by_ours(num_images: int, num_objects: int, task: str) -> Any:
-    """Measure `coco.evaluate` from arrays, as the evaluator collects them."""
-    truth, found = make(num_images, num_objects)
-    return timed(lambda: list(coco.evaluate(truth, found, task).values())[:6])
+def by_ours(folder: Path, task: str) -> Measured:
+    """Measure `coco.evaluate`."""
+    return measure(
+        lambda: read_files(folder, task),
+        lambda truth, found: list(coco.evaluate(truth, found, task).values())[:6],
+    )
 
 
-def by_open_images(num_images: int, num_objects: int, task: str) -> Any:
+def by_open_images(folder: Path, task: str) -> Measured:
     """Measure the Open Images metric."""
-    truth, found = make(num_images, num_objects)
-    above = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.bool_)
-    return timed(lambda: list(open_images.evaluate(truth, found, task, above).values()))
+
+    def evaluate(truth: Truth, found: Detections) -> list[float]:
+        above = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.bool_)
+        return list(open_images.evaluate(truth, found, task, above).values())
+
+    return measure(lambda: read_files(folder, task), evaluate)
 
 
-def by_bootstrap(num_images: int, num_objects: int, task: str) -> Any:
+def by_bootstrap(folder: Path, task: str) -> Measured:
     """Measure all metrics of a task on 1,000 resamples."""
-    truth, found = make(num_images, num_objects)
-    above = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.bool_)
 
-    def work() -> list[float]:
-        weights = intervals.draw(num_images)
+    def evaluate(truth: Truth, found: Detections) -> list[float]:
+        above = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.bool_)
+        weights = intervals.draw(len(truth.images))
         values = resampled(truth, found, above, [task], weights)
         return [float(np.nanstd(of)) for of in values[task].values()]
 
-    return timed(work)
+    return measure(lambda: read_files(folder, task), evaluate)
+
+
+def read_files(folder: Path, task: str) -> tuple[Truth, Detections]:
+    """Return truth and detections from their files."""
+    truth = read_truth(folder / TRUTH)
+    return truth, read_predictions(folder / f"{task}.json", truth, {})[0]
+
+
+def write_files(folder: Path, num_images: int, num_objects: int) -> None:
+    """Write a COCO file, and results with boxes and with masks."""
+    truth, found = make(num_images, num_objects)
+    (folder / TRUTH).write_text(json.dumps(as_coco(truth)))
+    for task in ("bbox", "segm"):
+        with (folder / f"{task}.json").open("w") as file:
+            rows = (json.dumps(row) for row in as_results(found, task))
+            file.write("[" + next(rows))
+            file.writelines(f",\n{row}" for row in rows)
+            file.write("]")
 
 
 def make(num_images: int, num_objects: int) -> tuple[Truth, Detections]:
@@ -169,8 +245,15 @@ def outline(box: list[float]) -> dict[str, Any]:
 
 def as_coco(truth: Truth) -> dict[str, Any]:
     """Return a truth as pycocotools takes it."""
-    annotations = [{**one, "segmentation": truth.masks[i]} for i, one in enumerate(truth.records)]
+    annotations = [
+        {**one, "segmentation": as_text(truth.masks[i])} for i, one in enumerate(truth.records)
+    ]
     return {"images": truth.images, "categories": truth.categories, "annotations": annotations}
+
+
+def as_text(outline: dict[str, Any]) -> dict[str, Any]:
+    """Return run lengths as JSON has them."""
+    return outline | {"counts": outline["counts"].decode()}
 
 
 def as_results(found: Detections, task: str) -> Any:
@@ -182,7 +265,7 @@ def as_results(found: Detections, task: str) -> Any:
             "score": float(found.scores[i]),
         }
         shape = {"bbox": found.boxes[i].tolist()}
-        yield one | (shape if task == "bbox" else {"segmentation": found.masks[i]})
+        yield one | (shape if task == "bbox" else {"segmentation": as_text(found.masks[i])})
 
 
 if __name__ == "__main__":
