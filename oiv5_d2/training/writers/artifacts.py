@@ -2,16 +2,18 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from oiv5_d2.runs.layout import CONFIG_YAML, FINAL_WEIGHTS
+from oiv5_d2.runs.layout import FINAL_WEIGHTS
 from oiv5_d2.runs.prepared import Prepared
 from oiv5_d2.runs.results import PREDICTIONS_JSON, RESULTS_JSON
-from oiv5_d2.training.checkpoints import BEST_WEIGHTS
-from oiv5_d2.training.writers.settings import BEST, FILES, LAST, About
+from oiv5_d2.training.checkpoints import BEST_WEIGHTS, read, write
+from oiv5_d2.training.writers.privacy import public
+from oiv5_d2.training.writers.settings import BEST, FILES, LAST, About, Send
 
+COPIES = "wandb/models"  # in the run directory
 WEIGHTS = {BEST: BEST_WEIGHTS, LAST: FINAL_WEIGHTS}
 
 
@@ -51,18 +53,24 @@ def find_models(run_dir: Path, wanted: Mapping[str, str]) -> Iterator[tuple[Path
             yield path, same
 
 
-def log_models(run: Any, about: About, names: list[str], results: Mapping[str, Any]) -> None:
-    """Log checkpoints with classes, configuration and metrics; one that is best and last, once."""
+def log_models(run: Any, about: About, send: Send, results: Mapping[str, Any]) -> None:
+    """Log weights with classes, configuration and metrics; those that are best and last, once.
+
+    A checkpoint itself names folders, and has the optimizer. What is sent is a copy without.
+    """
     import wandb
 
-    for path, aliases in find_models(about.run_dir, {name: WEIGHTS[name] for name in names}):
+    for path, aliases in find_models(about.run_dir, {name: WEIGHTS[name] for name in send.models}):
+        content = read(path, lazily=True)
+        of_run = public(content.get("run", {}), send.machine)
+        copy = about.run_dir / COPIES / path.name
+        write(copy, {"model": content["model"], "run": of_run})
         metadata = {"classes": list(about.classes), "metrics": results, "config": about.config}
         artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata=metadata)
-        # As they lie there: a copy of each would fill the disk.
-        artifact.add_file(str(path), name=path.name, policy="immutable")
-        artifact.add_file(str(about.run_dir / CONFIG_YAML), policy="immutable")
-        with artifact.new_file("classes.json") as file:
-            json.dump(list(about.classes), file)
+        artifact.add_file(str(copy), policy="immutable")  # from where it lies
+        for name, value in {"classes": list(about.classes), "config": about.config}.items():
+            with artifact.new_file(f"{name}.json") as file:
+                json.dump(value, file)
         run.log_artifact(artifact, aliases=aliases)
 
 
@@ -76,8 +84,8 @@ def log_predictions(run: Any, folder: Path, dataset_name: str) -> None:
     run.log_artifact(artifact)
 
 
-def count_bytes(about: About, names: list[str]) -> int:
-    """Return the size of the models that are sent."""
+def count_bytes(about: About, names: Sequence[str]) -> int:
+    """Return the size of the checkpoints whose weights are sent."""
     models = find_models(about.run_dir, {name: WEIGHTS[name] for name in names})
     return sum(path.stat().st_size for path, _ in models)
 

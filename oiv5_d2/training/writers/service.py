@@ -165,7 +165,27 @@ def _init(arguments: dict[str, Any], is_machine_told: bool) -> Any:
         init_timeout=INIT_SECONDS, x_transaction_log_flush_interval=FLUSH_SECONDS, **quiet
     )
     # One that failed in this process is still there, and would be returned again.
-    return wandb.init(**arguments, reinit="finish_previous", settings=settings)
+    run = wandb.init(**arguments, reinit="finish_previous", settings=settings)
+    if not is_machine_told:
+        _hide_folders(run)
+    return run
+
+
+def _hide_folders(run: Any) -> None:
+    """Let W&B know files relative to the working directory.
+
+    Its service sends where an artifact's files lie on this machine, and nothing switches that off.
+    """
+    interface = run._interface
+    make = interface._make_artifact
+
+    def make_relative(artifact: Any) -> Any:
+        for entry in artifact.manifest.entries.values():
+            if entry.local_path:
+                entry.local_path = os.path.relpath(entry.local_path)
+        return make(artifact)
+
+    interface._make_artifact = make_relative
 
 
 def _describe(error: Exception) -> str:

@@ -94,10 +94,9 @@ class WandbWriter(EventWriter, HookBase):  # type: ignore[misc]
             exit_code = error.code if isinstance(error, SystemExit) else 1
             self._connection.close(int(exit_code or 0), isinstance(error, Stopped))
             return
-        models = list(self._send.models)
-        if models:
+        if models := self._send.models:
             metrics = _without_nan(flatten_results_dict(self._results or {}))
-            send = partial(log_models, about=self._about, names=models, results=metrics)
+            send = partial(log_models, about=self._about, send=self._send, results=metrics)
             self._connection.put(send, "models")
         seconds = count_bytes(self._about, models) / SENT_A_SECOND
         self._connection.close(0, more_seconds=seconds)

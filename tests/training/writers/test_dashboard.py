@@ -10,6 +10,7 @@ from PIL import Image
 from wandb_files import find_pieces, of_kind, read_history
 
 from oiv5_d2.runs.layout import read_record
+from oiv5_d2.training.checkpoints import read
 from oiv5_d2.training.writers.overlays import SIDE, label_classes
 
 pytestmark = pytest.mark.filterwarnings("default")  # W&B's own, on its threads
@@ -96,8 +97,9 @@ def check_artifacts(run_dir, piece):
     is_same = os.path.samefile(run_dir / "model_best.pth", run_dir / "model_final.pth")
     assert len(models) == (1 if is_same else 2)
     files = {one.path: one.size for one in model.manifest.contents}
-    (weights,) = files.keys() - {"config.yaml", "classes.json"}
-    assert files[weights] == (run_dir / weights).stat().st_size
+    (weights,) = files.keys() - {"config.json", "classes.json"}
+    sent = read(run_dir / "wandb" / "models" / weights)
+    assert sent.keys() == {"model", "run"} and sent["run"]["classes"] == metadata_of(model)
     metadata = json.loads(model.metadata)
     assert metadata["classes"][2] == "Car" and "segm/AP" in metadata["metrics"]
     assert metadata["config"]["d2"]["SOLVER"]["MAX_ITER"] == 2
@@ -108,7 +110,12 @@ def check_artifacts(run_dir, piece):
     assert kept == {"coco_instances_results.json", "results.json"}
     # All files that wait to be sent are with the run.
     waiting = [file.local_path for one in made.values() for file in one.manifest.contents]
-    assert all(path.startswith(str(run_dir)) for path in waiting)
+    assert all(os.path.abspath(path).startswith(str(run_dir)) for path in waiting)
+    assert not any(map(os.path.isabs, waiting))
+
+
+def metadata_of(model):
+    return json.loads(model.metadata)["classes"]
 
 
 def test_a_data_set_with_its_files_is_sent_only_if_asked(keep):
