@@ -8,9 +8,9 @@ from typing import Any
 
 from oiv5_d2.runs.layout import FINAL_WEIGHTS
 from oiv5_d2.runs.prepared import Prepared
+from oiv5_d2.runs.privacy import public
 from oiv5_d2.runs.results import PREDICTIONS_JSON, RESULTS_JSON
 from oiv5_d2.training.checkpoints import BEST_WEIGHTS, read, write
-from oiv5_d2.training.writers.privacy import public
 from oiv5_d2.training.writers.settings import BEST, FILES, LAST, About, Send
 
 COPIES = "wandb/models"  # in the run directory
