@@ -8,7 +8,7 @@ in ``train/data``, in a folder for each class, as ``.JPG`` or ``.jpeg``, in ``va
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +19,9 @@ from oiv5_d2.problems import Kind, Problem, Remedy
 logger = logging.getLogger(__name__)
 
 _COMPRESSED = ".gz"
+_PACKED = (".zip", ".bz2", ".xz", ".zst", ".7z")  # not read
 _JPEG = {".jpg", ".jpeg"}
+_OTHER_IMAGES = {".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic"}
 _PNG = ".png"
 _SPLIT_OF = {**{split: split for split in SPLITS}, "val": "validation", "valid": "validation"}
 
@@ -52,8 +54,12 @@ def _only_one(path: Path, elsewhere: Mapping[str, list[Path]]) -> Path:
     paths = elsewhere.get(path.name, [])
     if len(paths) == 1:
         return paths[0]
-    others = ", ".join(map(str, paths)) if paths else f"nor is there a {path.name}{_COMPRESSED}"
-    detail = f"several are elsewhere: {others}" if paths else f"a release's table; {others}"
+    packed = [f"{path.name}{ending}" for ending in _PACKED if Path(f"{path}{ending}").exists()]
+    detail = f"a release's table; nor is there a {path.name}{_COMPRESSED}"
+    if packed:
+        detail = f"{packed[0]} is there: unpack it, or pack it with gzip"
+    if paths:
+        detail = f"several are elsewhere: {', '.join(map(str, paths))}"
     raise Problem(Kind.ABSENT, path, detail, key="data.source", remedy=Remedy.LAY_OUT_SOURCE)
 
 
@@ -79,7 +85,16 @@ def find_images(folder: Path, files: pd.DataFrame) -> pd.Series:
     if num_found:
         example = keys[keys != files["Key"]].iloc[0]
         logger.info("%d images are elsewhere in %s, such as %s", num_found, folder, example)
+    _tell_of_others(folder, {Path(key).stem for key in keys if not (folder / key).is_file()})
     return keys
+
+
+def _tell_of_others(folder: Path, missing: Collection[str]) -> None:
+    """Say which missing images are there in another format."""
+    others = [path for path in _files(folder, _OTHER_IMAGES) if path.stem.lower() in missing]
+    if missing and others:
+        what = "%d images are there, but not as JPEG, such as %s: convert them to JPEG"
+        logger.warning(what, len(others), others[0])
 
 
 def _images_by_id(folder: Path) -> dict[tuple[str, str], str]:

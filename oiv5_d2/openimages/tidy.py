@@ -9,6 +9,7 @@ another order or more of them, empty lines, a last line without an end, ids in c
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -18,17 +19,21 @@ from typing import BinaryIO, cast
 
 from oiv5_d2.files import whole_file
 from oiv5_d2.openimages import release
-from oiv5_d2.openimages.csv_faults import MAY_BE_EMPTY, damaged, header_fault, row_fault
+from oiv5_d2.openimages.csv_faults import MAY_BE_EMPTY, NUMBERS, damaged, header_fault, row_fault
 from oiv5_d2.problems import Problem, Remedy
 
 ROUNDING = 1e-6  # that a box may leave its image by; the release has six decimals
 
 SEPARATORS = ",;\t|"
-_GZIP, _UTF16 = b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff")
+_GZIP = b"\x1f\x8b"
+_WIDE = ((b"\xff\xfe\0\0", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_EXCEL = re.compile(r"sep=.[\r\n]*")  # a first line that says what stands between fields
 # What pandas makes of a column with an empty cell, and what it and R make of yes and no.
 _WHOLE = {"-1.0": "-1", "0.0": "0", "1.0": "1", "true": "1", "false": "0"}
 _NO_VALUE = {"na", "nan", "null", "none"}
 _SIDES = [(f"{side}Min", f"{side}Max") for side in ("X", "Y", "BoxX", "BoxY")]
+
+_LONGEST_LINE = 1 << 20
 
 Row = list[str]
 
@@ -75,17 +80,24 @@ def _rows(path: Path, columns: Sequence[str], errors: str = "strict") -> Iterato
     line = 1
     try:
         with open_text(path, errors) as text:
-            separator, header = _split_header(path, text.readline(1 << 20), columns)
+            first = text.readline(_LONGEST_LINE)
+            if _EXCEL.fullmatch(first):
+                line, first = 2, text.readline(_LONGEST_LINE)
+            separator, header = _split_header(path, first, columns)
             pick = itemgetter(*map(header.index, columns))
             reader = csv.reader(text, delimiter=separator, strict=True)
-            line = 2
+            above = line
+            line += 1
             for row in reader:
+                if row and len(row) == len(header) + 1 and line == above + 1:
+                    header = ["", *header]  # R names each row, but not the column of these names
+                    pick = itemgetter(*map(header.index, columns))
                 if row and len(row) != len(header):
                     what = f"{len(row)} fields instead of {len(header)}"
                     raise damaged(path, line, what, Remedy.FIX_LINE)
                 if row:
-                    yield line, _tidy(pick(row), columns)
-                line = reader.line_num + 2
+                    yield line, _tidy(pick(row), columns, separator)
+                line = reader.line_num + above + 1
     except (csv.Error, EOFError, OSError, zlib.error) as error:
         raise damaged(path, line, str(error), Remedy.FIX_LINE) from error
 
@@ -102,10 +114,12 @@ def open_text(path: Path, errors: str = "strict") -> Iterator[io.TextIOWrapper]:
         is_packed = raw.read(2) == _GZIP
         raw.seek(0)
         binary = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if is_packed else raw
-        start = binary.read(2)
+        start = binary.read(4)
         binary.seek(0)
-        encoding = "utf-16" if start in _UTF16 else "utf-8-sig"
-        if encoding == "utf-16":  # which knows no way to keep a stray byte
+        encoding = next((name for mark, name in _WIDE if start.startswith(mark)), "utf-8-sig")
+        if start[1:2] == b"\0" and encoding == "utf-8-sig":  # no mark: a letter of 16 bits
+            encoding = "utf-16-le"
+        if encoding != "utf-8-sig":  # those know no way to keep a stray byte
             errors = "replace" if errors == "surrogateescape" else errors
         with closing(io.TextIOWrapper(binary, encoding, errors, newline="")) as text:
             yield text
@@ -113,8 +127,9 @@ def open_text(path: Path, errors: str = "strict") -> Iterator[io.TextIOWrapper]:
 
 def _split_header(path: Path, line: str, columns: Sequence[str]) -> tuple[str, Row]:
     """Return the separator and the header's names; what more there is than wanted is allowed."""
+    known = {column.lower(): column for column in columns}
     for separator in SEPARATORS:
-        names = [name.strip() for name in _split(line, separator)]
+        names = [known.get(name.strip().lower(), name) for name in _split(line, separator)]
         if all(names.count(column) == 1 for column in columns):
             return separator, names
     plain = ",".join(_split(line, ",") or [line])
@@ -130,9 +145,11 @@ def _split(line: str, separator: str) -> Row:
         return []
 
 
-def _tidy(values: Sequence[str], columns: Sequence[str]) -> Row:
+def _tidy(values: Sequence[str], columns: Sequence[str], separator: str) -> Row:
     """Return a row's values as the release would have them, where that is no guess."""
     row = dict(zip(columns, values, strict=True))
+    if separator != ",":  # such as a spreadsheet's in German: 0,5 for 0.5
+        row |= {name: row[name].replace(",", ".") for name in NUMBERS & row.keys()}
     id_ = row["ImageID"]
     row["ImageID"] = id_.lower()
     if id_ and row.get("MaskPath", "").startswith(id_):  # a mask's name begins with its image's id

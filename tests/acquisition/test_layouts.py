@@ -39,6 +39,20 @@ def test_an_image_of_another_split_or_that_is_hidden_is_not_taken(tmp_path):
     assert find_images(tmp_path, FILES).tolist() == FILES["Key"].tolist()
 
 
+def test_images_of_another_format_are_told(tmp_path, caplog):
+    touch(tmp_path, f"train/{A}.png", f"{B}.webp", "other.png")
+    find_images(tmp_path, FILES)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and record.args[0] == 2
+
+
+@pytest.mark.parametrize("ending", [".zip", ".bz2"])
+def test_a_table_packed_in_another_way_is_told(tmp_path, ending):
+    touch(tmp_path, f"{V5.class_csv.path}{ending}")
+    with refused(Kind.ABSENT, about=f"class-descriptions-boxable.csv{ending} is there"):
+        find_tables(tmp_path, [V5.class_csv])
+
+
 def test_the_release_s_own_place_comes_first(tmp_path):
     touch(tmp_path, f"train/{A}.jpg", f"{A}.jpg", f"train/thumbs/{A}.jpg", f"{B}.jpg")
     assert find_images(tmp_path, FILES).tolist() == [f"train/{A}.jpg", f"{B}.jpg"]

@@ -56,6 +56,14 @@ UNTIDY = {
     "whole numbers with a point": text_of(
         [changed(IsOccluded="0.0", IsTruncated="1.0", IsDepiction="-1.0", IsInside="0.0")] * 2
     ).encode(),
+    "UTF-16 without a mark": RELEASED.decode().encode("utf-16-le"),
+    "UTF-32": RELEASED.decode().encode("utf-32"),
+    "Excel's first line": b"sep=,\r\n" + RELEASED,
+    "a header in small letters": RELEASED.replace(
+        RELEASED.split(b"\n")[0], ",".join(BOXES).lower().encode()
+    ),
+    "R's row names": text_of([["1", *BOX], ["2", *BOX]], quoting=csv.QUOTE_ALL).encode(),
+    "decimal commas": text_of([[v.replace(".", ",") for v in BOX]] * 2, delimiter=";").encode(),
     "yes and no as words": text_of(
         [changed(IsOccluded="False", IsTruncated="TRUE", IsDepiction="-1.0", IsInside="false")] * 2
     ).encode(),
@@ -143,6 +151,8 @@ def test_an_id_that_is_missing_is_left_to_the_reader(tmp_path):
         (text_of([MASK], release.MASK_COLUMNS).encode(), "a mask table"),
         (text_of([[*BOX, "0"]], (*BOXES, "XMin")).encode(), "line 1: "),
         (text_of([BOX, BOX[:5]]).encode(), "line 3: 5 fields"),
+        (text_of([BOX, [*BOX, ""]]).encode(), "line 3: 14 fields"),
+        (b"sep=;\n" + text_of([BOX[:5]], delimiter=";").encode(), "line 3: 5 fields"),
         (RELEASED[:-20] + b',"0,1', "line 3: "),  # a quote that is not closed
         (b'"' + RELEASED.replace(b",", b'","')[:50], "line 1: "),
         (gzip.compress(RELEASED)[:-9], "line "),

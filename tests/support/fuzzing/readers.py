@@ -54,6 +54,7 @@ from oiv5_d2.problems import Problem
 Check = Callable[[bytes, Path], bool]
 _SIDES = [(f"{side}Min", f"{side}Max") for side in ("X", "Y", "BoxX", "BoxY")]
 _CLASSES = ["person", "car"]
+_NUMBERS = {"true": "1", "false": "0"}
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,9 @@ def _read_by_pandas(columns: Sequence[str], data: bytes) -> pd.DataFrame:
     for separator in ",;\t|":
         with suppress(pd.errors.ParserError, pd.errors.ParserWarning):
             frame = pd.read_csv(io.StringIO(text, newline=""), sep=separator, **options)
-            frame.columns = frame.columns.str.strip()
+            known = {column.lower(): column for column in columns}
+            names = frame.columns.str.strip()
+            frame.columns = [known.get(name.lower(), name) for name in names]
             if set(columns) <= set(frame.columns):
                 return frame[list(columns)]
     raise AssertionError("pandas does not find the columns")
@@ -126,7 +129,9 @@ def _is_same(ours: str, theirs: str) -> bool:
 
 
 def _is_near(ours: float, theirs: str) -> bool:
-    number = float(theirs) if theirs else math.nan
+    text = theirs.lower().replace(",", ".")  # decimal commas
+    number = math.nan if text in ("", "na", "nan", "null", "none") else _NUMBERS.get(text, text)
+    number = float(number)
     return abs(ours - number) < 1.1e-6 or (math.isnan(ours) and math.isnan(number))
 
 
