@@ -75,7 +75,7 @@ def test_data_that_changed_since_the_run_is_told(run, caplog, tmp_path):
 
 
 def test_a_part_that_is_not_prepared_is_named(run):
-    with refused(Kind.ABSENT, remedy=Remedy.PREPARE, about="test.json"):
+    with refused(Kind.ABSENT, remedy=Remedy.CHANGE_SETTING, about="test.json"):
         find_part(run.dir, "test")
     assert data_choice(run.dir) == ("street", [])
 

@@ -148,7 +148,9 @@ def test_what_was_damaged_or_removed_is_made_again(prepared, tiny_release, tmp_p
     prepare(request)
     assert digests(data_dir) == first
     shutil.rmtree(data_dir / ".stamps")  # with it goes what is known of where files came from
-    prepare(request)
+    with refused(Kind.FOREIGN, about="test.json"):
+        prepare(request)
+    prepare(ask_for_folder(data_dir, tiny_release, "force=true"))
     assert digests(data_dir) | {"manifest.csv": first["manifest.csv"]} == first
 
 

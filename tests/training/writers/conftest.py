@@ -1,6 +1,9 @@
 """Runs of the tiny model that are kept by W&B, offline and away from the user's own settings."""
 
+import os
+
 import pytest
+import wandb
 
 LOGGER = {"project": "test", "group": "blocks", "tags": ["mini"]}
 
@@ -11,6 +14,9 @@ def no_key(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    yield
+    if "WANDB_API_KEY" in os.environ:  # W&B keeps it for all runs of a process
+        wandb.teardown()
 
 
 @pytest.fixture
