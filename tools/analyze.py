@@ -1,7 +1,7 @@
 """What a model costs:  python tools/analyze.py +experiment=r50_traffic.
 
-Needs neither data nor weights. Parameters and operations by part; time and memory of inference and
-of a training step.
+Needs neither data nor weights. Parameters and operations by part; time and memory of
+inference, and of the gradients, which are nearly all of a training step.
 """
 
 import hydra
@@ -34,24 +34,26 @@ def analyze(run: DictConfig) -> None:
     from oiv5_d2.training import cost
     from oiv5_d2.training.config import to_cfg
 
+    from detectron2.modeling import build_model  # isort: skip  # once it can be imported
+
     cfg = to_cfg(run, output_dir="outputs")
     cfg.defrost()
     cfg.MODEL.DEVICE = run.device or ("cuda" if torch.cuda.is_available() else "cpu")
     cfg.MODEL.WEIGHTS = ""
     cfg.freeze()
-    size = cost.frame(cfg, tuple(run.size))
+    size, model = cost.frame(cfg, tuple(run.size)), build_model(cfg)
     rows = [
         (one.name, *(f"{n / 1e6:.2f}" for n in (one.parameters, one.trained)),
          f"{one.operations / 1e9:.1f}")
-        for one in cost.count(cfg, size)
+        for one in cost.count(model, size)
     ]  # fmt: skip
     title = f"One image of {run.size[0]} x {run.size[1]} pixels, seen at {size[0]} x {size[1]}"
     columns = ("part", "million parameters", "trained", "billion multiply-adds")
     draw(Table(title, columns, rows, num_names=1))
     if run.rounds:
         speeds = {
-            "inference": cost.time_inference(cfg, size, run.rounds),
-            "training step": cost.time_step(cfg, size, run.rounds),
+            "inference": cost.time_inference(model, size, run.rounds),
+            "gradients": cost.time_gradients(model, cfg, size, run.rounds),
         }
         memory = "GPU memory, MB" if cfg.MODEL.DEVICE == "cuda" else "the process's memory, MB"
         rows = [

@@ -67,9 +67,10 @@ def check(run: DictConfig, run_dir: Path, cfg, model, path: Path) -> dict[str, o
     from oiv5_d2.inference.predictor import Predictor
     from oiv5_d2.problems import Kind, Problem, Remedy
     from oiv5_d2.runs.layout import read_record
+    from oiv5_d2.runs.prepared import read_coco
 
     dataset, classes = find_part(run_dir, run.part), read_record(run_dir)["classes"]
-    truth = first_images(json.loads(dataset.json_path.read_text()), run.num_images)
+    truth = first_images(read_coco(dataset.json_path), run.num_images)
     paths = [dataset.images_dir / one["file_name"] for one in truth["images"]]
     images = [sources.read_picture(one) for one in paths]
     opened = {export.ONNX: export.open_onnx, export.TORCHSCRIPT: export.open_torchscript}[run.to]

@@ -19,7 +19,7 @@ logger = logging.getLogger("oiv5_d2.wandb_workspace")
 def main(run: DictConfig) -> None:
     """Build the workspace, write it, and save it at W&B if there is a key."""
     # Here, so that --help and a mistake on the command line are answered at once.
-    from oiv5_d2.reporting.workspace import build_workspace, write_workspace
+    from oiv5_d2.reporting.dashboard import build_workspace, write_workspace
 
     place = (run.entity or "entity", run.project)
     classes, datasets = list(run.data.classes), list(run.d2.DATASETS.TEST)

@@ -99,7 +99,7 @@ def bytes_to_download(bucket: Bucket, files: Sequence[ReleaseFile], tables_dir: 
     return sum(head.num_bytes for _, head in _outdated(bucket, files, tables_dir))
 
 
-def mended(
+def repaired(
     problem: Problem,
     bucket: Bucket,
     files: Sequence[ReleaseFile],

@@ -6,14 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from pycocotools import mask as run_lengths
-
 from oiv5_d2.evaluation.detections import BBOX, SEGM, Collector, concatenate
 from oiv5_d2.evaluation.formats import write_coco
 from oiv5_d2.evaluation.hierarchy import read_above
 from oiv5_d2.evaluation.judge import judge
 from oiv5_d2.evaluation.labels import read_mids
+from oiv5_d2.evaluation.masks import encode
 from oiv5_d2.evaluation.truth import Truth, read_truth
 from oiv5_d2.runs.results import (
     PREDICTIONS_JSON,
@@ -130,8 +128,7 @@ class Evaluator(DatasetEvaluator):  # type: ignore[misc]  # Detectron2 carries n
         classes, scores = found.pred_classes.tolist(), found.scores.tolist()
         counts = [b""] * len(found)
         if found.has("pred_masks"):
-            stack = np.asfortranarray(found.pred_masks.numpy().transpose(1, 2, 0), dtype=np.uint8)
-            counts = [rle["counts"] for rle in run_lengths.encode(stack)]
+            counts = [rle["counts"] for rle in encode(found.pred_masks.numpy())]
         size = tuple(self._truth.sizes[place].tolist())
         for i, box in enumerate(boxes.tolist()):
             self._found.append((place, classes[i]), scores[i], box, size, counts[i])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from hotcoco import mask as run_lengths
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 
 Rle = dict[str, Any]  # {"size": [H, W], "counts": bytes or str}
 
@@ -102,6 +103,11 @@ class MaskList:
         edges = np.concatenate([[0], np.frombuffer(self._ends, dtype=np.int64)])
         sizes = np.frombuffer(self._sizes, dtype=np.int32).reshape(-1, 2)
         return Masks(counts, np.stack([edges[:-1], edges[1:]], axis=1), sizes)
+
+
+def encode(masks: NDArray[Any]) -> list[Rle]:
+    """Return the compressed run lengths of masks (N, H, W) of one image."""
+    return list(coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0), dtype=np.uint8)))
 
 
 def join(parts: Sequence[Masks]) -> Masks:

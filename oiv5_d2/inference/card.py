@@ -1,5 +1,6 @@
 """What goes with exported weights: what the model is, how it wants its images, how good it is."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def make_card(run_dir: Path, weights_path: Path, cfg: CfgNode) -> Card:
         "data": {name: facts.get("sha256") for name, facts in record["data"].items()},
         "results": {
             one.dataset: {
-                task: {name: value for name, value in metrics.items() if value == value}
+                task: {name: value for name, value in metrics.items() if not math.isnan(value)}
                 for task, metrics in one.tasks.items()
             }
             for one in read_evaluations(run_dir)

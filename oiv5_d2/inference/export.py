@@ -34,13 +34,13 @@ Run = Callable[[torch.Tensor], Sequence[torch.Tensor]]  # what an exported model
 def write_onnx(model: torch.nn.Module, path: Path) -> None:
     """Write a model that onnxruntime runs, for images of any size."""
     traced, image = _adapt(model)
-    with whole_file(path) as temporary, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing: shapes that do not change here
         # Not the newer exporter: it fails on boxes whose number depends on the image.
         torch.onnx.export(
             traced,
             (image,),
-            str(temporary),
+            str(path),
             opset_version=OPSET,
             dynamo=False,
             input_names=["image"],
@@ -52,10 +52,10 @@ def write_onnx(model: torch.nn.Module, path: Path) -> None:
 def write_torchscript(model: torch.nn.Module, path: Path) -> None:
     """Write a model that PyTorch runs without Detectron2 and without Python."""
     traced, image = _adapt(model)
-    with whole_file(path) as temporary, warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         jit: Any = torch.jit  # without types
-        jit.save(jit.trace(traced, (image,), check_trace=False), str(temporary))
+        jit.save(jit.trace(traced, (image,), check_trace=False), str(path))
 
 
 def write_weights(model: torch.nn.Module, path: Path, card: dict[str, Any]) -> None:
@@ -110,10 +110,10 @@ def open_torchscript(path: Path) -> Exported:
 
 
 def check_exportable(cfg: CfgNode) -> None:
-    """Refuse what cannot be written as one graph.
+    """Refuse a model that has other outputs than an exported one.
 
     Raises:
-        Problem: SETTING, test-time augmentation; MISMATCH, a model without masks.
+        Problem: MISMATCH, a model without masks.
     """
     if not cfg.MODEL.MASK_ON:
         detail = "a model of boxes only: to=weights writes it"

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from pycocotools import mask as run_lengths
 
-from oiv5_d2.evaluation.masks import Rle
+from oiv5_d2.evaluation.masks import Rle, encode
 from oiv5_d2.inference.slices import Slices, Window, cut, is_whole, shift, windows_of
 from oiv5_d2.runs.layout import FINAL_WEIGHTS, find_run, read_record
 from oiv5_d2.runs.matches import MIN_SCORE
@@ -158,8 +158,7 @@ class Predictor:
     def _detections(self, found: Instances) -> list[Detection]:
         outlines: list[Rle | None] = [None] * len(found)
         if found.has("pred_masks"):
-            stack = np.asfortranarray(found.pred_masks.numpy().transpose(1, 2, 0), dtype=np.uint8)
-            outlines = list(run_lengths.encode(stack))
+            outlines = [*encode(found.pred_masks.numpy())]
         rows = zip(
             found.pred_classes.tolist(),
             found.scores.tolist(),
@@ -185,5 +184,5 @@ def _moved(window: Window, one: Detection, box: Box, size: tuple[int, int]) -> D
     mask = one.mask
     if mask is None:
         return one._replace(box=box)
-    whole = np.asfortranarray(shift(mask, window, size), dtype=np.uint8)
-    return one._replace(box=box, rle=run_lengths.encode(whole))
+    (rle,) = encode(shift(mask, window, size)[None])
+    return one._replace(box=box, rle=rle)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from oiv5_d2.acquisition.tables import fetch_tables, mended
+from oiv5_d2.acquisition.tables import fetch_tables, repaired
 from oiv5_d2.jobs import ignore
 from oiv5_d2.openimages.clicks import Drawing, read_drawings
 from oiv5_d2.preparation.settings import Request
@@ -37,4 +37,4 @@ def _read_split(request: Request, split: str, ids: list[str]) -> dict[str, Drawi
         except Problem as problem:
             if problem.kind is not Kind.DAMAGED:
                 raise
-            paths |= mended(problem, bucket, [file], paths, tables_dir)
+            paths |= repaired(problem, bucket, [file], paths, tables_dir)

@@ -18,7 +18,7 @@ from oiv5_d2.acquisition.manifest import (
     num_to_retry,
     read_manifest,
 )
-from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, mended
+from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, repaired
 from oiv5_d2.acquisition.transfer import folder_of
 from oiv5_d2.audit.audit import audit, checks_version
 from oiv5_d2.audit.figures import AUDIT_JSON
@@ -145,7 +145,7 @@ def select_subsets(request: Request, advance: Advance) -> list[Subset]:
         except Problem as problem:
             if problem.kind is not Kind.DAMAGED:
                 raise
-            paths |= mended(problem, bucket, needed, paths, tables_dir)
+            paths |= repaired(problem, bucket, needed, paths, tables_dir)
 
 
 def needed_files(subsets: Iterable[Subset], images: Bucket) -> pd.DataFrame:

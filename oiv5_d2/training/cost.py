@@ -20,8 +20,6 @@ from oiv5_d2.training import compat  # noqa: F401  first: it makes Detectron2 im
 # isort: split
 from detectron2.config import CfgNode
 from detectron2.data.transforms import ResizeShortestEdge
-from detectron2.modeling import build_model
-from detectron2.solver import build_optimizer
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.analysis import FlopCountAnalysis
 from detectron2.utils.events import EventStorage
@@ -73,15 +71,14 @@ def frame(cfg: CfgNode, size: tuple[int, int]) -> tuple[int, int]:
     return transform.new_h, transform.new_w
 
 
-def count(cfg: CfgNode, size: tuple[int, int]) -> list[Part]:
+def count(model: nn.Module, size: tuple[int, int]) -> list[Part]:
     """Return parameters and operations of each part, and of all together at the end.
 
     Args:
-        cfg: of the model; its weights are random.
+        model: one of Detectron2's.
         size: (height, width) of the image as the model sees it.
     """
-    model = build_model(cfg).eval()
-    flops = FlopCountAnalysis(model, [_image(size, cfg.MODEL.DEVICE)])
+    flops = FlopCountAnalysis(model.eval(), [_image(size, _device(model))])
     flops.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     operations = {key.removeprefix("model."): value for key, value in flops.by_module().items()}
     parts = [
@@ -97,33 +94,35 @@ def count(cfg: CfgNode, size: tuple[int, int]) -> list[Part]:
     return [*(one for one in parts if one.parameters), whole]
 
 
-def time_inference(cfg: CfgNode, size: tuple[int, int], rounds: int) -> Speed:
-    """Return what finding the objects of one image takes, with random weights."""
-    model = build_model(cfg).eval()
-    image = _image(size, cfg.MODEL.DEVICE)
+def time_inference(model: nn.Module, size: tuple[int, int], rounds: int) -> Speed:
+    """Return what finding the objects of one image takes."""
+    model.eval()
+    image = _image(size, _device(model))
 
     def work() -> None:
         with torch.no_grad():
             model([image])
 
-    return _measure(work, rounds, 1, cfg.MODEL.DEVICE)
+    return _measure(work, rounds, 1, _device(model))
 
 
-def time_step(cfg: CfgNode, size: tuple[int, int], rounds: int) -> Speed:
-    """Return what a training step of ``SOLVER.IMS_PER_BATCH`` images in fp32 takes."""
-    model = build_model(cfg).train()
-    optimizer = build_optimizer(cfg, model)
+def time_gradients(model: nn.Module, cfg: CfgNode, size: tuple[int, int], rounds: int) -> Speed:
+    """Return what the gradients of ``SOLVER.IMS_PER_BATCH`` images in fp32 take.
+
+    Nearly all of a training step is that. The update is left out: with random weights one at the
+    full rate may end in numbers that are none.
+    """
+    model.train()
     batch = cfg.SOLVER.IMS_PER_BATCH
-    images = [_image(size, cfg.MODEL.DEVICE, cfg) for _ in range(batch)]
+    images = [_image(size, _device(model), cfg) for _ in range(batch)]
 
     def work() -> None:
         with EventStorage():
             losses = sum(model(images).values())
-        optimizer.zero_grad()
+        model.zero_grad()
         losses.backward()
-        # Not made: with random weights a step at the full rate may end in numbers that are none.
 
-    return _measure(work, rounds, batch, cfg.MODEL.DEVICE)
+    return _measure(work, rounds, batch, _device(model))
 
 
 def _measure(work: Callable[[], None], rounds: int, images: int, device: str) -> Speed:
@@ -143,6 +142,10 @@ def _measure(work: Callable[[], None], rounds: int, images: int, device: str) ->
         else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     )
     return Speed(median(times[1:] or times), images, peak / MEGA)
+
+
+def _device(model: nn.Module) -> str:
+    return str(next(model.parameters()).device)
 
 
 def _image(size: tuple[int, int], device: str, cfg: CfgNode | None = None) -> dict[str, Any]:

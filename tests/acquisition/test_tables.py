@@ -17,7 +17,7 @@ from servers import LONGER, SHORTER, Fault, port_without_server, serve, sometime
 
 from oiv5_d2.acquisition import tables
 from oiv5_d2.acquisition.buckets import Bucket
-from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, mended
+from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, repaired
 from oiv5_d2.acquisition.transfer import Transfer
 from oiv5_d2.openimages.release import SPLITS, V5
 from oiv5_d2.problems import Kind, Problem, Remedy
@@ -44,7 +44,7 @@ def fetch(server, tables_dir, files=FILES, advance=ignore):
 def assert_not_mended(path, bucket, tables_dir):
     with refused(Kind.DAMAGED, about=path):
         paths = {file.path: tables_dir / file.path for file in FILES}
-        mended(Problem(Kind.DAMAGED, path), bucket, FILES, paths, tables_dir)
+        repaired(Problem(Kind.DAMAGED, path), bucket, FILES, paths, tables_dir)
 
 
 def downloaded(server):

@@ -158,7 +158,7 @@ class Page:
     @property
     def faults(self):
         """Return what went wrong: exceptions, and errors and warnings of the console."""
-        self.run("0")  # what happened before is told before the answer
+        self.run("0")  # events from before come before the answer
         kinds = ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled")
         return [one["params"] for one in self._pipe.events if one["method"] in kinds]
 

@@ -49,7 +49,7 @@ class Card(NamedTuple):
 def write_run_page(run_dir: Path, root: Path, num_pictures: int) -> Path:
     """Write ``report.html`` into a run's folder and return its path.
 
-    What is written depends on the run and its data alone; what the run lacks is left out.
+    What is written depends on the run and its data alone; what the run does not have is left out.
 
     Args:
         run_dir: the run, which has been evaluated.
@@ -111,7 +111,7 @@ def _by_class(results: Results) -> Table:
 
 
 def _describe_reasons(results: Results, colours: Mapping[str, int]) -> dict[str, Any]:
-    """Return what the analysis of an evaluation has; empty for what an older one lacks."""
+    """Return what the analysis of an evaluation has; empty for what an older one does not have."""
     analysis, classes = results.analysis, _commonest(results)
     errors = analysis.get("errors", {})
     costs = {KINDS[name]: errors[name] for name in KINDS if name in errors}

@@ -40,7 +40,7 @@ from oiv5_d2.acquisition.manifest import (
 from oiv5_d2.acquisition.partial_zips import open_zip
 from oiv5_d2.acquisition.png import check_png
 from oiv5_d2.acquisition.shards import DAMAGE
-from oiv5_d2.acquisition.tables import fetch_tables, mended
+from oiv5_d2.acquisition.tables import fetch_tables, repaired
 from oiv5_d2.acquisition.transfer import Transfer
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.conversion.adopt import adopt
@@ -105,7 +105,7 @@ def _read_table(file: ReleaseFile, source: Path, tables_dir: Path) -> pd.DataFra
         try:
             return pd.concat(read_rows(paths[file.path], file.columns))
         except Problem as problem:
-            paths |= mended(problem, bucket, [file], paths, tables_dir)
+            paths |= repaired(problem, bucket, [file], paths, tables_dir)
 
 
 def _read_by_pandas(columns: Sequence[str], data: bytes) -> pd.DataFrame:
