@@ -1,7 +1,7 @@
 # Every check and every main job has one entry here; `make` lists them.
 PYTHON := .venv/bin/python
 UV := .uv/bin/uv
-EXPORT := { echo "\# Exported from uv.lock by 'make requirements'. uv installs it; pip refuses pb1-detectron2."; \
+EXPORT := { echo "\# Exported from uv.lock by 'make requirements'. uv installs it; for pip: python tools/install.py"; \
             $(UV) export --frozen --quiet --no-hashes --no-emit-project --no-dev --no-header; }
 
 .DEFAULT_GOAL := help

@@ -125,7 +125,7 @@ def _requeue() -> None:
 
 def _check_installed() -> None:
     if importlib.util.find_spec("submitit") is None:
-        detail = "launch=slurm needs it: uv sync --inexact --extra slurm"
+        detail = "launch=slurm needs it: python tools/install.py slurm"
         raise Problem(Kind.ABSENT, "submitit", detail, key="launch", remedy=Remedy.CHANGE_SETTING)
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         detail = "launch=slurm works on a machine that submits to a Slurm cluster"
