@@ -40,3 +40,21 @@ def test_the_light_rooms_import_neither_pytorch_nor_detectron2():
 def test_a_tool_imports_neither_before_it_has_something_to_do(tool):
     done = run_python(f"import runpy; runpy.run_path({str(tool)!r})")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({}, "100000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "None"),
+    ],
+)
+def test_threads_wait_briefly_unless_the_user_says_how(chosen, expected):
+    others = {
+        key: value for key, value in os.environ.items() if not key.startswith(("OMP", "GOMP"))
+    }
+    code = "import os, oiv5_d2; print(os.environ.get('GOMP_SPINCOUNT'))"
+    command, environment = [sys.executable, "-c", code], {**others, **chosen}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == expected

@@ -43,5 +43,5 @@ if [ "$(.uv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" != "$UV_VERSION" ]; t
     >"$log" 2>&1 || explain
 fi
 echo "Set-up: the packages of uv.lock into .venv/ (about 6 GB the first time, half a minute to some minutes)"
-.uv/bin/uv sync --frozen --all-extras --python "$python" >"$log" 2>&1 || explain
+.uv/bin/uv sync --frozen --all-extras --compile-bytecode --python "$python" >"$log" 2>&1 || explain
 touch "$done_mark"

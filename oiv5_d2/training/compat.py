@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from oiv5_d2.training.compiler import let_compiler_sleep
+
 Execute = Callable[[ModuleType], None]
 
 _OLD_WAYS: tuple[tuple[str, type[Warning]], ...] = (
@@ -182,6 +184,7 @@ class FixOnImport(MetaPathFinder):
         return spec
 
 
+let_compiler_sleep()
 stand_in_for_operators()
 restore_old_names()
 silence_old_ways()
