@@ -62,6 +62,22 @@ def check_ends(path: Path, header: Sequence[str]) -> None:
             raise damaged(path, sum(1 for _ in file), "the file ends in the middle of a line")
 
 
+def check_quotes(path: Path) -> None:
+    """Check that the last quoted value is closed: it would contain all lines that follow.
+
+    Raises:
+        Problem: DAMAGED, with the line on which that row begins.
+    """
+    line = 1
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            for _ in reader:
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise damaged(path, line, f"{error} (a quote that is not closed?)") from error
+
+
 def find_fault(path: Path, header: Sequence[str], columns: Sequence[str], reason: str) -> Problem:
     """Return the problem of the first bad line.
 

@@ -264,6 +264,18 @@ def test_a_quote_that_is_never_closed_is_refused(tmp_path, num_rows):
     assert "line 2" in fault("images", text, tmp_path)
 
 
+def test_a_quote_that_is_never_closed_is_refused_in_a_column_that_is_not_read(tmp_path):
+    text = as_csv(release.MASK_COLUMNS, [changed("masks", Clicks="here"), MASK])
+    text = text.replace("here", '"0.1 0.2 1')  # found by fuzzing: the rows below were lost
+    assert "line 2" in fault("masks", text, tmp_path)
+
+
+def test_a_quote_inside_a_value_that_is_not_quoted_is_text(tmp_path):
+    text = as_csv(release.IMAGE_COLUMNS, [changed("images", Title="inches")] * 2)
+    images = read_text("images", text.replace("inches", '5" nail', 1), tmp_path)
+    assert images["Title"].tolist() == ['5" nail', "inches"]
+
+
 def test_bytes_that_are_not_text_are_refused(tmp_path):
     row = ",".join(BOX).replace("xclick", "\xff\xfe").encode("latin-1")
     text = as_csv(release.BOX_COLUMNS, [BOX]).encode() + row + b"\n"
