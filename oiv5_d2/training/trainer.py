@@ -25,6 +25,7 @@ from oiv5_d2.runs.layout import AVERAGED_WEIGHTS, FINAL_WEIGHTS
 from oiv5_d2.runs.metrics import EMA, VALIDATION
 from oiv5_d2.training.averages import Weights
 from oiv5_d2.training.checkpoints import BEST_WEIGHTS, Checkpointer, link, numbered, thin_out, write
+from oiv5_d2.training.clipping import build_optimizer
 from oiv5_d2.training.data.loader import Loader, build_train_loader
 from oiv5_d2.training.evaluations import BuildEvaluator, Evaluations
 from oiv5_d2.training.features import Features
@@ -93,6 +94,11 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         if self._features.channels_last and cfg.MODEL.DEVICE == "cpu":
             model.to(memory_format=torch.channels_last)
         return model
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
+        """Return Detectron2's optimizer."""
+        return build_optimizer(cfg, model)
 
     def build_train_loader(self, cfg: CfgNode) -> Loader:
         """Return the loader of the training data, at the first step."""
