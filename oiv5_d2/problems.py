@@ -51,6 +51,7 @@ class Kind(StrEnum):
 class Remedy(StrEnum):
     """What helps; `console.errors` has the words."""
 
+    ADD_FILES = auto()
     CHANGE_SETTING = auto()
     CHECK_ADDRESS = auto()
     EVALUATE = auto()
@@ -71,6 +72,7 @@ class Remedy(StrEnum):
     REPACK_ZIP = auto()
     RESUME = auto()
     RUN_AGAIN = auto()
+    SAVE_AS_PNG = auto()
     SAVE_AS_UTF8 = auto()
     SAVE_WEIGHTS = auto()
     TRAIN = auto()

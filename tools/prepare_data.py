@@ -5,7 +5,6 @@ A folder laid out as the release:  python tools/prepare_data.py data=folder data
 """
 
 import logging
-import shlex
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -144,14 +143,12 @@ def places(request: "Request") -> list[tuple[str, str]]:
 def next_commands(request: "Request") -> list[str]:
     """Return the commands that show and train the data, with the same choice of data."""
     from oiv5_d2.console.commands import data_words
+    from oiv5_d2.console.shell import command
 
     chosen = HydraConfig.get()
-    words = shlex.join(data_words(chosen.runtime.choices.data, chosen.overrides.task))
+    words = data_words(chosen.runtime.choices.data, chosen.overrides.task)
     experiment = "quickstart" if request.data.is_drawn else "r50_traffic"
-    return [
-        f"python tools/show_data.py {words}",
-        f"python tools/train_net.py +experiment={experiment} {words}",
-    ]
+    return [command("show_data", *words), command("train_net", f"+experiment={experiment}", *words)]
 
 
 def start() -> None:

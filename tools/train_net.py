@@ -9,7 +9,6 @@ Resume:   the same command with  run_dir=outputs/<name>/<time> resume=true
 import logging
 import math
 import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from oiv5_d2.console.commands import (
 from oiv5_d2.console.errors import report_errors, resuming, suggesting
 from oiv5_d2.console.help import answer_help
 from oiv5_d2.console.screen import OURS, set_up_logging
+from oiv5_d2.console.shell import command, setting
 from oiv5_d2.keys import leaves
 from oiv5_d2.runs.prepared import Prepared, locate
 from oiv5_d2.table import to_text
@@ -134,8 +134,7 @@ def show_results(run_dir: Path) -> None:
         console.print(note, markup=False, soft_wrap=True)
     lines = [f"The run is in {run_dir}", "Next:"]
     for tool, *words in (("evaluate", "part=test"), ("write_report",)):
-        command = shlex.join(["python", f"tools/{tool}.py", f"run={run_dir}", *words])
-        lines.append(f"  {command}")
+        lines.append(f"  {command(tool, setting('run', run_dir), *words)}")
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 

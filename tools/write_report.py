@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from oiv5_d2.console.commands import data_commands
 from oiv5_d2.console.errors import report_errors, suggesting
 from oiv5_d2.console.help import answer_help
+from oiv5_d2.console.shell import command, setting
 from oiv5_d2.problems import Remedy
 from oiv5_d2.runs.layout import data_choice, find_finished
 
@@ -25,7 +26,7 @@ def main(run: DictConfig) -> None:
     run_dir = find_finished(Path(run.run))
     if run_dir != Path(run.run):
         logger.info("The newest finished run of %s: %s", run.run, run_dir)
-    evaluate = {Remedy.EVALUATE: f"python tools/evaluate.py run={run_dir}"}
+    evaluate = {Remedy.EVALUATE: command("evaluate", setting("run", run_dir))}
     with suggesting(evaluate | data_commands(*data_choice(run_dir))):
         report(run_dir, Path(run.to), run.name, run.images)
         if run.html:

@@ -22,6 +22,7 @@ _REMEDY_OF = {
     Kind.ABSENT: Remedy.CHECK_ADDRESS,
     Kind.DAMAGED: Remedy.FIX_SOURCE,
     Kind.FOREIGN: Remedy.MOVE_AWAY,
+    Kind.MISMATCH: Remedy.SAVE_AS_PNG,
     Kind.REFUSED: Remedy.CHECK_ADDRESS,
     Kind.UNSUPPORTED: Remedy.REPACK_ZIP,
 }
@@ -88,8 +89,10 @@ def _refuse_too_many(rows: pd.DataFrame, max_missing: float, path: Path) -> None
             losses.append(lost)
     if losses:
         causes, remedy = _causes(pd.concat(losses))
-        detail = f"{', '.join(facts)}: {causes}"
-        raise Problem(Kind.TOO_MANY, path, detail, key="max_missing", remedy=remedy)
+        detail, keys = f"{', '.join(facts)}: {causes}", "max_missing"
+        if remedy is Remedy.CHECK_ADDRESS and not any("://" in url for url in rows["Source"]):
+            keys, remedy = "data.source data.splits max_missing", Remedy.ADD_FILES
+        raise Problem(Kind.TOO_MANY, path, detail, key=keys, remedy=remedy)
 
 
 def _causes(lost: pd.DataFrame) -> tuple[str, Remedy]:

@@ -10,6 +10,7 @@ import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -22,7 +23,7 @@ _COMPRESSED = ".gz"
 _PACKED = (".zip", ".bz2", ".xz", ".zst", ".7z")  # not read
 _JPEG = {".jpg", ".jpeg"}
 _OTHER_IMAGES = {".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic"}
-_PNG = ".png"
+_PNG, _ZIP = ".png", ".zip"
 _SPLIT_OF = {**{split: split for split in SPLITS}, "val": "validation", "valid": "validation"}
 
 
@@ -107,23 +108,56 @@ def _images_by_id(folder: Path) -> dict[tuple[str, str], str]:
     return found
 
 
-def find_masks(folder: Path, zip_key: str, wanted: Iterable[str]) -> dict[str, Path]:
-    """Return the mask files that were unpacked from a zip that is not there, by name.
+class MaskPlace(NamedTuple):
+    """Where the masks of a zip are."""
 
-    They are beside where it would be, in a folder of its name, or in any other folder there.
+    zip_key: str
+    """The zip, below the folder; it need not be there."""
+    unpacked: dict[str, Path]
+    """Masks that somebody unpacked, by name; none if the zip is there."""
+
+
+def find_masks(folder: Path, zip_key: str, wanted: Collection[str]) -> MaskPlace:
+    """Return where masks are: in their zip, or unpacked from it.
+
+    The zip may be anywhere below the folder. Unpacked masks are beside where it would be, in a
+    folder of its name, or in any other folder.
 
     Args:
         folder: of the annotations.
         zip_key: the zip's, as in the release.
         wanted: names of mask files.
     """
-    where, names = (folder / zip_key).parent, list(wanted)
+    if (folder / zip_key).exists():
+        return MaskPlace(zip_key, {})
+    where, names = (folder / zip_key).parent, set(wanted)
     own = where / Path(zip_key).stem
     found = {name: path / name for path in (own, where) for name in names if (path / name).exists()}
     if len(found) < len(names):  # so that a folder of a million masks is seldom listed
-        for path in _files(where, {_PNG}):
-            found.setdefault(mask_name(str(path)), path)
-    return {name: found[name] for name in names if name in found}
+        for path in _files(folder, {_PNG, _ZIP}):
+            if path.name == Path(zip_key).name:
+                return MaskPlace(str(path.relative_to(folder)), {})
+            if (name := mask_name(path.name)) in names:
+                found.setdefault(name, path)
+    return MaskPlace(zip_key, {name: found[name] for name in wanted if name in found})
+
+
+def other_format(paths: Iterable[str], wanted: Collection[str]) -> str:
+    """Return the first path of a mask that is there, but not as PNG; "" if there is none.
+
+    Args:
+        paths: of files, or of the entries of a zip.
+        wanted: names of mask files.
+    """
+    stems = {name.removesuffix(_PNG) for name in wanted}
+    others = (os.path.splitext(path) for path in paths)
+    found = (stem + end for stem, end in others if stem.rpartition("/")[2] in stems)
+    return next((path for path in found if not path.lower().endswith(_PNG)), "")
+
+
+def unusable_masks(folder: Path, wanted: Collection[str]) -> str:
+    """Return the first file below a folder that is a mask, but not as PNG; "" if there is none."""
+    return other_format(map(str, _files(folder, _JPEG | _OTHER_IMAGES)), wanted)
 
 
 def mask_name(path: str) -> str:

@@ -68,7 +68,8 @@ class Outcome(NamedTuple):
 
 def outcome_of(name: str, problem: Problem, source: str) -> Outcome:
     """Return the outcome of a file that could not be fetched because of a problem."""
-    states = {Kind.ABSENT: State.MISSING, Kind.DAMAGED: State.CORRUPT}
+    states = dict.fromkeys((Kind.DAMAGED, Kind.MISMATCH), State.CORRUPT)
+    states[Kind.ABSENT] = State.MISSING
     state = states.get(problem.kind, State.FAILED)
     return Outcome(name, state, problem.kind, source=source, detail=problem.detail)
 

@@ -17,7 +17,7 @@ from blake3 import blake3
 from oiv5_d2.acquisition import downloads
 from oiv5_d2.acquisition.buckets import Bucket, Head
 from oiv5_d2.acquisition.jpeg import line_of
-from oiv5_d2.acquisition.layouts import find_masks
+from oiv5_d2.acquisition.layouts import MaskPlace, find_masks, other_format, unusable_masks
 from oiv5_d2.acquisition.manifest import Outcome, State, moment, outcome_of
 from oiv5_d2.acquisition.partial_zips import Entry, PartialZip, fill, open_zip
 from oiv5_d2.acquisition.png import check_png
@@ -82,7 +82,7 @@ def needed_bytes(bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Pa
             num_missing = len(work.missing() - found.keys())
             sizes = (path.stat().st_size for path in found.values())
             return ZipNeed(len(found), sum(sizes), 0, num_missing)
-        head = bucket.head(key)
+        head = bucket.head(work.key)
         try:
             zip_ = work.open(head, may_download=False)
         except Problem as problem:
@@ -109,8 +109,10 @@ class _Work:
     def __init__(
         self, bucket: Bucket, key: str, wanted: Sequence[str], shard_path: Path, advance: Advance
     ) -> None:
-        self._bucket, self._key, self._wanted, self._advance = bucket, key, wanted, advance
-        self._url = bucket.url(key)
+        self._bucket, self._wanted, self._advance = bucket, wanted, advance
+        place = find_masks(bucket.folder, key, wanted) if bucket.folder else MaskPlace(key, {})
+        self.key, self.unpacked = place  # masks unpacked, in place of the zip
+        self._url = bucket.url(self.key)
         self._zip: PartialZip | None = None
         self._shard_path, self.shard = shard_path, open_shard(shard_path)
         self.copies_dir = shard_path.with_name(f"{_COPIES_PREFIX}{shard_path.name}")
@@ -119,9 +121,6 @@ class _Work:
         self.arrived: dict[str, Outcome] = {}  # masks that are on disk in the zip, checked
         self.lost: dict[str, Outcome] = {}  # masks that cannot be used
         self.num_told = 0  # masks that were reported as finished
-        folder, self.unpacked = bucket.folder, dict[str, Path]()  # in place of the zip
-        if folder and not (folder / key).exists():
-            self.unpacked = find_masks(folder, key, wanted)
         for info in self.shard.infolist() if self.shard else ():
             with suppress(*DAMAGE):
                 self.held[info.filename] = self._present(info.filename, self.read(info.filename))
@@ -138,7 +137,7 @@ class _Work:
             return True
         if self._bucket.folder is None or self.shard is None:
             return False
-        zip_path = self._bucket.folder / self._key
+        zip_path = self._bucket.folder / self.key
         sources = [zip_path] if zip_path.exists() else self.unpacked.values()
         # Not the time of writing: a file that is moved into another's place keeps that.
         newest = max((path.stat().st_ctime_ns for path in sources), default=0)
@@ -152,9 +151,9 @@ class _Work:
         for number in range(0 if self.unpacked else _TRIES):
             self.lost.clear()
             try:
-                head = self._bucket.head(self._key)
+                head = self._bucket.head(self.key)
             except Problem as problem:  # a server that is down is not asked again
-                self._lose(self.missing(), problem)
+                self._lose(self.missing(), self._explained(problem))
                 break
             try:
                 self._take(self.open(head))
@@ -212,7 +211,7 @@ class _Work:
         return self.shard.read(name)
 
     def _open(self, head: Head, may_download: bool) -> PartialZip:
-        bucket, key, wanted = self._bucket, self._key, self._wanted
+        bucket, key, wanted = self._bucket, self.key, self._wanted
         if bucket.folder:
             return open_zip(bucket.folder / key, head, wanted)
         about = "\n".join([self._url, head.etag, str(head.num_bytes)])
@@ -234,8 +233,8 @@ class _Work:
 
     def _take(self, zip_: PartialZip) -> None:
         """Fetch what is wanted and not there."""
-        absent = Problem(Kind.ABSENT, self._url, "the zip has no such entry")
-        self._lose(self.missing() - zip_.entries.keys() - zip_.refused.keys(), absent)
+        absent = self.missing() - zip_.entries.keys() - zip_.refused.keys()
+        self._lose(absent, self._not_in(zip_.archive.namelist(), absent))
         for name, refusal in zip_.refused.items():
             outcome = outcome_of(name, refusal, self._url)
             self.lost[name] = outcome._replace(state=State.CORRUPT)
@@ -253,6 +252,23 @@ class _Work:
                 fill(zip_.file, get.start, data)
                 self._check(zip_, requests[get])
                 self._tell(len(data))
+
+    def _not_in(self, names: Sequence[str], absent: Collection[str]) -> Problem:
+        """Return what is wrong with a zip that has entries of these names, but not those wanted."""
+        if other := other_format(names, absent):
+            return Problem(Kind.MISMATCH, self._url, f"not PNG: the zip has {other}")
+        example = f", such as {names[0]}" if names else ""
+        detail = f"not among the {len(names)} files in the zip{example}"
+        return Problem(Kind.ABSENT, self._url, detail)
+
+    def _explained(self, problem: Problem) -> Problem:
+        """Return the problem of a zip that is not there, with what a folder has in its place."""
+        folder = self._bucket.folder
+        if not folder or problem.kind is not Kind.ABSENT:
+            return problem
+        if other := unusable_masks(folder, self._wanted):
+            return Problem(Kind.MISMATCH, self._url, f"not PNG: {other}")
+        return Problem(Kind.ABSENT, self._url, f"neither the zip nor a mask of it is in {folder}")
 
     def _take_unpacked(self) -> None:
         """Take the masks that somebody unpacked, and note which are not there or damaged."""

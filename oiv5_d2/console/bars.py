@@ -127,7 +127,7 @@ def _log_lines(name: str, job: _Job, done: threading.Event) -> None:
     wait = SECONDS_BETWEEN_LINES
     with suppress(BrokenPipeError):  # the main thread notices it with its next line
         while not done.wait(wait):
-            if job is _open[-1]:
+            if _open[-1:] == [job]:  # it may have ended meanwhile
                 logger.info("%s: %s", name, describe(job.task))
             elapsed = time.monotonic() - begin
             wait = max(SECONDS_BETWEEN_LINES, min(MOST_SECONDS, elapsed / 10))

@@ -1,7 +1,6 @@
 """Words of a command line: for a person to type, and for Detectron2's installed version."""
 
 import os
-import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from importlib import import_module
@@ -14,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from oiv5_d2.console.errors import CONFIG_DIR
+from oiv5_d2.console.shell import command
 from oiv5_d2.keys import check_known, leaves
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs.provenance import detectron2_version
@@ -31,13 +31,13 @@ def data_commands(choice: str, overrides: Iterable[str]) -> dict[Remedy, str]:
         choice: the file of ``configs/data``.
         overrides: a command line's words; those under ``data`` belong to the choice.
     """
-    command = shlex.join(["python", "tools/prepare_data.py", *data_words(choice, overrides)])
-    return {Remedy.PREPARE: command, Remedy.PREPARE_AGAIN: f"{command} force=true"}
+    prepare = command("prepare_data", *data_words(choice, overrides))
+    return {Remedy.PREPARE: prepare, Remedy.PREPARE_AGAIN: f"{prepare} force=true"}
 
 
 def data_words(choice: str, overrides: Iterable[str]) -> list[str]:
     """Return the words that choose the same data, for any tool; see `data_commands`."""
-    return [f"data={choice}", *(word for word in overrides if word.startswith("data."))]
+    return [f"data={choice}", *(word for word in overrides if _key_of(word).startswith("data."))]
 
 
 def repeat_run() -> None:

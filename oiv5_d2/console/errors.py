@@ -15,6 +15,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from oiv5_d2.console.shell import command, setting
 from oiv5_d2.keys import leaves, near
 from oiv5_d2.problems import Kind, Problem, Remedy, Stopped
 from oiv5_d2.runs.layout import RUN_JSON
@@ -48,6 +49,7 @@ PHRASES = {
 }
 # The second line. A tool can hand in the command that fits its choice of data or run: `suggesting`.
 REMEDIES = {
+    Remedy.ADD_FILES: "Copy or link the files to where they are looked for{or_change}.",
     Remedy.CHANGE_SETTING: "{Change}.",
     Remedy.CHECK_ADDRESS: "Check the address and the network{or_change}.",
     Remedy.EVALUATE: "Evaluate the run{or_change}:  {command}",
@@ -69,6 +71,7 @@ REMEDIES = {
     Remedy.RESUME: "When that is fixed, continue with:  {command}",
     Remedy.RETRY_FAILED: "Run the same command with retry_failed=true{or_change}.",
     Remedy.RUN_AGAIN: "Run the same command again{or_change}.",
+    Remedy.SAVE_AS_PNG: "Save the masks as PNG, under the names that MaskPath has{or_change}.",
     Remedy.SAVE_AS_UTF8: "Save the file as UTF-8{or_change}.",
     Remedy.SAVE_WEIGHTS: "If you trust the file, save its state_dict alone with torch.save and"
     " give that{or_change}.",
@@ -76,12 +79,13 @@ REMEDIES = {
     "{command}",
     Remedy.WAIT: "Wait until the other process has finished, or stop it{or_change}.",
 }
+# Otherwise this one: the tool, and what to fill in.
 COMMANDS = {
-    Remedy.EVALUATE: "python tools/evaluate.py run=<run>",
-    Remedy.PREPARE: "python tools/prepare_data.py data=<name>",
-    Remedy.PREPARE_AGAIN: "python tools/prepare_data.py data=<name> force=true",
-    Remedy.RESUME: "python tools/train_net.py +experiment=<name> run_dir=<run> resume=true",
-    Remedy.TRAIN: "python tools/train_net.py +experiment=<name>",
+    Remedy.EVALUATE: ("evaluate", "run=<run>"),
+    Remedy.PREPARE: ("prepare_data", "data=<name>"),
+    Remedy.PREPARE_AGAIN: ("prepare_data", "data=<name> force=true"),
+    Remedy.RESUME: ("train_net", "+experiment=<name> run_dir=<run> resume=true"),
+    Remedy.TRAIN: ("train_net", "+experiment=<name>"),
 }
 
 
@@ -122,9 +126,9 @@ def report_errors(main: Callable[[], Any], config_name: str, to_go_on: str = "")
 
 def continuing(stopped: Stopped) -> str:
     """Return what to say about a stopped run: its folder, and the command that continues it."""
-    command = resume_command(stopped.run_dir)
     steps = "" if stopped.num_steps is None else f" after {stopped.num_steps} steps"
-    return f"stopped by {stopped.signal.name}{steps}; continue with:  {command}"
+    following = resume_command(stopped.run_dir)
+    return f"stopped by {stopped.signal.name}{steps}; continue with:  {following}"
 
 
 def resume_command(run_dir: str) -> str:
@@ -133,8 +137,9 @@ def resume_command(run_dir: str) -> str:
     words = [word for word in sys.argv[1:] if not word.startswith(folders)]
     where = os.path.relpath(run_dir)
     is_sweep = {"-m", "--multirun"} & set(words)
-    more = [f"sweep_dir={where}"] if is_sweep else [f"run_dir={where}", "resume=true"]
-    return shlex.join(["python", "tools/train_net.py", *words, *more])
+    more = [setting("sweep_dir" if is_sweep else "run_dir", where)]
+    more += [] if is_sweep else ["resume=true"]
+    return command("train_net", *words, *more)
 
 
 @contextmanager
@@ -174,17 +179,22 @@ def words(problem: Problem) -> str:
         first += f": {_in_one_line(problem.detail)}"
     if problem.remedy is Remedy.NONE:
         return first
-    command = next(iter(getattr(problem, "__notes__", ())), COMMANDS.get(problem.remedy, ""))
+    following = next(iter(getattr(problem, "__notes__", ())), _example(problem.remedy))
     steps = [f"change {one}" for one in problem.key.split() if "=" not in one]
     if values := " ".join(one for one in problem.key.split() if "=" in one):
         steps.append(f"set {values}")
     change = " or ".join(steps) or "change the setting"
     second = REMEDIES[problem.remedy].format(
-        command=command,
+        command=following,
         Change=f"{change[0].upper()}{change[1:]}",
         or_change=f", or {change}" if steps else "",
     )
     return f"{first}\n  {second}"
+
+
+def _example(remedy: Remedy) -> str:
+    tool, words_ = COMMANDS.get(remedy, ("", ""))
+    return f"{command(tool)} {words_}" if tool else ""
 
 
 class _WithoutHydrasLine:
@@ -233,8 +243,7 @@ def _quoted(error: HydraException) -> str:
     key, _, value = word.partition("=")
     if not value or value[0] in "[{":
         return _in_one_line(error)
-    escaped = value.strip("'\"").replace("'", r"\'")
-    right = f"{key}='{escaped}'"
+    right = setting(key, value.strip("'\""))
     right = shlex.quote(right) if re.search(r'[$`"!\\]', right) else f'"{right}"'
     return f"{word} has to be quoted, for Hydra and for the shell:  {right}"
 

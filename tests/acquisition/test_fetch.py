@@ -241,7 +241,10 @@ def lose(files, root, kind, split, number):
 def test_too_many_missing_files_stop_the_run_and_lose_nothing(files, our_release, data_dir):
     lose(files, our_release, "image", "train", 4)
     with refused(
-        Kind.TOO_MANY, key="max_missing", remedy=Remedy.CHECK_ADDRESS, about="images of train"
+        Kind.TOO_MANY,
+        key="data.source data.splits max_missing",
+        remedy=Remedy.ADD_FILES,  # it is a folder: there is no address to check
+        about="images of train",
     ) as caught:
         run(files, our_release, data_dir, max_missing=0.02)
     assert "masks of" not in caught.value.detail  # masks would hide the images' loss

@@ -1,8 +1,17 @@
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from raising import refused
 
-from oiv5_d2.acquisition.layouts import find_images, find_masks, find_tables, mask_name
+from oiv5_d2.acquisition.layouts import (
+    find_images,
+    find_masks,
+    find_tables,
+    mask_name,
+    other_format,
+    unusable_masks,
+)
 from oiv5_d2.openimages.release import V5, ReleaseFile
 from oiv5_d2.problems import Kind, Remedy
 
@@ -58,13 +67,30 @@ def test_the_release_s_own_place_comes_first(tmp_path):
     assert find_images(tmp_path, FILES).tolist() == [f"train/{A}.jpg", f"{B}.jpg"]
 
 
-@pytest.mark.parametrize("where", ["", "train-masks-a/", "unpacked/train-masks-a/"])
+@pytest.mark.parametrize("where", ["v5/train-masks", "v5/train-masks/train-masks-a", "v5/all", ""])
 @pytest.mark.parametrize("ending", ["png", "PNG"])
 def test_unpacked_masks_are_found_beside_their_zip_or_in_a_folder(tmp_path, where, ending):
     zip_key, name = V5.mask_zip("train", "a").path, f"{A}_m0k4j_1.png"
-    path = (tmp_path / zip_key).parent / f"{where}{A}_m0k4j_1.{ending}"
+    path = tmp_path / where / f"{A}_m0k4j_1.{ending}"
     touch(tmp_path, str(path.relative_to(tmp_path)), "v5/train-masks/other.png")
-    assert find_masks(tmp_path, zip_key, [name, "absent.png"]) == {name: path}
+    assert find_masks(tmp_path, zip_key, [name, "absent.png"]) == (zip_key, {name: path})
+
+
+@pytest.mark.parametrize("where", ["v5/train-masks", "masks", ""])
+def test_a_zip_of_masks_is_found_by_its_name(tmp_path, where):
+    zip_key, name = V5.mask_zip("train", "a").path, f"{A}_m0k4j_1.png"
+    touch(tmp_path, str(Path(where, Path(zip_key).name)))
+    found, unpacked = find_masks(tmp_path, zip_key, [name])
+    assert Path(found) == Path(where, "train-masks-a.zip") and not unpacked
+
+
+def test_masks_that_are_not_png_are_found_for_the_message(tmp_path):
+    wanted = [f"{A}_m0k4j_1.png", f"{B}_m0k4j_1.png"]
+    paths = ["x/readme.txt", f"x/{B}_m0k4j_1.PNG", f"x/{A}_m0k4j_1.JPG"]
+    assert other_format(paths, wanted) == paths[-1]
+    assert other_format(paths[:2], wanted) == ""
+    touch(tmp_path, *paths)
+    assert unusable_masks(tmp_path, wanted) == str(tmp_path / paths[-1])
 
 
 def test_a_mask_s_name_is_its_own_in_any_folder_of_a_zip():

@@ -730,3 +730,25 @@ def test_masks_packed_by_another_method_are_refused_with_its_name(near, root, sh
     (outcome,) = extract(near, NAMES[:1], shard_path)
     assert (outcome.state, outcome.reason) == (CORRUPT, Kind.UNSUPPORTED)
     assert str(method) in outcome.detail
+
+
+def test_masks_that_are_not_png_are_a_mismatch_with_the_first(near, root, shard_path):
+    name = NAMES[0].replace(".png", ".jpg")
+    put(root, zipped({f"masks/{name}": b"JPEG"}))
+    first, second = extract(near, NAMES[:2], shard_path)
+    assert (first.state, first.reason) == (CORRUPT, Kind.MISMATCH)
+    assert second.reason is Kind.MISMATCH and f"masks/{name}" in first.detail
+    (root / KEY).unlink()
+    (root / name).write_bytes(b"JPEG")
+    assert str(root / name) in extract(near, NAMES[:1], shard_path)[0].detail
+
+
+def test_a_zip_with_other_entries_or_none_is_told_from_one_that_is_not_there(
+    near, root, shard_path
+):
+    put(root, zipped({"readme.txt": b""}))
+    (outcome,) = extract(near, NAMES[:1], shard_path)
+    assert outcome.state is MISSING and "readme.txt" in outcome.detail
+    (root / KEY).unlink()
+    (outcome,) = extract(near, NAMES[:1], shard_path)
+    assert outcome.state is MISSING and str(near.folder) in outcome.detail

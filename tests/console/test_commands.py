@@ -12,6 +12,7 @@ from oiv5_d2.console.commands import (
     check_d2,
     choose_defaults,
     data_commands,
+    data_words,
     explicit_keys,
     in_solver,
     is_below,
@@ -20,6 +21,7 @@ from oiv5_d2.console.commands import (
     repeat_run,
 )
 from oiv5_d2.console.errors import CONFIG_DIR
+from oiv5_d2.console.shell import command
 from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.training import config
 
@@ -46,11 +48,16 @@ def written(monkeypatch, tmp_path):
 
 def test_the_commands_that_prepare_keep_the_choice_of_data():
     words = ["data.name=my street", "d2.SEED=2", "name=x"]
-    command = "python tools/prepare_data.py data=folder 'data.name=my street'"
+    again = command("prepare_data", "data=folder", "data.name=my street", "force=true")
     assert data_commands("folder", words) == {
-        Remedy.PREPARE: command,
-        Remedy.PREPARE_AGAIN: f"{command} force=true",
+        Remedy.PREPARE: again.removesuffix(" force=true"),
+        Remedy.PREPARE_AGAIN: again,
     }
+    assert data_words("x", ["++data.name=a", "~data.limit"]) == [
+        "data=x",
+        "++data.name=a",
+        "~data.limit",
+    ]
 
 
 def test_the_committed_defaults_need_no_word(written, tmp_path):

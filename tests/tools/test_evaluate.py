@@ -44,7 +44,7 @@ def test_a_missing_run_is_named_with_the_remedy(fail):
 def test_a_part_that_is_not_prepared_gives_the_command(fail, run_dir):
     first, remedy = fail(f"run={run_dir}", "part=test").splitlines()
     assert first.startswith("error: data/blocks/coco/test.json ")
-    assert remedy.endswith("python tools/prepare_data.py data=blocks")
+    assert remedy.endswith("tools/prepare_data.py data=blocks")
 
 
 def test_an_unknown_key_is_named_with_the_nearest(fail):
