@@ -15,6 +15,19 @@ def write_page(path: Path, package: str, template: str, content: Mapping[str, An
 
     Args:
         path: the HTML file.
+        package: as in `render_page`, like the rest.
+        template: its file name.
+        content: what the template names.
+    """
+    text = render_page(package, template, content)
+    with whole_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def render_page(package: str, template: str, content: Mapping[str, Any]) -> str:
+    """Return a page as HTML.
+
+    Args:
         package: where the template is, which extends ``base.html.jinja``.
         template: its file name.
         content: what the template names; ``title`` among it.
@@ -28,6 +41,4 @@ def write_page(path: Path, package: str, template: str, content: Mapping[str, An
         lstrip_blocks=True,
     )
     environment.globals["palette"] = [(to_hex(one), to_hex(on_paper(one))) for one in PALETTE]
-    text = environment.get_template(template).render(content)
-    with whole_file(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    return environment.get_template(template).render(content)

@@ -106,7 +106,7 @@ class Page:
         return self._pipe.ask(method, self._session, **params)
 
     def load(self, path, size=(1280, 900), is_dark=False):
-        """Open a file; what went wrong before is forgotten."""
+        """Open a file or an address; what went wrong before is forgotten."""
         self._pipe.events.clear()
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.ask(f"{domain}.enable")
@@ -120,7 +120,8 @@ class Page:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[scheme])
-        self.ask("Page.navigate", url=Path(path).resolve().as_uri())
+        url = path if str(path).startswith("http") else Path(path).resolve().as_uri()
+        self.ask("Page.navigate", url=url)
         self._pipe.wait("Page.loadEventFired")
 
     def run(self, expression):
@@ -146,6 +147,18 @@ class Page:
         x, y = self.point(selector)
         for kind in ("mousePressed", "mouseReleased"):
             self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def press(self, key):
+        """Press a key that has a name, such as ArrowRight."""
+        for kind in ("keyDown", "keyUp"):
+            self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key)
+
+    def wait(self, expression):
+        """Wait until an expression of JavaScript is true."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.run(expression):
+            assert time.monotonic() < deadline, expression
+            time.sleep(0.05)
 
     def hover(self, selector):
         x, y = self.point(selector)

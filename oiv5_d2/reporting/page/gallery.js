@@ -32,12 +32,9 @@ function describe(one, isTruth) {
 }
 
 function drawShape(one, isTruth) {
-  const [x, y, width, height] = one.box;
-  const group = shape("g", { class: "shape", style: `--class: ${CLASSES[one.category].colour}` });
-  group.append(shape("title", {}, describe(one, isTruth)));
-  if (one.path) group.append(shape("path", { class: "mask", d: one.path }));
-  group.append(shape("rect", { class: "box", x, y, width, height }));
-  return { node: group, one, isTruth };
+  const node = drawObject(one, CLASSES[one.category].colour);
+  node.prepend(shape("title", {}, describe(one, isTruth)));
+  return { node, one, isTruth };
 }
 
 function describeDoubt(one) {
@@ -74,12 +71,8 @@ function drawPanels(picture, hasTags) {
 function drawTags(picture, name, parts) {
   const isTruth = name === "truth";
   return picture[name].map((one) => {
-    const [width, height] = picture.size;
-    const left = (100 * one.box[0]) / width;
-    // Near the right edge a tag ends with its box instead of beginning with it.
-    const side = left < 70 ? `left: ${left}%` : `right: ${100 - left - (100 * one.box[2]) / width}%`;
-    const style = `${side}; top: max(1.35em, ${(100 * one.box[1]) / height}%); --class: ${CLASSES[one.category].colour}`;
-    const node = element("span", { class: "tag", style }, isTruth ? describe(one, true) : `${CLASSES[one.category].name} ${one.score.toFixed(2)}`);
+    const { name: className, colour } = CLASSES[one.category];
+    const node = drawTag(one, picture.size, colour, isTruth ? describe(one, true) : `${className} ${one.score.toFixed(2)}`);
     parts.push({ node, one, isTruth });
     return node;
   });
@@ -145,19 +138,15 @@ function refresh() {
 function view(card) {
   const shown = CARDS.filter((one) => one.isChosen);
   const go = (step) => view(shown[(shown.indexOf(card) + step + shown.length) % shown.length]);
-  const button = (text, name, action) => {
-    const made = element("button", { type: "button", class: "chip", "aria-label": name }, text);
-    made.addEventListener("click", action);
-    return made;
-  };
   const { node, parts } = drawPanels(card.picture, true);
   update(parts);
   const head = element("header", {}, element("b", {}, `${card.picture.kinds.join(", ")}: ${card.picture.id}`),
     button("\u2190", "previous", () => go(-1)), button("\u2192", "next", () => go(1)), button("\u2715", "close", () => VIEWER.close()));
   VIEWER.replaceChildren(head, node, element("p", { class: "note" }, listErrors(card.picture), byline(card.picture)));
-  VIEWER.onkeydown = (event) => {
-    if (event.key === "ArrowLeft") go(-1);
-    if (event.key === "ArrowRight") go(1);
+  // Not of the dialog: what had the focus may have been replaced.
+  document.onkeydown = (event) => {
+    if (VIEWER.open && event.key === "ArrowLeft") go(-1);
+    if (VIEWER.open && event.key === "ArrowRight") go(1);
   };
   VIEWER.onclick = (event) => { if (event.target === VIEWER) VIEWER.close(); };
   if (!VIEWER.open) VIEWER.showModal();
@@ -170,33 +159,18 @@ function listErrors(picture) {
   return [...doubts, ...missed, ...wrong].join("; ") || "no error";
 }
 
-/** Return a drop-down list. */
-function choose(name, options, act) {
-  const made = element("select", { "aria-label": name, name }, ...Object.entries(options).map(([value, text]) => element("option", { value }, text)));
-  made.addEventListener("change", () => { act(made.value); refresh(); });
-  return made;
-}
-
 /** Return a switch; the flag is a class of the gallery while the switch is at `value`. */
 function flag(name, text, value, isOn) {
-  const box = element("input", { type: "checkbox", name });
-  box.checked = isOn;
-  const note = () => chosen.flags[box.checked === value ? "add" : "delete"](name);
-  note();
-  box.addEventListener("change", () => { note(); refresh(); });
-  return element("label", {}, box, text);
+  const note = (isChecked) => chosen.flags[isChecked === value ? "add" : "delete"](name);
+  note(isOn);
+  return check(name, text, isOn, (isChecked) => { note(isChecked); refresh(); });
 }
 
 function chip(one, category) {
-  const swatch = element("i", { class: "swatch", style: `background: ${one.colour}` });
-  const made = element("button", { type: "button", class: "chip", "aria-pressed": "false", "data-class": one.name }, swatch, one.name);
-  made.addEventListener("click", () => {
-    const isOn = !chosen.classes.delete(category);
-    if (isOn) chosen.classes.add(category);
-    made.setAttribute("aria-pressed", isOn);
+  return classChip(one, (isOn) => {
+    chosen.classes[isOn ? "add" : "delete"](category);
     refresh();
   });
-  return made;
 }
 
 /** Return the slider of the least score; at its left end it stands for the thresholds. */
@@ -217,8 +191,8 @@ const kinds = Object.fromEntries([...new Set(PICTURES.flatMap((one) => one.kinds
 document.getElementById("controls").append(
   element("div", {}, ...CLASSES.map(chip)),
   element("div", {},
-    choose("kind", { "": "all images", ...kinds }, (value) => { chosen.kind = value; }),
-    choose("error", { "": "any error or none", ...ERRORS }, (value) => { chosen.error = value; }),
+    choose("kind", { "": "all images", ...kinds }, (value) => { chosen.kind = value; refresh(); }),
+    choose("error", { "": "any error or none", ...ERRORS }, (value) => { chosen.error = value; refresh(); }),
     slider()),
   element("div", {},
     flag("no-truth", "truth", false, true), flag("no-found", "prediction", false, true),

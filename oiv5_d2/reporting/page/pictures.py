@@ -21,10 +21,10 @@ from oiv5_d2.evaluation.masks import Masks
 from oiv5_d2.evaluation.matching import Candidates, find_candidates
 from oiv5_d2.evaluation.rankings import FALSE, TRUE
 from oiv5_d2.evaluation.truth import read_truth
+from oiv5_d2.pages.outlines import to_path
 from oiv5_d2.reporting.diagnosis import KINDS as ERRORS
 from oiv5_d2.reporting.gallery import to_jpeg
 from oiv5_d2.reporting.page.choice import Chosen, choose_images, take_suspects
-from oiv5_d2.reporting.page.outlines import to_path
 from oiv5_d2.reporting.truth import Part, find_ids, open_part, read_image, read_images
 from oiv5_d2.runs.layout import EVALUATION, find_dataset
 from oiv5_d2.runs.layout import read_predictions as read_detections

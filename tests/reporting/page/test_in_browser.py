@@ -108,6 +108,11 @@ def test_a_click_on_an_image_enlarges_it_and_the_arrows_go_on(page):
     assert page.run(title) != first
     page.click("#viewer [aria-label=previous]")
     assert page.run(title) == first
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "ArrowLeft"):
+        page.press(key)
+    assert page.run(title) == first
+    page.press("ArrowRight")
+    assert page.run(title) != first
     page.click("#viewer [aria-label=close]")
     assert not page.run("document.getElementById('viewer').open")
 

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from oiv5_d2.reporting.page.outlines import to_path
+from oiv5_d2.pages.outlines import to_path
 
 
 def rings(path):

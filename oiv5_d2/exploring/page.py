@@ -1,0 +1,17 @@
+"""The page to explore an album with."""
+
+from oiv5_d2.exploring.album import Album
+from oiv5_d2.pages.page import render_page
+
+TEMPLATE = "explore.html.jinja"
+
+
+def render(album: Album) -> str:
+    """Return the page as HTML; images and annotations come later, when it asks for them."""
+    parts = ", ".join(f"{one.part.name} {len(one.part):,}" for one in album.parts)
+    content = {
+        "title": " beside ".join([album.name, *(run.name for run in album.runs)]),
+        "note": f"images: {parts}",
+        "facets": album.facets(),
+    }
+    return render_page(__package__, TEMPLATE, content)
