@@ -32,12 +32,12 @@ Chunk = tuple[list[Any], list[Any], NDArray[np.float64], list[Any] | None]
 
 AP50_INDEX, AP75_INDEX = 0, 5  # COCO's IoU thresholds are .50, .55 ... .95
 AREAS = ((0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10))  # COCO's four
-CHUNK = 500  # images that are matched together
+CHUNK = 200  # images that are matched together
 PROTOCOL = (
     "COCO: average precision over IoU 0.50:0.05:0.95 and 101 recalls, at most 100 detections of a "
     "class and image; iscrowd regions are ignored (pycocotools 2)"
 )
-NOTHING = {"size": [1, 1], "counts": b"1"}  # an empty mask
+NOTHING = {"size": [1, 1], "counts": ""}  # an empty mask
 
 
 def evaluate(
@@ -112,8 +112,8 @@ def _chunks(truth: Truth, detections: Detections, task: str) -> Iterator[Chunk]:
         chosen = found.between(start, start + CHUNK)
         outlines = None if is_near is None else _outlines(chosen, detections, is_near)
         yield (
-            [_image(place, truth, order[place]) for place in range(start, len(order))[:CHUNK]],
-            [_object(i, truth, rank, task) for i in objects.between(start, start + CHUNK)],
+            _images(start, truth, order),
+            _objects(objects.between(start, start + CHUNK), truth, rank, task),
             _rows(chosen, detections, rank, areas),
             outlines,
         )
@@ -132,11 +132,9 @@ def _outlines(
     found: NDArray[np.int64], detections: Detections, is_near: NDArray[np.bool_]
 ) -> list[Any]:
     """Return the masks of some detections, an empty one for those that no object can match."""
-    outlines: list[Any] = [NOTHING] * len(found)
-    near = np.flatnonzero(is_near[found])
-    for place, outline in zip(near, detections.masks.outlines(found[near]), strict=True):
-        outlines[place] = outline
-    return outlines
+    near = is_near[found]
+    outlines = iter(detections.masks.outlines(found[near]))
+    return [next(outlines) if is_one else NOTHING for is_one in near.tolist()]
 
 
 class _ByImage:
@@ -152,23 +150,28 @@ class _ByImage:
         return self._order[first:last]
 
 
-def _image(place: int, truth: Truth, index: int) -> dict[str, int]:
-    height, width = truth.sizes[index].tolist()
-    return {"id": place + 1, "height": height, "width": width}
+def _images(start: int, truth: Truth, order: NDArray[np.int64]) -> list[dict[str, int]]:
+    sizes = truth.sizes[order[start : start + CHUNK]].tolist()
+    return [
+        {"id": number, "height": height, "width": width}
+        for number, (height, width) in enumerate(sizes, start + 1)
+    ]
 
 
-def _object(index: int, truth: Truth, rank: NDArray[np.int64], task: str) -> dict[str, Any]:
-    one: dict[str, Any] = {
-        "id": index + 1,
-        "image_id": int(rank[truth.image[index]]) + 1,
-        "category_id": int(truth.category[index]) + 1,
-        "bbox": truth.boxes[index].tolist(),
-        "area": float(truth.areas[index]),
-        "iscrowd": int(truth.is_crowd[index]),
+def _objects(
+    chosen: NDArray[np.int64], truth: Truth, rank: NDArray[np.int64], task: str
+) -> list[dict[str, Any]]:
+    columns: dict[str, list[Any]] = {
+        "id": (chosen + 1).tolist(),
+        "image_id": (rank[truth.image[chosen]] + 1).tolist(),
+        "category_id": (truth.category[chosen] + 1).tolist(),
+        "bbox": truth.boxes[chosen].tolist(),
+        "area": truth.areas[chosen].tolist(),
+        "iscrowd": truth.is_crowd[chosen].astype(int).tolist(),
     }
     if task == SEGM:
-        one["segmentation"] = truth.masks[index]
-    return one
+        columns["segmentation"] = truth.masks.outlines(chosen)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _rows(

@@ -88,6 +88,8 @@ class Collector:
 
 def concatenate(parts: Sequence[Detections]) -> Detections:
     """Return the detections of all parts, in their order."""
+    if len(parts) == 1:
+        return parts[0]
     return Detections(
         np.concatenate([part.image for part in parts]),
         np.concatenate([part.category for part in parts]),

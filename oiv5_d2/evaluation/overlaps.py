@@ -1,12 +1,10 @@
 """Which detections and truths share an image and a class, and how much they overlap."""
 
-from itertools import pairwise
-
 import numpy as np
 from hotcoco.primitives import mask_iou
 from numpy.typing import NDArray
 
-from oiv5_d2.evaluation.masks import Masks
+from oiv5_d2.evaluation.masks import CHUNK, Masks
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -98,24 +96,22 @@ def mask_ious(
     Args:
         left: masks of detections.
         right: masks of truths.
-        pairs: positions in both, ordered by image and class as far as possible: neighbours with
-            the same truths are decoded together.
+        pairs: positions in both.
         is_crowd: (M,) of the truths.
     """
-    found = np.zeros(len(pairs[0]))
-    for span in _spans(pairs):
-        lefts, rows = np.unique(pairs[0][span], return_inverse=True)
-        rights, columns = np.unique(pairs[1][span], return_inverse=True)
-        outlines = left.outlines(lefts), right.outlines(rights)
-        overlaps = mask_iou(*outlines, is_crowd[rights])
-        found[span] = overlaps[rows, columns]
-    return found
-
-
-def _spans(pairs: tuple[Indices, Indices]) -> list[slice]:
-    """Return runs of pairs that begin with the same truth: those of one image and class."""
-    lefts, rights = pairs
-    is_first = np.diff(lefts, prepend=-1) != 0  # the first pair of a detection
-    lead = rights[np.maximum.accumulate(np.where(is_first, np.arange(len(lefts)), 0))]
-    edges = np.flatnonzero(np.diff(lead, prepend=-1, append=-2) != 0)
-    return [slice(a, b) for a, b in pairwise(edges)]
+    overlaps = np.zeros(len(pairs[0]))
+    order = np.argsort(pairs[1], kind="stable")
+    for start in range(0, len(order), CHUNK):
+        some = order[start : start + CHUNK]
+        truths, first = np.unique(pairs[1][some], return_index=True)
+        found, sought = left.outlines(pairs[0][some]), right.outlines(truths)
+        edges = [*first.tolist(), len(some)]
+        overlaps[some] = np.concatenate(
+            [
+                mask_iou(found[a:b], [outline], [crowd])[:, 0]
+                for a, b, outline, crowd in zip(
+                    edges, edges[1:], sought, is_crowd[truths].tolist(), strict=False
+                )
+            ]
+        )
+    return overlaps
