@@ -71,7 +71,7 @@ def _save(found: evaluated.Detections, errors: Errors, num_truths: int, folder: 
     order = np.argsort(found.image, kind="stable")
     box_areas = found.boxes[:, 2] * found.boxes[:, 3]
     areas = np.where(found.masks.present, found.masks.areas, box_areas)
-    found.masks.counts.tofile(folder / "masks.bin")
+    (folder / "masks.bin").write_bytes(found.masks.counts)
     arrays: dict[str, NDArray[Any]] = {
         "image": found.image[order],
         "category": found.category[order].astype(np.int16),

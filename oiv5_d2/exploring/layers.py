@@ -1,6 +1,7 @@
 """Annotations of a part, or a run's detections on it, as arrays sorted by image."""
 
 import json
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,12 +92,12 @@ class Detections(Layer):
 class Records:
     """Records of a JSON file, parsed when one is asked for."""
 
-    texts: NDArray[np.uint8]
+    texts: bytes | mmap.mmap
     spans: Spans
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         start, end = self.spans[index]
-        found: dict[str, Any] = json.loads(self.texts[start:end].tobytes())
+        found: dict[str, Any] = json.loads(self.texts[start:end])
         return found
 
 

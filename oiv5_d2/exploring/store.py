@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
 from array import array
@@ -32,12 +33,13 @@ class Store:
         self.about: dict[str, Any] = json.loads((folder / ABOUT_JSON).read_text(encoding="utf-8"))
         self._folder = folder
 
-    def bytes(self, name: str) -> NDArray[np.uint8]:
+    def bytes(self, name: str) -> bytes | mmap.mmap:
         """Return the bytes that a `Texts` wrote."""
         path = self._folder / f"{name}.bin"
         if not path.stat().st_size:  # an empty file cannot be mapped
-            return np.zeros(0, dtype=np.uint8)
-        return np.memmap(path, dtype=np.uint8, mode="r")
+            return b""
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 class Texts(AbstractContextManager["Texts"]):
