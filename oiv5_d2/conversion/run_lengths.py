@@ -22,7 +22,7 @@ def is_of_size(counts: str | Sequence[int], num_pixels: int) -> bool:
         num_pixels: height times width.
     """
     if isinstance(counts, str):
-        lengths = _read(counts)
+        lengths = read(counts)
     elif all(type(count) is int and 0 <= count <= num_pixels for count in counts):
         lengths = np.array(counts, dtype=np.int64)
     else:
@@ -30,7 +30,7 @@ def is_of_size(counts: str | Sequence[int], num_pixels: int) -> bool:
     return lengths is not None and bool((lengths >= 0).all()) and lengths.sum() == num_pixels
 
 
-def _read(text: str) -> NDArray[np.int64] | None:
+def read(text: str) -> NDArray[np.int64] | None:
     """Return the lengths of a text; None if it is none."""
     if not text or not text.isascii():
         return None

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.structures import Boxes, Instances
+
+from oiv5_d2.training.data.cropped_masks import CroppedMasks
 
 Sample = dict[str, Any]  # as Detectron2's mapper returns it
 Mix = Callable[[Sample, Callable[[], Sample]], Sample]  # of a sample, and a draw of another one
@@ -42,7 +44,7 @@ class CopyPaste:
         """Return the sample with pasted objects, or as it was.
 
         Args:
-            sample: ``image`` (3, H, W) uint8, ``instances`` with boxes, classes and bitmasks.
+            sample: ``image`` (3, H, W) uint8, ``instances`` with boxes, classes and cropped masks.
                 Other instances in it, such as ignored regions, are covered but never pasted.
             draw_another: returns another such sample; called only if there is something to paste.
         """
@@ -61,7 +63,7 @@ class CopyPaste:
         return self._cover(sample, pasted, _shift(other["image"], size, offset))
 
     def _cover(self, sample: Sample, pasted: Instances, pixels: torch.Tensor) -> Sample:
-        covered = pasted.gt_masks.tensor.any(dim=0)
+        covered = pasted.gt_masks.union()
         cut = {
             name: _cut(value, covered, self.min_visible if name == "instances" else 0.0)
             for name, value in sample.items()
@@ -95,32 +97,32 @@ def _move(
 ) -> Instances:
     y, x = offset
     boxes = objects.gt_boxes.tensor + torch.tensor([x, y, x, y])
-    return _remake(objects, boxes, _shift(objects.gt_masks.tensor, size, offset), min_visible)
+    return _remake(objects, boxes, objects.gt_masks.shifted(size, x, y), min_visible)
 
 
 def _cut(objects: Instances, covered: torch.Tensor, min_visible: float) -> Instances:
-    masks = objects.gt_masks.tensor & ~covered
+    masks = objects.gt_masks.without(covered)
     return _remake(objects, objects.gt_boxes.tensor, masks, min_visible)
 
 
 def _remake(
-    objects: Instances, boxes: torch.Tensor, masks: torch.Tensor, min_visible: float
+    objects: Instances, boxes: torch.Tensor, masks: CroppedMasks, min_visible: float
 ) -> Instances:
     """Return objects with what is left of their masks, and boxes around that.
 
     Args:
         objects: with the whole masks; their other fields are kept.
         boxes: (N, 4) XYXY, right for the masks that are still whole.
-        masks: (N, H, W) bool.
+        masks: N, what is left of them.
         min_visible: as in `CopyPaste`; what has nothing left is dropped at 0, too.
     """
-    whole, left = (one.flatten(1).sum(1) for one in (objects.gt_masks.tensor, masks))
+    whole, left = objects.gt_masks.area(), masks.area()
     kept = (left > 0) & (left >= min_visible * whole)
-    tight = BitMasks(masks).get_bounding_boxes().tensor
-    found = Instances((masks.shape[1], masks.shape[2]))
+    tight = masks.get_bounding_boxes().tensor
+    found = Instances(masks.image_size)
     for name, value in objects[kept].get_fields().items():
         if name not in ("gt_boxes", "gt_masks"):
             found.set(name, value)
     found.gt_boxes = Boxes(torch.where((left == whole)[:, None], boxes, tight)[kept])
-    found.gt_masks = BitMasks(masks[kept])
+    found.gt_masks = masks[kept]
     return found

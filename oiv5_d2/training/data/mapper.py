@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetMapper
 
 from oiv5_d2.conversion.images import check_images
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.training.data.augmentations import Augment, build_pipeline
 from oiv5_d2.training.data.copy_paste import Mix, Sample
+from oiv5_d2.training.data.image_mapper import ImageMapper
 from oiv5_d2.training.data.partial import PartialMapper
 from oiv5_d2.training.data.samplers import Record
 
@@ -37,7 +37,7 @@ def build_mapper(cfg: CfgNode, augment: Augment, records: Sequence[Record]) -> M
         Problem: SETTING, as `build_pipeline` raises it.
     """
     pipeline = build_pipeline(cfg, augment)
-    kind = PartialMapper if "ANNOTATION" in cfg else DatasetMapper
+    kind = PartialMapper if "ANNOTATION" in cfg else ImageMapper
     settings = kind.from_config(cfg, is_train=True)
     settings["augmentations"] = pipeline.steps
     settings["recompute_boxes"] = pipeline.cuts_objects and cfg.MODEL.MASK_ON
@@ -46,7 +46,7 @@ def build_mapper(cfg: CfgNode, augment: Augment, records: Sequence[Record]) -> M
 
 @dataclass(frozen=True)
 class _SampleMapper:
-    one_image: DatasetMapper
+    one_image: ImageMapper
     mixes: Sequence[Mix]
     records: Sequence[Record]
 

@@ -4,15 +4,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.data import DatasetMapper, MetadataCatalog
+from detectron2.data import MetadataCatalog
 from detectron2.data import detection_utils as utils
+from detectron2.data import transforms as T
 from detectron2.data.datasets import load_coco_json
-from detectron2.structures import Instances
+from numpy.typing import NDArray
 
 from oiv5_d2.conversion.records import REAL_OBJECTS
 from oiv5_d2.runs.prepared import read_coco
+from oiv5_d2.training.data.image_mapper import ImageMapper
+from oiv5_d2.training.data.lookups import Size
+from oiv5_d2.training.data.targets import move_boxes
 
 Record = dict[str, Any]  # one image in Detectron2's format
 
@@ -54,8 +59,8 @@ def only_targets(records: Sequence[Record]) -> list[Record]:
     ]
 
 
-class PartialMapper(DatasetMapper):  # type: ignore[misc]
-    """Detectron2's mapper, whose samples keep regions and verified classes.
+class PartialMapper(ImageMapper):
+    """A mapper whose samples keep regions and verified classes.
 
     ``instances`` has ``gt_has_mask``; where it is False, ``gt_masks`` is the filled box.
     ``regions`` holds the ignore regions, transformed as the objects are.
@@ -77,35 +82,27 @@ class PartialMapper(DatasetMapper):  # type: ignore[misc]
         stock: dict[str, Any] = super().from_config(cfg, is_train)
         return {**stock, "smallest_area": _smallest_area(cfg)}
 
-    def _transform_annotations(
-        self, sample: Record, transforms: Any, image_shape: tuple[int, int]
-    ) -> None:
-        annotations = sample.pop("annotations")
-        if not self.use_instance_mask:
-            annotations = [_without(one, "segmentation") for one in annotations]
-        moved = [
-            utils.transform_instance_annotations(one, transforms, image_shape)
-            for one in annotations
-        ]
-        regions = [bool(one["iscrowd"] or self._is_too_small(one)) for one in moved]
+    def find_targets(
+        self, record: Record, transforms: T.TransformList, before: Size, size: Size
+    ) -> dict[str, Any]:
+        """Return objects, regions and which classes were verified."""
+        found: dict[str, Any] = {"verified": torch.tensor(record["verified"])}
+        annotations = record["annotations"]
+        boxes = move_boxes(annotations, transforms, size)
+        pairs = zip(annotations, boxes, strict=True)
+        regions = [bool(one["iscrowd"] or self._is_too_small(one, box)) for one, box in pairs]
         for name, wanted in (("instances", False), ("regions", True)):
-            some = [a for a, is_region in zip(moved, regions, strict=True) if is_region == wanted]
-            sample[name] = self._to_instances(some, image_shape)
-        sample["verified"] = torch.tensor(sample["verified"])
+            some = [a for a, is_region in zip(annotations, regions, strict=True) if is_region == wanted]
+            moved = self.move(some, transforms, before, size)
+            has_mask = [one["has_mask"] for one in some]
+            moved.gt_has_mask = torch.tensor(has_mask, dtype=torch.bool)
+            found[name] = utils.filter_empty_instances(moved)
+        return found
 
-    def _is_too_small(self, annotation: dict[str, Any]) -> bool:
-        x0, y0, x1, y1 = annotation["bbox"]
-        return not annotation["has_mask"] and (x1 - x0) * (y1 - y0) < self.smallest_area
-
-    def _to_instances(
-        self, annotations: list[dict[str, Any]], image_shape: tuple[int, int]
-    ) -> Instances:
-        found = utils.annotations_to_instances(annotations, image_shape, self.instance_mask_format)
-        has_mask = [one["has_mask"] for one in annotations]
-        found.gt_has_mask = torch.tensor(has_mask, dtype=torch.bool)
-        if self.recompute_boxes and annotations:
-            found.gt_boxes = found.gt_masks.get_bounding_boxes()
-        return utils.filter_empty_instances(found)
+    def _is_too_small(self, annotation: dict[str, Any], box: NDArray[np.float64]) -> bool:
+        x0, y0, x1, y1 = box
+        area = float((x1 - x0) * (y1 - y0))
+        return not annotation["has_mask"] and area < self.smallest_area
 
 
 def _smallest_area(cfg: CfgNode) -> float:
@@ -132,7 +129,3 @@ def _verified(
     known = {ids[one] for some in labels for one in some}
     known |= {one["category_id"] for one in annotations}
     return [index in known for index in range(len(ids))]
-
-
-def _without(annotation: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in annotation.items() if key != name}

@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetFromList, DatasetMapper
+from detectron2.data import DatasetFromList
 from detectron2.data.detection_utils import build_augmentation
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from oiv5_d2.training.data.loader import find_records, outlive_signals
 from oiv5_d2.training.data.mapper import seeded
+from oiv5_d2.training.data.image_mapper import ImageMapper
 from oiv5_d2.training.data.partial import PartialMapper
 
 
@@ -25,9 +26,9 @@ def build_validation_loader(cfg: CfgNode) -> tuple[range, DataLoader[dict[str, A
         The images' positions among all of them, and their samples.
     """
     records = find_records(cfg, cfg.DATASETS.TEST)
-    settings = DatasetMapper.from_config(cfg, is_train=True)
+    settings = ImageMapper.from_config(cfg, is_train=True)
     settings["augmentations"] = build_augmentation(cfg, is_train=False)
-    kind = PartialMapper if "ANNOTATION" in cfg else DatasetMapper
+    kind = PartialMapper if "ANNOTATION" in cfg else ImageMapper
     mapper = kind(**settings)
     mine = range(comm.get_rank(), len(records), comm.get_world_size())
     loader: DataLoader[dict[str, Any]] = DataLoader(
@@ -42,7 +43,7 @@ def build_validation_loader(cfg: CfgNode) -> tuple[range, DataLoader[dict[str, A
     return mine, loader
 
 
-def _load(mapper: DatasetMapper, record: dict[str, Any]) -> dict[str, Any]:
+def _load(mapper: ImageMapper, record: dict[str, Any]) -> dict[str, Any]:
     with seeded(0):  # choosing one size of one draws a number
         sample: dict[str, Any] = mapper(record)
         return sample

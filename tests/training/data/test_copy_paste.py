@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.structures import Boxes, Instances
 
 from oiv5_d2.training.data.copy_paste import CopyPaste
+from oiv5_d2.training.data.cropped_masks import CroppedMasks
 from oiv5_d2.training.data.mapper import seeded
 
 SIZE = (20, 30)
@@ -17,7 +18,7 @@ def sample_of(colour, *windows, size=SIZE):
     instances = Instances(size)
     instances.gt_boxes = Boxes(torch.tensor(windows, dtype=torch.float32).reshape(-1, 4))
     instances.gt_classes = torch.arange(len(windows))
-    instances.gt_masks = BitMasks(masks)
+    instances.gt_masks = CroppedMasks.of_masks(masks)
     image = torch.full((3, *size), colour, dtype=torch.uint8)
     return {"image": image, "instances": instances, "image_id": colour}
 
