@@ -22,21 +22,23 @@ def is_of_size(counts: str | Sequence[int], num_pixels: int) -> bool:
         num_pixels: height times width.
     """
     if isinstance(counts, str):
-        lengths = read(counts)
+        found = read([counts])
     elif all(type(count) is int and 0 <= count <= num_pixels for count in counts):
-        lengths = np.array(counts, dtype=np.int64)
+        found = [np.array(counts, dtype=np.int64)]
     else:
         return False
-    return lengths is not None and bool((lengths >= 0).all()) and lengths.sum() == num_pixels
+    return found is not None and bool((found[0] >= 0).all()) and found[0].sum() == num_pixels
 
 
-def read(text: str) -> NDArray[np.int64] | None:
-    """Return the lengths of a text; None if it is none."""
-    if not text or not text.isascii():
+def read(texts: Sequence[str]) -> list[NDArray[np.int64]] | None:
+    """Return the lengths of each text, all read at once; None if one is no such text."""
+    joined = "".join(texts)
+    if not all(texts) or not joined.isascii():
         return None
-    codes = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - 48
+    codes = np.frombuffer(joined.encode("ascii"), np.uint8).astype(np.int64) - 48
     is_last = (codes & _MORE) == 0
-    if codes.min() < 0 or codes.max() > 63 or not is_last[-1]:
+    ends = np.cumsum([len(text) for text in texts])
+    if codes.min() < 0 or codes.max() > 63 or not is_last[ends - 1].all():
         return None
     stops = np.flatnonzero(is_last)
     starts = np.concatenate([[0], stops[:-1] + 1])
@@ -46,6 +48,8 @@ def read(text: str) -> NDArray[np.int64] | None:
     values = np.add.reduceat((codes & 0x1F) << (_BITS * places), starts)
     is_negative = (codes[stops] & _SIGN) != 0
     values -= np.where(is_negative, np.int64(1) << (_BITS * (stops - starts + 1)), 0)
-    values[1::2] = np.cumsum(values[1::2])  # the second stands for itself, the fourth for more
-    values[2::2] = np.cumsum(values[2::2])
-    return values
+    lengths = np.split(values, np.searchsorted(stops, ends[:-1]))
+    for some in lengths:
+        some[1::2] = np.cumsum(some[1::2])  # the second stands for itself, the fourth for more
+        some[2::2] = np.cumsum(some[2::2])
+    return lengths

@@ -10,10 +10,12 @@ from oiv5_d2.runs.prepared import locate
 from oiv5_d2.training.catalog import register
 from oiv5_d2.training.config import to_cfg
 from oiv5_d2.training.data.loader import build_train_loader
+from oiv5_d2.training.data.mapper import seeded
 from oiv5_d2.training.features import Features
 from oiv5_d2.training.hooks.seeding import SeedSteps
 from oiv5_d2.training.trainer import Trainer
 
+from detectron2.data import DatasetMapper  # isort: skip
 from detectron2.engine import DefaultTrainer  # isort: skip
 from detectron2.utils.events import EventWriter, get_event_storage  # isort: skip
 
@@ -31,11 +33,18 @@ class Losses(EventWriter):
 
 
 class Stock(DefaultTrainer):
-    """Detectron2's own trainer, fed with our batches."""
+    """Detectron2's own trainer, fed with our batches as Detectron2's mapper loads them."""
 
     @classmethod
     def build_train_loader(cls, cfg):
-        return build_train_loader(cfg, {})
+        loader, mapper = build_train_loader(cfg, {}), DatasetMapper(cfg, is_train=True)
+
+        def load(record, seed):
+            with seeded(seed):
+                return mapper(record)
+
+        loader._samples._mapper = load
+        return loader
 
 
 @pytest.fixture

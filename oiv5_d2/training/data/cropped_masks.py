@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from detectron2.layers.roi_align import ROIAlign
 from detectron2.structures import Boxes
+from numpy.typing import NDArray
 
 Size = tuple[int, int]  # height, width
 
@@ -66,7 +68,7 @@ class CroppedMasks:
     def of_masks(cls, masks: torch.Tensor) -> "CroppedMasks":
         """Return whole masks (N, H, W) bool, each cropped to its object."""
         height, width = masks.shape[1:]
-        windows = [_around(mask) for mask in masks]
+        windows = [_around(mask) for mask in masks.cpu().numpy()]
         crops = [window.of(mask) for window, mask in zip(windows, masks, strict=True)]
         return cls.of_crops((height, width), windows, crops)
 
@@ -89,7 +91,7 @@ class CroppedMasks:
     def crops(self) -> list[torch.Tensor]:
         """Return each crop's pixels, (h, w) bool, views of ``pixels``."""
         sizes = [window.size for window in self.windows]
-        parts = self.pixels.split([height * width for height, width in sizes])
+        parts = torch.split(self.pixels, [height * width for height, width in sizes])
         return [part.view(size) for part, size in zip(parts, sizes, strict=True)]
 
     def crop_and_resize(self, boxes: torch.Tensor, mask_size: int) -> torch.Tensor:
@@ -113,13 +115,12 @@ class CroppedMasks:
 
     def get_bounding_boxes(self) -> Boxes:
         """Return the tight boxes around the masks; of an empty one, zeros."""
-        boxes = torch.zeros(len(self.windows), 4)
-        for box, window, crop in zip(boxes, self.windows, self.crops(), strict=True):
+        boxes = np.zeros((len(self.windows), 4), np.float32)
+        for box, window, crop in zip(boxes, self.windows, self._arrays(), strict=True):
             tight = _around(crop)
-            if crop.any():
-                x, y = window.x0, window.y0
-                box[:] = torch.tensor([tight.x0 + x, tight.y0 + y, tight.x1 + x, tight.y1 + y])
-        return Boxes(boxes[self.index.cpu()])
+            if tight.x1:
+                box[:] = np.array(tight) + (window[:2] * 2)
+        return Boxes(torch.from_numpy(boxes)[self.index.cpu()])
 
     def area(self) -> torch.Tensor:
         """Return the number of pixels of each mask: (N,) int64."""
@@ -128,7 +129,8 @@ class CroppedMasks:
 
     def nonempty(self) -> torch.Tensor:
         """Return which masks have pixels: (N,) bool."""
-        return self.area() > 0
+        found = [bool(crop.any()) for crop in self._arrays()]
+        return torch.tensor(found, dtype=torch.bool, device=self.device)[self.index]
 
     def union(self) -> torch.Tensor:
         """Return which pixels of the image any mask has: (H, W) bool."""
@@ -188,6 +190,13 @@ class CroppedMasks:
         pixels = torch.cat([one.pixels for one in several])
         return CroppedMasks(several[0].image_size, windows, pixels, torch.cat(numbers))
 
+    def _arrays(self) -> list[NDArray[np.bool_]]:
+        """Return the crops as arrays, which answer small questions sooner."""
+        return [
+            crop.numpy()
+            for crop in CroppedMasks(self.image_size, self.windows, self.pixels.cpu()).crops()
+        ]
+
     def _pasted(self, dtype: torch.dtype) -> torch.Tensor:
         """Return every crop in its image: (G, H, W)."""
         size = (len(self.windows), *self.image_size)
@@ -197,9 +206,9 @@ class CroppedMasks:
         return canvas
 
 
-def _around(mask: torch.Tensor) -> Window:
+def _around(mask: NDArray[np.bool_]) -> Window:
     """Return the tight window of a mask (H, W); an empty one's is empty."""
-    rows, columns = (mask.any(dim=axis).nonzero()[:, 0].tolist() for axis in (1, 0))
-    if not rows:
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
         return Window(0, 0, 0, 0)
-    return Window(columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    return Window(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)

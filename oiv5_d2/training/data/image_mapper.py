@@ -10,7 +10,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import Instances
 
 from oiv5_d2.training.data.lookups import Size
-from oiv5_d2.training.data.pixels import read_image, to_planes
+from oiv5_d2.training.data.pixels import read_frame
 from oiv5_d2.training.data.samplers import Record
 from oiv5_d2.training.data.targets import Annotation, move_boxes, move_masks, to_instances
 
@@ -30,16 +30,16 @@ class ImageMapper(DatasetMapper):  # type: ignore[misc]
             OSError: the image cannot be read.
             ValueError: it is of another size.
         """
-        image = read_image(record["file_name"], self.image_format)
-        utils.check_image_size(record, image)
-        seen = T.AugInput(image)
-        transforms = self.augmentations(seen)
-        size = seen.image.shape[:2]
+        frame = read_frame(record["file_name"], self.image_format)
+        utils.check_image_size(record, frame.image)
+        before = frame.image.shape[:2]
+        transforms = self.augmentations(frame)
+        size = frame.image.shape[:2]
         sample = {name: value for name, value in record.items() if name != "annotations"}
-        sample["image"] = to_planes(seen.image)
+        sample["image"] = frame.to_planes()
         if self.proposal_topk is not None:
             utils.transform_proposals(sample, size, transforms, proposal_topk=self.proposal_topk)
-        sample |= self.find_targets(record, transforms, image.shape[:2], size)
+        sample |= self.find_targets(record, transforms, before, size)
         return sample
 
     def find_targets(

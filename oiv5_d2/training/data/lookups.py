@@ -34,6 +34,31 @@ class Lookup(NamedTuple):
     columns: Axis
 
 
+class Shown(NamedTuple):
+    """What an augmented image shows of ranges along one axis of the annotated image.
+
+    Attributes:
+        begins: (N,), the first position that shows some of each range.
+        ends: (N,), the one after the last; where nothing of it is shown, as `begins`.
+    """
+
+    begins: list[int]
+    ends: list[int]
+
+
+def find_shown(axis: Axis, firsts: Axis, stops: Axis) -> Shown:
+    """Return where ranges from `firsts` to before `stops`, (N,) each, are shown."""
+    inside = np.flatnonzero(axis != NOWHERE)
+    if not len(inside):
+        return Shown([0] * len(firsts), [0] * len(firsts))
+    offset, sources = int(inside[0]), axis[inside]
+    if sources[0] <= sources[-1]:
+        begins, ends = (np.searchsorted(sources, one) for one in (firsts, stops))
+    else:  # flipped
+        ends, begins = (len(sources) - np.searchsorted(sources[::-1], o) for o in (firsts, stops))
+    return Shown((begins + offset).tolist(), (ends + offset).tolist())
+
+
 def find_lookup(transforms: T.TransformList, size: Size) -> Lookup | None:
     """Return where the pixels of masks come from; None if a transform is none of `LOOKUPS`.
 
@@ -81,7 +106,10 @@ def _resize(resize: T.ResizeTransform, lookup: Lookup) -> Lookup:
 def _nearest(before: int, after: int) -> Axis:
     """Return which pixel Pillow takes for each, as Detectron2 lets it resize masks."""
     pixels = Image.fromarray(np.arange(before, dtype=np.int32)[None])
-    return np.asarray(pixels.resize((after, 1), Image.Resampling.NEAREST))[0].astype(np.int64)
+    taken: Axis = np.asarray(pixels.resize((after, 1), Image.Resampling.NEAREST))[0].astype(
+        np.int64
+    )
+    return taken
 
 
 LOOKUPS: dict[type[Transform], Callable[[Any, Lookup], Lookup]] = {

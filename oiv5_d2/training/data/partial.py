@@ -92,7 +92,9 @@ class PartialMapper(ImageMapper):
         pairs = zip(annotations, boxes, strict=True)
         regions = [bool(one["iscrowd"] or self._is_too_small(one, box)) for one, box in pairs]
         for name, wanted in (("instances", False), ("regions", True)):
-            some = [a for a, is_region in zip(annotations, regions, strict=True) if is_region == wanted]
+            some = [
+                a for a, is_region in zip(annotations, regions, strict=True) if is_region == wanted
+            ]
             moved = self.move(some, transforms, before, size)
             has_mask = [one["has_mask"] for one in some]
             moved.gt_has_mask = torch.tensor(has_mask, dtype=torch.bool)

@@ -1,20 +1,26 @@
-"""An image's pixels: read to the bit as Detectron2 reads them, and laid out as a model wants them."""
+"""An image's pixels: Detectron2's to the bit, without the copies between its steps."""
 
 from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import simplejpeg
 import torch
 from detectron2.data import detection_utils as utils
+from detectron2.data import transforms as T
+from fvcore.transforms.transform import HFlipTransform, Transform, TransformList
 from numpy.typing import NDArray
+from PIL import Image
 
 _TURNED = (b"Exif\0\0", b":Orientation")  # what may say that an image is seen in another way
 _PLAIN = "YCbCr"  # a JPEG's colours, as nearly all have them
 
+Quads = NDArray[np.uint8]  # (H, W, 4): three channels and a byte that means nothing
 
-def read_image(path: str, image_format: str) -> NDArray[Any]:
-    """Return the pixels of an image file: (H, W, C).
+
+def read_frame(path: str, image_format: str) -> "Frame":
+    """Return an image file's pixels.
 
     A JPEG is decoded into the wanted order of channels at once. What is unusual about a file, and
     every other format, is left to Detectron2.
@@ -32,24 +38,63 @@ def read_image(path: str, image_format: str) -> NDArray[Any]:
         if not any(sign in data for sign in _TURNED):
             try:
                 if simplejpeg.decode_jpeg_header(data)[2] == _PLAIN:
-                    pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, image_format)
-                    return pixels
+                    quads = simplejpeg.decode_jpeg(data, f"{image_format}X")
+                    return Frame(quads[..., :3], quads)
             except ValueError:
                 pass  # no JPEG, or a damaged one
-    found: NDArray[Any] = utils.read_image(path, format=image_format)
-    return found
+    return Frame(utils.read_image(path, format=image_format))
 
 
-def to_planes(image: NDArray[Any]) -> torch.Tensor:
-    """Return an image (H, W, C) as a tensor (C, H, W)."""
-    if image.dtype != np.uint8 or image.ndim != 3:
-        return torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)))
-    is_flipped = image.strides[1] < 0  # Detectron2 flips views
-    pixels = image[:, ::-1] if is_flipped else image
-    height, width, channels = image.shape
-    planes = np.empty((channels, height, width), np.uint8)
-    cv2.split(np.ascontiguousarray(pixels), list(planes))
-    if is_flipped:
-        for plane in planes:
-            plane[:] = cv2.flip(plane, 1)
-    return torch.from_numpy(planes)
+class Frame(T.AugInput):  # type: ignore[misc]
+    """An image on its way through augmentations.
+
+    Pillow keeps four bytes a pixel, so as long as these are at hand it resizes without a copy.
+    Every step sees and returns (H, W, 3) all the same.
+
+    Args:
+        image: (H, W, C).
+        quads: of which ``image`` is a view, or None.
+    """
+
+    def __init__(self, image: NDArray[Any], quads: Quads | None = None) -> None:
+        super().__init__(image)
+        self.image: NDArray[Any] = image
+        self._quads, self._view = quads, image
+
+    def transform(self, transform: Transform) -> None:
+        """Let the image go through one step, or through several in turn."""
+        steps = transform.transforms if isinstance(transform, TransformList) else [transform]
+        for step in steps:
+            quads = self._find_quads()
+            if quads is not None and type(step) in (T.ResizeTransform, HFlipTransform):
+                self._keep(_resize(quads, step) if hasattr(step, "new_h") else cv2.flip(quads, 1))
+            else:
+                self.image = step.apply_image(self.image)
+
+    def to_planes(self) -> torch.Tensor:
+        """Return the image as a model wants it, (C, H, W)."""
+        quads = self._find_quads()
+        if quads is None:
+            return torch.as_tensor(np.ascontiguousarray(self.image.transpose(2, 0, 1)))
+        height, width = quads.shape[:2]
+        planes = np.empty((3, height, width), np.uint8)
+        cv2.split(quads, [*planes, np.empty((height, width), np.uint8)])
+        return torch.from_numpy(planes)
+
+    def _find_quads(self) -> Quads | None:
+        """Return the image's four bytes a pixel, unless a step has made another image of it."""
+        return self._quads if self.image is self._view else None
+
+    def _keep(self, quads: Any) -> None:
+        self._quads = quads
+        self.image = self._view = quads[..., :3]
+
+
+def _resize(quads: Quads, step: T.ResizeTransform) -> Quads:
+    """Return what Pillow makes of an image, to and fro without a copy."""
+    height, width = quads.shape[:2]
+    pixels = pa.Array.from_buffers(pa.uint32(), height * width, [None, pa.py_buffer(quads)])
+    image = Image.fromarrow(pixels, "RGB", (width, height))
+    resized = image.resize((step.new_w, step.new_h), step.interp)
+    values = pa.array(resized).values.to_numpy()
+    return np.asarray(values.reshape(step.new_h, step.new_w, 4))

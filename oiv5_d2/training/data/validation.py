@@ -10,9 +10,9 @@ from detectron2.data.detection_utils import build_augmentation
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
+from oiv5_d2.training.data.image_mapper import ImageMapper
 from oiv5_d2.training.data.loader import find_records, outlive_signals
 from oiv5_d2.training.data.mapper import seeded
-from oiv5_d2.training.data.image_mapper import ImageMapper
 from oiv5_d2.training.data.partial import PartialMapper
 
 
