@@ -5,21 +5,25 @@ What cannot be understood without a guess is refused, with the file and the reco
 a mask become ignored regions with the shape of their box. Images are used where they are.
 """
 
+import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from oiv5_d2.conversion import coco_file
+from oiv5_d2.conversion.image_places import locate_images
 from oiv5_d2.conversion.images import check_images, size_of
 from oiv5_d2.conversion.outlines import Outlines
-from oiv5_d2.conversion.regions import read_region
+from oiv5_d2.conversion.regions import CROWD, read_region
 from oiv5_d2.files import read_json
 from oiv5_d2.keys import near
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 
 ADOPTED = "adopted_from"  # in the new file's info
 _LISTS = ("images", "annotations", "categories")
+_NUMBER = re.compile(r"0|-?[1-9]\d{0,17}", re.ASCII)  # as a text, that is the same number again
 _SHOWN = 8  # categories of a file, in an error
 
 Record = Mapping[str, Any]
@@ -33,6 +37,8 @@ class Adopted:
     num_objects: dict[str, int] = field(default_factory=dict)
     """To be learnt, by class."""
     num_ignored: int = 0
+    num_crowds: int = 0
+    """Those of them that the file has with ``iscrowd``."""
     num_of_other_classes: int = 0
     """Annotations that are left out."""
 
@@ -50,8 +56,7 @@ def adopt(
 
     Args:
         path: the file; it and its images are only read.
-        images_dir: what ``file_name`` is relative to; None for the file's folder, or ``images`` in
-            it or beside it.
+        images_dir: of its images, see `image_places`.
         classes: names of its categories, which get the ids from 1.
         to: where the new file goes.
         workers: the most processes to look at the images with.
@@ -63,8 +68,8 @@ def adopt(
             file does not have.
     """
     content = _read(path)
-    category_ids = _categories(path, content["categories"], classes)
-    images = _images(path, content["images"], _find_folder(path, images_dir, content["images"]))
+    category_ids = _categories(path, content["categories"], classes, _used(content))
+    images = _images(path, content["images"], images_dir)
     faults = check_images(images.values(), Path("/"), workers, None, advance)
     if faults:
         more = f"; {len(faults) - 1} more such images" if len(faults) > 1 else ""
@@ -90,7 +95,14 @@ def adopt(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    content = read_json(path, Remedy.FIX_SOURCE)
+    try:
+        content = read_json(path, Remedy.FIX_SOURCE)
+    except Problem as problem:
+        cause = problem.__cause__
+        if isinstance(cause, UnicodeDecodeError) and cause.encoding == "utf-8":
+            stray = f"not UTF-8 (byte 0x{cause.object[cause.start]:02x})"
+            raise Problem(Kind.DAMAGED, path, stray, remedy=Remedy.SAVE_AS_UTF8) from problem
+        raise
     if not isinstance(content, dict):
         content = {}
     for name in _LISTS:
@@ -99,6 +111,8 @@ def _read(path: Path) -> dict[str, Any]:
     for name in ("images", "categories"):
         if not content[name]:
             _refuse(path, "the file", f"its list of {name} is empty")
+    if any("segments_info" in one for one in content["annotations"][:1] if isinstance(one, dict)):
+        _refuse(path, "the file", "it is a panoptic one, without a mask for each object")
     return content
 
 
@@ -107,17 +121,29 @@ def _info(content: Mapping[str, Any]) -> Mapping[str, Any]:
     return info if isinstance(info, dict) else {}
 
 
-def _categories(path: Path, records: Sequence[Any], classes: Sequence[str]) -> dict[Any, int]:
-    """Return the new category id of each old one; 0 for a class that is not wanted."""
+def _used(content: Mapping[str, Any]) -> set[Any]:
+    """Return the category ids that annotations have."""
+    records = (one for one in content["annotations"] if isinstance(one, dict))
+    return {_as_id(one.get("category_id")) for one in records}
+
+
+def _categories(
+    path: Path, records: Sequence[Any], classes: Sequence[str], used: Collection[Any]
+) -> dict[Any, int]:
+    """Return the new category id of each old one; 0 for a class that is not wanted.
+
+    Roboflow gives a class the name of a group that has no objects: of two, the one that has any.
+    """
     names: dict[Any, str] = {}
     for record in records:
         id_, name = _id(path, "category", record), record.get("name")
         if not isinstance(name, str) or not name.strip() or id_ in names:
             _refuse(path, f"category {id_!r}", "it has no name, or its id is there twice")
         names[id_] = name.strip()
-    if twice := [name for name in names.values() if list(names.values()).count(name) > 1]:
-        _refuse(path, f"category {twice[0]}", "its name is there twice")
-    numbers = _class_numbers(path, sorted(names.values()), classes)
+    num_used = Counter(name for id_, name in names.items() if id_ in used)
+    if twice := [name for name, number in num_used.items() if number > 1]:
+        _refuse(path, f"category {twice[0]}", "its name is there twice, with objects of both")
+    numbers = _class_numbers(path, sorted(set(names.values())), classes)
     return {id_: numbers.get(name, 0) for id_, name in names.items()}
 
 
@@ -135,27 +161,16 @@ def _class_numbers(path: Path, there: Sequence[str], classes: Sequence[str]) -> 
     return {name: number for number, name in enumerate(found, start=1)}
 
 
-def _find_folder(path: Path, images_dir: Path | None, records: Sequence[Any]) -> Path:
-    """Return the folder that the first image's name is relative to."""
-    first = _file_name(path, records[0])
-    beside = (path.parent, path.parent / "images", path.parent.parent / "images")
-    folders = [images_dir] if images_dir else beside
-    for folder in folders:
-        if folder and (folder / first).is_file():
-            return folder.absolute()
-    tried = ", ".join(str(folder) for folder in folders)
-    detail, remedy = f"looked for in {tried}", Remedy.CHANGE_SETTING
-    raise Problem(Kind.ABSENT, first, detail, key="data.images", remedy=remedy)
-
-
-def _images(path: Path, records: Sequence[Any], folder: Path) -> dict[Any, dict[str, Any]]:
+def _images(
+    path: Path, records: Sequence[Any], images_dir: Path | None
+) -> dict[Any, dict[str, Any]]:
     """Return the new record of each image by its old id."""
     found: dict[Any, dict[str, Any]] = {}
-    for record in records:
+    places = locate_images(path, images_dir, [_file_name(path, record) for record in records])
+    for record, file_path in zip(records, places, strict=True):
         old = _id(path, "image", record)
         if old in found:
             _refuse(path, f"image {old!r}", "its id is there twice")
-        file_path = folder / _file_name(path, record)
         size = record.get("height"), record.get("width")
         if not all(isinstance(side, int) and side > 0 for side in size):
             size = _size_of(path, old, file_path)
@@ -187,15 +202,15 @@ def _annotations(
     ids = _numbers([_id(path, "annotation", record) for record in records])
     for record, id_ in zip(records, ids, strict=True):
         who = f"annotation {record['id']!r}"
+        refers = {key: _as_id(record.get(key)) for key in ("image_id", "category_id")}
         for key, there in (("image_id", images), ("category_id", category_ids)):
-            other = record.get(key)
-            if not _is_id(other) or other not in there:
-                what = f"its {key.removesuffix('_id')} {other!r:.80} is not in the file"
+            if refers[key] not in there:
+                what = f"its {key.removesuffix('_id')} {record.get(key)!r:.80} is not in the file"
                 _refuse(path, who, what)
-        category_id = category_ids[record["category_id"]]
+        category_id = category_ids[refers["category_id"]]
         if not category_id:
             continue
-        image = images[record["image_id"]]
+        image = images[refers["image_id"]]
         try:
             region = read_region(record, image["height"], image["width"])
         except ValueError as error:
@@ -225,27 +240,32 @@ def _count(adopted: Adopted, annotations: Iterable[Record]) -> None:
     names = list(adopted.num_objects)
     for one in annotations:
         adopted.num_ignored += one["iscrowd"]
+        adopted.num_crowds += one["ignore_reason"] == CROWD
         adopted.num_objects[names[one["category_id"] - 1]] += not one["iscrowd"]
 
 
 def _id(path: Path, what: str, record: Any) -> Any:
-    id_ = record.get("id") if isinstance(record, dict) else None
-    if not _is_id(id_):
+    id_ = _as_id(record.get("id")) if isinstance(record, dict) else None
+    if id_ is None:
         _refuse(path, f"{what} {record!r:.80}", "it has no id")
     return id_
 
 
-def _is_id(value: Any) -> bool:
-    """Return True if a value may be an id; pandas makes 1.0 of 1."""
+def _as_id(value: Any) -> int | str | None:
+    """Return a value as an id, None if it is none: pandas makes 1.0 of 1, JavaScript "1"."""
     is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    return isinstance(value, str) or (is_whole and not isinstance(value, bool))
+    if is_whole and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str):
+        return int(value) if _NUMBER.fullmatch(value) else value
+    return None
 
 
 def _file_name(path: Path, record: Any) -> str:
     name = record.get("file_name") if isinstance(record, dict) else None
     if not isinstance(name, str) or not name:
         _refuse(path, f"image {record!r:.80}", "it has no file_name")
-    return name.replace("\\", "/")
+    return name
 
 
 def _numbers(ids: Sequence[Any]) -> list[int]:

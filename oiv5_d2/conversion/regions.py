@@ -3,7 +3,7 @@
 What cannot be understood without a guess is a ValueError, whose message begins with "its".
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -17,6 +17,8 @@ CROWD, NO_MASK = "crowd", "no mask"  # why an object is ignored
 _SLACK = 2.0  # pixels that a box may leave its image by; half of it, that two boxes may be apart
 _ALIKE = 0.9  # overlap from which two boxes are the same
 _APART = 0.5  # and below which they are not
+_TRIANGLE = 6  # numbers of the smallest polygon
+_YES, _NO = {"1", "1.0", "true"}, {"0", "0.0", "false"}
 _LARGEST = 2.0**31  # a coordinate is smaller; a NaN is not
 
 Box = list[float]
@@ -36,15 +38,20 @@ def read_region(record: Mapping[str, Any], height: int, width: int) -> dict[str,
     Raises:
         ValueError: it cannot be understood; the message has the facts.
     """
+    polygons = _read_polygons(record.get("segmentation"), height, width)
     box = _read_box(record.get("bbox"))
-    rle = _read_mask(record.get("segmentation"), height, width)
-    reason = record.get("ignore_reason") or (CROWD if record.get("iscrowd") else "")
+    if box and polygons:
+        box = _cut(box, polygons, height, width)
+    rle = _read_mask(record.get("segmentation"), polygons, height, width)
+    is_crowd = _flag(record, "iscrowd") or _flag(record, "ignore")
+    reason = record.get("ignore_reason") or (CROWD if is_crowd else "")
     area = int(coco_mask.area(rle)) if rle else 0
     ends = _inside(box, height, width) if box else None
     if rle and area:
         tight = [float(side) for side in coco_mask.toBbox(rle)]
         region = {"bbox": _fitting(box, tight), "area": area, "segmentation": rle}
     elif box and ends:
+        _refuse_shares(box, "bbox has fractions")
         drawn = masks.encode_box(ends, height, width)
         box = box if min(box[2:]) > 0 else [float(side) for side in drawn.box]
         region = {"bbox": box, "area": drawn.area, "segmentation": drawn.rle}
@@ -104,38 +111,98 @@ def _overlap(one: Box, other: Box) -> float:
     return float(coco_mask.iou([one], [other], [0])[0][0])
 
 
-def _read_mask(segmentation: Any, height: int, width: int) -> dict[str, Any] | None:
+def _flag(record: Mapping[str, Any], key: str) -> bool:
+    """Return what 0 or 1, yes or no, or nothing means."""
+    value = record.get(key)
+    text = str(value).lower()
+    if value is not None and text not in _YES | _NO:
+        raise ValueError(f"its {key} {value!r:.80} is not 0 or 1")
+    return text in _YES
+
+
+def _cut(box: Box, polygons: Sequence[Sequence[float]], height: int, width: int) -> Box:
+    """Return an xywh_abs box, cut at the image's sides if its polygons leave the image as well."""
+    xs, ys = ([x for one in polygons for x in one[start::2]] for start in (0, 1))
+    x0, y0 = min(xs), min(ys)
+    if _overlap(box, [x0, y0, max(xs) - x0, max(ys) - y0]) <= _ALIKE:
+        return box
+    x1, y1 = min(box[0] + box[2], width), min(box[1] + box[3], height)
+    x0, y0 = max(box[0], 0.0), max(box[1], 0.0)
+    return [x0, y0, max(x1 - x0, 0.0), max(y1 - y0, 0.0)]
+
+
+def _read_mask(
+    segmentation: Any, polygons: Sequence[Sequence[float]], height: int, width: int
+) -> dict[str, Any] | None:
     """Return COCO's run lengths of any of its forms; None where there is no outline."""
-    if not segmentation:
+    if polygons:
+        return _text(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)))
+    if isinstance(segmentation, list) and segmentation and isinstance(segmentation[0], dict):
+        segmentation = segmentation[0] if len(segmentation) == 1 else "list of objects"
+    if not segmentation or isinstance(segmentation, list):
         return None
-    if isinstance(segmentation, dict):
-        return _read_run_lengths(segmentation, height, width)
-    if not isinstance(segmentation, list):
+    if not isinstance(segmentation, dict):
         raise ValueError(f"its segmentation is a {type(segmentation).__name__}")
-    polygons = [polygon for polygon in segmentation if polygon]
+    return _read_run_lengths(segmentation, height, width)
+
+
+def _read_polygons(segmentation: Any, height: int, width: int) -> list[list[float]]:
+    """Return polygons as x, y, x, y, ...; those of one or two points, which have no area, not.
+
+    A single one without a list around it is taken as well, and one of points, [[x, y], ...].
+    """
+    if not isinstance(segmentation, list) or isinstance(next(iter(segmentation), None), dict):
+        return []
+    is_single = bool(segmentation) and (
+        all(map(_is_number, segmentation)) or all(map(_is_point, segmentation))
+    )
+    polygons = [_flat(one) for one in ([segmentation] if is_single else segmentation)]
     for polygon in polygons:
         _check_polygon(polygon, height, width)
-    if not polygons:
-        return None
-    return _text(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)))
+    found = [polygon for polygon in polygons if len(polygon) >= _TRIANGLE]
+    if found:
+        _refuse_shares([place for one in found for place in one], "polygon has fractions")
+    return found
+
+
+def _flat(polygon: Any) -> Any:
+    is_of_points = isinstance(polygon, list) and polygon and all(map(_is_point, polygon))
+    return [place for point in polygon for place in point] if is_of_points else polygon
+
+
+def _is_point(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
+def _refuse_shares(places: Sequence[float], what: str) -> None:
+    """Refuse coordinates that are fractions of the image's sides: all are inside its first pixel.
+
+    Args:
+        places: of a polygon or a box.
+        what: how the message about them begins.
+    """
+    if all(0 < place < 1 for place in places):
+        raise ValueError(f"its {what} of the image's sides: COCO has pixels")
 
 
 def _read_run_lengths(found: Mapping[str, Any], height: int, width: int) -> dict[str, Any]:
     counts, size = found.get("counts"), found.get("size")
+    if isinstance(counts, list):  # pandas makes 7.0 of 7
+        counts = [int(n) if isinstance(n, float) and n.is_integer() else n for n in counts]
     if size != [height, width]:
         what = f"{size!r:.80}, its image's {[height, width]} (height, width)"
         raise ValueError(f"its mask's size is {what}")
     if not isinstance(counts, str | list) or not is_of_size(counts, height * width):
         raise ValueError("its run lengths are damaged")
     if isinstance(counts, str):
-        return {"size": size, "counts": counts}
-    return _text(coco_mask.frPyObjects(found, height, width))
+        return {"size": [height, width], "counts": counts}
+    return _text(coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width))
 
 
 def _check_polygon(polygon: Any, height: int, width: int) -> None:
-    is_outline = isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0
+    is_outline = isinstance(polygon, list) and len(polygon) % 2 == 0
     if not is_outline or not all(map(_is_number, polygon)):
-        raise ValueError("its polygon needs at least three points, as x, y, x, y, ...")
+        raise ValueError("its polygon is not a list of numbers: x, y, x, y, ...")
     # pycocotools draws what is outside as well: its memory grows with the distance.
     places = zip(polygon, cycle([width, height]), strict=False)
     if not all(-side <= place <= 2 * side for place, side in places):

@@ -39,6 +39,11 @@ from oiv5_d2.synthetic import thin_out, write_release
 
 logger = logging.getLogger(__name__)
 
+_MANY_CROWDS = (
+    "%s: %d objects have iscrowd=1 and are ignored. If each is a single object, as in masks that"
+    " CVAT and Datumaro export, use a copy:  jq -c '.annotations[].iscrowd = 0' %s > single.json"
+)
+
 
 def run_stages(request: Request, show: Show, skipped: Callable[[str], object]) -> int:
     """Run every stage that is not done.
@@ -244,6 +249,8 @@ def _adopt(request: Request, part: str, path: Path) -> Stage:
         if adopted.num_of_other_classes:
             what = "%s: %d annotations of other classes are left out"
             logger.warning(what, path, adopted.num_of_other_classes)
+        if adopted.num_crowds > sum(adopted.num_objects.values()):
+            logger.warning(_MANY_CROWDS, path, adopted.num_crowds, path)
 
     return Stage(
         name=f"adopt {part}",

@@ -78,7 +78,21 @@ def test_a_coco_file_is_taken_with_its_images_where_they_are(folder):
     assert annotations[1]["segmentation"] == RLE and annotations[1]["ignore_reason"] == "crowd"
 
 
-@pytest.mark.parametrize("segmentation", [SQUARE, RLE, COUNTS, [[], *SQUARE]])
+OUTLINES = {
+    "polygons": SQUARE,
+    "run lengths": RLE,
+    "numbers": COUNTS,
+    "an empty polygon": [[], *SQUARE],
+    "a click and a line": [[2, 2], *SQUARE, [5, 5, 6, 6]],
+    "one polygon, no list around it": SQUARE[0],
+    "points": [[[1, 1], [4, 1], [4, 4], [1, 4]]],
+    "points of one polygon": [[1, 1], [4, 1], [4, 4], [1, 4]],
+    "floats": {"size": [6.0, 8.0], "counts": [float(count) for count in COUNTS["counts"]]},
+    "a list of one": [COUNTS],
+}
+
+
+@pytest.mark.parametrize("segmentation", OUTLINES.values(), ids=OUTLINES)
 def test_every_form_of_an_outline_is_taken(folder, segmentation):
     _, _, annotations = taken(folder, changed(segmentation=segmentation))
     assert annotations[0]["area"] == 9 and annotations[0]["bbox"] == [1.0, 1.0, 3.0, 3.0]
@@ -106,6 +120,20 @@ def with_ids_from_0(content):
         one |= {"image_id": one["image_id"] - 1, "category_id": one["category_id"] - 1}
 
 
+def with_numbers_as_text(content):
+    for one in (*content["images"], *content["categories"]):
+        one["id"] = str(one["id"])
+
+
+def with_a_group_of_the_same_name(content):
+    content["categories"].insert(0, {"id": 0, "name": "car", "supercategory": "none"})
+
+
+def with_flags_as_text(content):
+    for one in content["annotations"]:
+        one["iscrowd"] = str(one["iscrowd"])
+
+
 def with_gaps(content):
     content["categories"][1]["id"] = content["annotations"][0]["category_id"] = 90
 
@@ -115,7 +143,8 @@ def without_sizes(content):
         del one["height"], one["width"]
 
 
-ODD = [without_crowd, with_text_ids, with_ids_from_0, with_gaps, without_sizes]
+ODD = [without_crowd, with_text_ids, with_ids_from_0, with_numbers_as_text, with_gaps]
+ODD += [with_a_group_of_the_same_name, with_flags_as_text, without_sizes]
 
 
 @pytest.mark.parametrize("change", ODD)
@@ -157,6 +186,17 @@ def test_a_box_larger_than_its_mask_stays(folder):
     assert taken(folder, changed(bbox=[1, 1, 0, 0]))[2][0]["bbox"] == [1, 1, 3, 3]
 
 
+def test_an_outline_that_leaves_its_image_is_cut_with_its_box(folder):
+    polygon, box = [[-3, -3, 2, -3, 2, 2, -3, 2]], [-3, -3, 5, 5]
+    _, _, annotations = taken(folder, changed(segmentation=polygon, bbox=box))
+    assert annotations[0]["bbox"] == [0, 0, 2, 2] and annotations[0]["area"] == 4
+
+
+def test_what_is_to_be_ignored_is_a_crowd(folder):
+    adopted, _, annotations = taken(folder, changed(ignore=1))
+    assert annotations[0]["iscrowd"] == 1 and adopted.num_crowds == adopted.num_ignored == 2
+
+
 @pytest.mark.parametrize("segmentation", [None, [], [[]], {"size": [6, 8], "counts": [48]}])
 def test_an_object_without_a_mask_becomes_an_ignored_box(folder, segmentation):
     adopted, _, annotations = taken(folder, changed(segmentation=segmentation))
@@ -190,8 +230,12 @@ BAD = {
         changed(bbox=[1, 1, float("nan"), 3]),
         changed(bbox=[4, 4, -3, -3]),
         changed(bbox=None, segmentation=[]),
-        changed(segmentation=[[1, 1, 4, 4]]),
+        changed(segmentation=[[1, 1, 4, 4, 1]]),
         changed(segmentation=[[1, 1, 4, 1, 4, "x"]]),
+        changed(segmentation=[[0.1, 0.1, 0.5, 0.1, 0.5, 0.6]]),  # fractions of the sides
+        changed(segmentation=[], bbox=[0.1, 0.1, 0.3, 0.5]),
+        changed(segmentation=[COUNTS, COUNTS]),
+        changed(iscrowd="maybe"),
         changed(segmentation={"size": [8, 6], "counts": RLE["counts"]}),
         changed(segmentation={"size": [6, 8], "counts": "~~"}),
         changed(segmentation={"size": [6, 8], "counts": [40]}),
@@ -204,6 +248,7 @@ BAD = {
         changed(bbox=[1, 1, 33, 3]),
         changed(segmentation={"size": [6, 8], "counts": [10**30]}),
     ],
+    "panoptic": [mapped(lambda content: content["annotations"][0].update(segments_info=[]))],
     "the file": [json.dumps(COCO).replace('"iscrowd": 0', '"x": 1e999').encode()],
     "image 1": [
         mapped(lambda content: content["images"].append(content["images"][0])),
@@ -211,6 +256,7 @@ BAD = {
     "category": [
         mapped(lambda content: content["categories"].append(content["categories"][0])),
         mapped(lambda content: content["categories"][0].pop("name")),
+        mapped(lambda content: content["categories"][0].update(name="car")),  # both have objects
     ],
     "images": [mapped(lambda content: content.pop("images")), [], {"images": {}}],
     "file_name": [mapped(lambda content: content["images"][0].pop("file_name"))],
@@ -226,6 +272,12 @@ def test_what_cannot_be_understood_is_refused_with_its_record(folder, about, con
         taken(folder, content)
     assert caught.value.subject == str(folder / "given.json") and "\n" not in caught.value.detail
     assert not (folder.parent / "new.json").exists()
+
+
+def test_a_file_of_an_ansi_code_page_is_told_so(folder):
+    content = mapped(lambda content: content["images"][0].update(file_name="größe.jpg"))
+    with refused(Kind.DAMAGED, remedy=Remedy.SAVE_AS_UTF8, about="0xf6"):
+        taken(folder, json.dumps(content, ensure_ascii=False).encode("cp1252"))
 
 
 def test_an_image_that_is_not_there_or_of_another_size_is_named(folder):

@@ -65,21 +65,22 @@ class Trial:
         self.reader, self._try_one, self._folder = module.readers()[name], module.try_one, folder
         self.num_tried = self._num_taken = self._num_found = 0
         self._slowest, self._started = 0.0, time.monotonic()
-        faulthandler.register(signal.SIGPROF, chain=True)  # which ends the process
+        for number in (signal.SIGPROF, signal.SIGALRM):
+            faulthandler.register(number, chain=True)  # which ends the process
 
     def __call__(self, data: bytes) -> None:
         """Try an input, and keep it if something is wrong; one that hangs ends the process."""
         last = FOUND_DIR / f"{self.reader.name}-last.bin"
         last.write_bytes(data)  # of a process that hangs or dies
-        faulthandler.dump_traceback_later(MOST_WAITING, exit=True)
         signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, MOST_WAITING)
         started = time.process_time()
         try:
             self._num_taken += self._try_one(self.reader, data, self._folder)
         except Exception:
             self._keep(data)
-        faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         self.num_tried += 1
         self._slowest = max(self._slowest, time.process_time() - started)
 

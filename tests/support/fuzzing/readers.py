@@ -269,8 +269,8 @@ def check_coco(data: bytes, folder: Path) -> bool:
     except Problem:
         return False
     given = json.loads(data.decode("utf-8-sig"))
-    wanted = {it["id"] for it in given["categories"] if it["name"].strip() in _CLASSES}
-    old = [it for it in given["annotations"] if it["category_id"] in wanted]
+    wanted = {_id(it["id"]) for it in given["categories"] if it["name"].strip() in _CLASSES}
+    old = [it for it in given["annotations"] if _id(it["category_id"]) in wanted]
     new = list(coco_file.read_records(folder / "new.json", "annotations"))
     images = list(coco_file.read_records(folder / "new.json", "images"))
     assert len(images) == len(given["images"]) and len(new) == len(old)
@@ -279,9 +279,14 @@ def check_coco(data: bytes, folder: Path) -> bool:
     places = {it["id"]: place for place, it in enumerate(images)}
     for before, after in zip(old, new, strict=True):
         record = given["images"][places[after["image_id"]]]
-        assert record["id"] == before["image_id"]
+        assert _id(record["id"]) == _id(before["image_id"])
         _compare_object(before, after)
     return True
+
+
+def _id(value: Any) -> Any:
+    is_number = isinstance(value, str) and value.lstrip("-").isdecimal() and value.isascii()
+    return int(value) if is_number and str(int(value)) == value else value
 
 
 def _compare_object(before: dict[str, Any], after: dict[str, Any]) -> None:
@@ -295,11 +300,16 @@ def _compare_object(before: dict[str, Any], after: dict[str, Any]) -> None:
 
 
 def _mask_by_pycocotools(segmentation: Any) -> np.ndarray:
+    if isinstance(segmentation, list) and isinstance(segmentation[0], dict):
+        (segmentation,) = segmentation
     if isinstance(segmentation, list):
-        polygons = [polygon for polygon in segmentation if polygon]
+        is_single = all(isinstance(it, int | float) or np.shape(it) == (2,) for it in segmentation)
+        polygons = [np.ravel(it).tolist() for it in ([segmentation] if is_single else segmentation)]
+        polygons = [polygon for polygon in polygons if len(polygon) > 4]  # the others have no area
         rle = coco_mask.merge(coco_mask.frPyObjects(polygons, *corpus.SIZE))
     elif isinstance(segmentation["counts"], list):
-        rle = coco_mask.frPyObjects(segmentation, *corpus.SIZE)
+        counts = [int(count) for count in segmentation["counts"]]
+        rle = coco_mask.frPyObjects({**segmentation, "counts": counts}, *corpus.SIZE)
     else:
         rle = segmentation
     return np.asarray(coco_mask.decode(rle)).astype(bool)
