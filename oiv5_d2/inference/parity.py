@@ -17,6 +17,7 @@ from oiv5_d2.evaluation.detections import SEGM
 from oiv5_d2.evaluation.truth import build_truth
 from oiv5_d2.inference.ledger import to_detections
 from oiv5_d2.inference.predictor import Detection, Predictor
+from oiv5_d2.problems import Kind, Problem, Remedy
 
 RgbImage = NDArray[np.uint8]  # (H, W, 3)
 
@@ -52,6 +53,27 @@ class Parity(NamedTuple):
     def holds(self) -> bool:
         """True if nearly all detections have their counterpart."""
         return self.num_alone <= MOST_ALONE * max(1, self.num_found)
+
+
+def refuse(found: Parity, words: str, most_loss: float | None) -> None:
+    """Refuse an exported model that is not the model, or costs too much.
+
+    Args:
+        found: of `compare`.
+        words: what was asked for.
+        most_loss: mask AP that smaller numbers may cost; None for a copy in the model's own.
+
+    Raises:
+        Problem: MISMATCH.
+    """
+    if most_loss is None and not found.holds:
+        detail = f"{found.num_alone} of {found.num_found} detections have no counterpart"
+        raise Problem(Kind.MISMATCH, words, detail, remedy=Remedy.NONE)
+    before, after = found.ap
+    if most_loss is not None and before - after > most_loss:
+        detail = f"mask AP {after:.2f} on {found.num_images} images, {before:.2f} in fp32"
+        key, remedy = "precision max_loss", Remedy.CHANGE_SETTING
+        raise Problem(Kind.MISMATCH, words, detail, key=key, remedy=remedy)
 
 
 def compare(

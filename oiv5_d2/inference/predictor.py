@@ -77,8 +77,6 @@ class Predictor:
         """
         self._model, self._cfg, self._slices = model, cfg, slices
         self.classes, self._thresholds = list(classes), dict(thresholds)
-        sizes = [cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST
-        self._resize = T.ResizeShortestEdge(*sizes)
 
     @classmethod
     def from_run(
@@ -130,11 +128,8 @@ class Predictor:
         return [one["instances"].to("cpu") for one in outputs]
 
     def _to_input(self, image: RgbImage) -> dict[str, Any]:
-        pixels = self._resize.get_transform(image).apply_image(image)
-        if self._cfg.INPUT.FORMAT == "BGR":
-            pixels = pixels[:, :, ::-1]
-        tensor = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-        return {"image": tensor, "height": image.shape[0], "width": image.shape[1]}
+        height, width = image.shape[:2]
+        return {"image": to_tensor(self._cfg, image), "height": height, "width": width}
 
     def _in_slices(self, image: RgbImage) -> list[Detection]:
         """Return what is found in the image and in its pieces, what is found twice once."""
@@ -172,6 +167,15 @@ class Predictor:
         """Return what is above its class's threshold, the highest score first."""
         kept = [one for one in found if one.score >= self._thresholds.get(one.class_name, 0.0)]
         return sorted(kept, key=lambda one: -one.score)
+
+
+def to_tensor(cfg: CfgNode, image: RgbImage) -> torch.Tensor:
+    """Return an image at the size and in the channels that a model wants: (3, H, W), uint8."""
+    resize = T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
+    pixels = resize.get_transform(image).apply_image(image)
+    if cfg.INPUT.FORMAT == "BGR":
+        pixels = pixels[:, :, ::-1]
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
 def _moved_box(box: Box, window: Window) -> Box:
