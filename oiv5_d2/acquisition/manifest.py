@@ -114,6 +114,7 @@ def open_manifest(data_dir: Path) -> Iterator["Manifest"]:
     connection = sqlite3.connect(path)
     try:
         connection.execute(_SCHEMA)
+        _check(connection)
         yield Manifest(connection)
     except (sqlite3.Error, pd.errors.DatabaseError, ValueError) as error:
         kind, remedy = {
@@ -123,6 +124,16 @@ def open_manifest(data_dir: Path) -> Iterator["Manifest"]:
         raise Problem(kind, path, str(error), remedy=remedy) from error
     finally:
         connection.close()
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    """Raise ValueError if a row could not be found by its key, or the table has other columns."""
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(files)")]
+    if columns != ["kind", "split", *Outcome._fields]:
+        raise ValueError(f"its columns are {', '.join(columns)}")
+    if found != "ok":
+        raise ValueError(found)
 
 
 @dataclass

@@ -157,6 +157,22 @@ def test_a_manifest_that_is_damaged_is_named(tmp_path):
         record(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [  # found by fuzzing: a row that its key does not find, and a column more
+        (b"imagetrainb.jpg", b"imagetrai\0b.jpg"),
+        (b"detail TEXT", b"d,tail TEXT"),
+    ],
+)
+def test_a_manifest_with_another_order_or_other_columns_is_damaged(tmp_path, old, new):
+    record(tmp_path)
+    data = (tmp_path / MANIFEST_SQLITE).read_bytes()
+    assert data.count(old) == 1
+    (tmp_path / MANIFEST_SQLITE).write_bytes(data.replace(old, new))
+    with refused(Kind.DAMAGED, remedy=Remedy.MOVE_AWAY, about=tmp_path / MANIFEST_SQLITE):
+        record(tmp_path)
+
+
 def test_a_manifest_that_another_process_writes_is_busy(tmp_path, monkeypatch):
     record(tmp_path)
     connect = sqlite3.connect
