@@ -25,6 +25,8 @@ from oiv5_d2.console.errors import report_errors, suggesting
 from oiv5_d2.console.help import answer_help
 from oiv5_d2.runs.prepared import Prepared, locate
 
+LOOKED_AT = 200  # images, for masks that overlap
+
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="show")
 def main(run: DictConfig) -> None:
@@ -40,23 +42,22 @@ def main(run: DictConfig) -> None:
 def show(run: DictConfig, prepared: Prepared) -> None:
     # Here, so that --help and a mistake on the command line are answered at once.
     from oiv5_d2.reporting.gallery import as_fed, as_prepared, pick, write_sheets
-    from oiv5_d2.reporting.objects import cut_cells, object_cells
+    from oiv5_d2.reporting.objects import object_cells
+    from oiv5_d2.reporting.overlaps import LEGEND, cut_cells
     from oiv5_d2.reporting.truth import open_part
 
     part = open_part(prepared)
     num_images = max(1, run.num_images // run.columns) if run.augmented else run.num_images
+    num_images = max(LOOKED_AT, num_images) if run.occlusion else num_images
     images = pick(part, num_images, run.seed, list(run.classes), list(run.image_ids))
-    kind, name, columns = "as prepared", run.part, run.columns
+    kind, name, columns, entries = "as prepared", run.part, run.columns, None
     if run.augmented:
         cells = as_fed(part, images, training_feed(run, prepared), run.columns)
         kind, name = "as training is fed", f"{name}_augmented"
     elif run.occlusion:
-        cells, kind, columns = (
-            cut_cells(part, images, run.occlusion),
-            "overlaps, before and after",
-            2,
-        )
-        name = f"{name}_occlusion"
+        cells = islice(cut_cells(part, images, run.occlusion), run.num_images)
+        kind = "overlapping masks, before and after they are cut"
+        name, columns, entries = f"{name}_occlusion", 2, LEGEND
     elif run.objects or run.clicks:
         drawings = find_clicks(run, images) if run.clicks else None
         cells = islice(object_cells(part, images, list(run.classes), drawings), run.num_images)
@@ -66,7 +67,7 @@ def show(run: DictConfig, prepared: Prepared) -> None:
     else:
         cells = as_prepared(part, images)
     path = Path(run.output) / f"{name}.jpg"
-    for sheet in write_sheets(list(cells), part, kind, columns, path):
+    for sheet in write_sheets(list(cells), part, kind, columns, path, entries):
         print(sheet)
 
 

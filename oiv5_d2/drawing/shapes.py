@@ -50,7 +50,11 @@ def fit(size: Size, room: Size) -> Size:
 
 
 def draw(
-    image: RgbImage, shapes: Sequence[Shape], colours: Mapping[str, Colour], room: Size
+    image: RgbImage,
+    shapes: Sequence[Shape],
+    colours: Mapping[str, Colour],
+    room: Size,
+    has_boxes: bool = True,
 ) -> RgbImage:
     """Draw `shapes` on a copy of `image`, resized to fit into `room`.
 
@@ -59,6 +63,7 @@ def draw(
         shapes: in any order; larger ones are drawn below smaller ones.
         colours: per class name.
         room: (height, width) of the result at most; one of the two is reached.
+        has_boxes: whether objects' boxes are drawn.
 
     Returns:
         (height, width, 3) uint8, RGB.
@@ -76,7 +81,7 @@ def draw(
         if shape.mask is not None:
             _draw_region(canvas, shape.mask, colour, line, shape.ignored)
     for shape, tag in zip(below_first, tags, strict=True):
-        if not shape.ignored:
+        if has_boxes and not shape.ignored:
             _draw_box(canvas, tag.box, tag.colour, line / 2)
     return draw_tags(canvas.round().clip(0, 255).astype(np.uint8), tags)
 

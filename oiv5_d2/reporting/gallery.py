@@ -77,27 +77,40 @@ def as_fed(
 
 
 def write_sheets(
-    cells: Sequence[Cell], part: Part, kind: str, columns: int, path: Path
+    cells: Sequence[Cell],
+    part: Part,
+    kind: str,
+    columns: int,
+    path: Path,
+    entries: Sequence[LegendEntry] | None = None,
 ) -> list[Path]:
     """Write cells as sheets beside each other, and return their paths.
 
-    `kind` says what is shown, for the title. If there are several sheets, ``_1``, ``_2`` ... is
-    added to the stem of `path`.
+    Args:
+        cells: what is shown.
+        part: of the data.
+        kind: what is shown, for the title.
+        columns: of cells.
+        path: of the sheet; if there are several, ``_1``, ``_2`` ... is added to its stem.
+        entries: of the legend; None for the part's classes.
 
     Raises:
         Problem: EMPTY, there is no cell.
     """
     if not cells:
-        detail, keys = f"nothing to show of it: {kind}", "part classes num_images"
-        raise Problem(Kind.EMPTY, part.name, detail, key=keys, remedy=Remedy.CHANGE_SETTING)
+        subject, keys = f"the sheet of {part.name} ({kind})", "part classes num_images"
+        raise Problem(Kind.EMPTY, subject, key=keys, remedy=Remedy.CHANGE_SETTING)
     per_sheet = max(1, CELLS_A_SHEET // columns) * columns
     groups = [cells[i : i + per_sheet] for i in range(0, len(cells), per_sheet)]
     paths = []
     for number, group in enumerate(groups, start=1):
-        stem, subtitle = path.stem, f"objects in all {len(part.traits):,} images"
+        stem, subtitle = path.stem, f"{len(part.traits):,} images"
         if len(groups) > 1:
             stem, subtitle = f"{stem}_{number}", f"{subtitle}, sheet {number} of {len(groups)}"
-        sheet = Sheet(f"{part.name}: {kind}", subtitle, legend(part), columns, CELL)
+        if entries is None:
+            subtitle = f"objects in all {subtitle}"
+        shown = legend(part) if entries is None else entries
+        sheet = Sheet(f"{part.name}: {kind}", subtitle, shown, columns, CELL)
         paths.append(path.with_stem(stem))
         write_jpeg(paths[-1], lay_out(sheet, group))
     return paths

@@ -1,22 +1,19 @@
-"""Single objects, a cell each, and how they were drawn; images before and after masks are cut."""
+"""Single objects, a cell each, and how they were drawn."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from oiv5_d2.conversion import masks
-from oiv5_d2.conversion.occlusion import cut
-from oiv5_d2.conversion.outlines import Outlines
 from oiv5_d2.drawing.shapes import Shape, draw, draw_dots
 from oiv5_d2.drawing.sheets import Cell
-from oiv5_d2.drawing.text import Box, overlap
+from oiv5_d2.drawing.text import Box
 from oiv5_d2.openimages.clicks import Drawing
-from oiv5_d2.reporting.gallery import CELL, describe
+from oiv5_d2.reporting.gallery import CELL
 from oiv5_d2.reporting.truth import AnnotatedImage, Part, read_image, to_shapes
 
 MARGIN = 0.15  # around an object, of its longer side
-LEAST_MARGIN, ROOM = 8, 60  # pixels; around what was cut
+LEAST_MARGIN = 8  # pixels
 ON, OFF = (40, 220, 70), (235, 50, 50)  # clicks on the object, and beside it
 
 
@@ -36,6 +33,11 @@ class Window(NamedTuple):
     def of(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Return this part of an image or mask, (H, W) or (H, W, C)."""
         return pixels[self.y0 : self.y1, self.x0 : self.x1]
+
+    def cut(self, shape: Shape) -> Shape:
+        """Return a shape of the image, without its tag, as one of this part."""
+        mask = None if shape.mask is None else self.of(shape.mask)
+        return Shape(shape.class_name, self.moved(shape.box), mask)
 
 
 def object_cells(
@@ -68,53 +70,6 @@ def object_cells(
             )
 
 
-def cut_cells(part: Part, images: Iterable[AnnotatedImage], order: str) -> Iterator[Cell]:
-    """Yield two cells an image with masks that overlap, most first: before and after they are cut.
-
-    Each shows the place where most was cut, with the objects there.
-    """
-    Outlines(occlusion=order)  # which refuses an unknown one
-    pairs = []
-    for image in images:
-        size = image.record["height"], image.record["width"]
-        before = [
-            {**one, "segmentation": masks.to_rle(one["segmentation"], *size)}
-            for one in image.objects
-        ]
-        after = cut(before, order, *size)
-        num_cut = [one.get("cut_pixels", 0) for one in after]
-        if any(num_cut):
-            lost = _box_of_lost(before, after, num_cut.index(max(num_cut)))
-            pairs.append((sum(num_cut), image, lost, (before, after)))
-    for number, image, lost, states in sorted(pairs, key=lambda pair: -pair[0]):
-        pixels, id_ = read_image(part, image), image.record["open_images_id"]
-        window = _around(lost, lost, pixels.shape, ROOM)
-        titles = "before", f"after, {order} in front: {number:,} px cut in the image"
-        for annotations, title in zip(states, titles, strict=True):
-            shapes = [
-                _moved(shape, window)
-                for shape in to_shapes(part, image._replace(annotations=annotations))
-                if overlap(shape.box, window) and not shape.ignored
-            ]
-            drawn = draw(window.of(pixels), shapes, part.colours, CELL)
-            yield Cell(drawn, f"{id_}, {title}", describe(shapes))
-
-
-def _box_of_lost(
-    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], index: int
-) -> Box:
-    """Return the xyxy box around the pixels that an object lost."""
-    was, left = (masks.decode(some[index]["segmentation"]) for some in (before, after))
-    lost = was if after[index]["iscrowd"] else was & ~left
-    x, y, w, h = masks.tight_box(lost)
-    return x, y, x + w, y + h
-
-
-def _moved(shape: Shape, window: "Window") -> Shape:
-    mask = None if shape.mask is None else window.of(shape.mask)
-    return Shape(shape.class_name, window.moved(shape.box), mask)
-
-
 def _cell(
     part: Part, image: AnnotatedImage, one: Mapping[str, Any], pixels: Any, drawing: Drawing | None
 ) -> Any:
@@ -124,8 +79,8 @@ def _cell(
     if drawing:
         x0, y0, x1, y1 = drawing.box
         box = x0 * width, y0 * height, x1 * width, y1 * height
-    window = _around(shape.box, box, pixels.shape)
-    shape = _moved(shape._replace(box=box), window)
+    window = around(shape.box, box, pixels.shape)
+    shape = window.cut(shape._replace(box=box))
     drawn = draw(window.of(pixels), [shape], part.colours, CELL)
     dots = []
     for click in drawing.clicks if drawing else ():
@@ -135,8 +90,15 @@ def _cell(
     return draw_dots(drawn, dots)
 
 
-def _around(one: Box, other: Box, shape: tuple[int, ...], least: float = LEAST_MARGIN) -> Window:
-    """Return the part of an image that shows two xyxy boxes and something around them."""
+def around(one: Box, other: Box, shape: tuple[int, ...], least: float = LEAST_MARGIN) -> Window:
+    """Return the part of an image that shows two xyxy boxes and something around them.
+
+    Args:
+        one: in pixels.
+        other: in pixels.
+        shape: of the image, (H, W) or (H, W, C).
+        least: pixels on each side.
+    """
     height, width = shape[:2]
     x0, y0 = min(one[0], other[0]), min(one[1], other[1])
     x1, y1 = max(one[2], other[2]), max(one[3], other[3])

@@ -5,7 +5,7 @@ from oiv5_d2.conversion import masks
 from oiv5_d2.conversion.polygons import to_polygons
 from oiv5_d2.openimages.clicks import Click, Drawing
 from oiv5_d2.reporting.gallery import CELL
-from oiv5_d2.reporting.objects import OFF, ON, cut_cells, object_cells
+from oiv5_d2.reporting.objects import OFF, ON, object_cells
 from oiv5_d2.reporting.truth import open_part, read_images
 
 
@@ -42,17 +42,6 @@ def test_clicks_are_drawn_where_they_were_made(part, images):
 
 def _middle(pixels, colour):
     return np.argwhere((pixels == colour).all(axis=2))[:, 1].mean()
-
-
-def test_a_pair_of_cells_shows_what_is_cut(part, images):
-    assert list(cut_cells(part, images, "smaller")) == []
-    car = images[0].objects[1]
-    mask = masks.decode(car["segmentation"])
-    mask[30:40, 10:40] = True  # over the person
-    car |= {"segmentation": masks.encode(mask), "area": int(mask.sum())}
-    before, after = cut_cells(part, images, "smaller")
-    assert "before" in before.caption and "px cut" in after.caption
-    assert (before.image != after.image).any()
 
 
 def test_polygons_are_drawn_as_run_lengths_are(part, images):
