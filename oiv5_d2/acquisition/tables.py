@@ -78,10 +78,10 @@ def tidied(path: Path, file: ReleaseFile, tables_dir: Path) -> Path:
         return copy
     if copy.is_symlink() or (copy.exists() and not _note_path(copy).exists()):
         raise Problem(Kind.FOREIGN, copy, f"{path} would replace it", remedy=Remedy.MOVE_AWAY)
-    logger.info("%s is not as the release has it: %s is, and is used", path, copy)
     _write_note(copy, str(path), Head(-1, ""))  # what will be there is ours
     write_tidy(path, file.columns, copy)
     _write_note(copy, str(path), Head(copy.stat().st_size, etag))
+    logger.info("%s has another form than the release's: using a copy, %s", path, copy)
     return copy
 
 

@@ -90,7 +90,7 @@ def test_augmented_images_go_through_the_experiments_mapper(show):
     [
         ("classes=[Bus]", ["classes=Bus", "Person, Traffic light", "\n  "]),
         ("image_ids=[00ff]", ["00ff", "train.json", "\n  "]),
-        ("occlusion=smaller", ["blocks_train", "overlaps", "\n  "]),
+        ("occlusion=smaller", ["blocks_train", "overlapping", "\n  "]),
         ("occlusion=depth", ["data.occlusion=depth", "smaller", "\n  "]),
         ("clicks=true", ["release", "\n  "]),
         ("colums=3", ["colums", "columns?"]),
