@@ -1,7 +1,7 @@
 """Find objects in images or a video:  python tools/predict.py run=outputs/quickstart input=photos.
 
 A video: input=street.mp4. A camera: input=0, until Ctrl-C. Distant objects: slices.side=512
-The same command goes on where it was stopped.
+The same command goes on where it was stopped. Step by step, from anchors to masks: inside=true
 """
 
 import logging
@@ -28,7 +28,11 @@ def main(run: DictConfig) -> None:
         raise wrong_setting("threshold", run.threshold, "a score, 0 to 1")
     if run.batch < 1:
         raise wrong_setting("batch", run.batch, "at least 1")
-    predict(run, find_run(Path(run.run)), changed_settings(run))
+    run_dir, changes = find_run(Path(run.run)), changed_settings(run)
+    if run.inside:
+        draw_inside(run, run_dir, changes)
+    else:
+        predict(run, run_dir, changes)
 
 
 def predict(run: DictConfig, run_dir: Path, changes: Mapping[str, object]) -> None:
@@ -69,6 +73,28 @@ def predict(run: DictConfig, run_dir: Path, changes: Mapping[str, object]) -> No
         print(written)
     if drawing.kind != "none" or is_video:
         print(target)
+
+
+def draw_inside(run: DictConfig, run_dir: Path, changes: Mapping[str, object]) -> None:
+    """Draw what the model does with each image, step by step, and print where that is."""
+    from oiv5_d2.console.bars import open_screen
+    from oiv5_d2.inference import sources, strip
+    from oiv5_d2.inference.predictor import Predictor
+    from oiv5_d2.runs.layout import read_record
+    from oiv5_d2.training.models import load_cfg, load_model
+
+    source = str(run.input)
+    if sources.is_video(source):
+        raise wrong_setting("inside", True, "images only, no video or camera", change="input")
+    pictures = sources.find_pictures(source)
+    cfg = load_cfg(run_dir, run_dir / run.weights, run.device, changes)
+    model = load_model(cfg).eval()
+    predictor = Predictor(cfg, model, read_record(run_dir)["classes"], {})
+    folder = Path(run.output or run_dir / "inside")
+    thresholds = choose_thresholds(run, run_dir)
+    shown = (predictor, pictures, thresholds, folder, open_screen())
+    for path in strip.write_strips(model, *shown):
+        print(path)
 
 
 def choose_thresholds(run: DictConfig, run_dir: Path) -> dict[str, float]:

@@ -80,7 +80,7 @@ def predict_pictures(
             for picture, image, found in zip(some, images, predictor.predict(images), strict=True):
                 drawn = drawing.draw(image, found, predictor.classes)
                 if drawn is not None:
-                    _write_jpeg(pictures_dir / f"{picture.name}.jpg", drawn)
+                    write_jpeg(pictures_dir / f"{picture.name}.jpg", drawn)
                 size = image.shape[0], image.shape[1]
                 ledger.add(Entry(picture.name, picture.path.name, size, found))
                 advance(1)
@@ -134,7 +134,8 @@ def _in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield some
 
 
-def _write_jpeg(path: Path, image: RgbImage) -> None:
+def write_jpeg(path: Path, image: RgbImage) -> None:
+    """Write an image, (H, W, 3) uint8 RGB, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
         Image.fromarray(image).save(temporary, format="JPEG", quality=JPEG_QUALITY)

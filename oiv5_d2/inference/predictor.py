@@ -120,14 +120,15 @@ class Predictor:
         """
         if self._slices.side:
             return [self._choose(self._in_slices(image)) for image in images]
-        return [self._choose(self._detections(one)) for one in self._infer(images)]
+        return [self._choose(self.to_detections(one)) for one in self._infer(images)]
 
     def _infer(self, images: Sequence[RgbImage]) -> list[Instances]:
         with torch.no_grad():
-            outputs = self._model([self._to_input(image) for image in images])
+            outputs = self._model([self.to_input(image) for image in images])
         return [one["instances"].to("cpu") for one in outputs]
 
-    def _to_input(self, image: RgbImage) -> dict[str, Any]:
+    def to_input(self, image: RgbImage) -> dict[str, Any]:
+        """Return an image, (H, W, 3) uint8 RGB, as Detectron2's models take it."""
         height, width = image.shape[:2]
         return {"image": to_tensor(self._cfg, image), "height": height, "width": width}
 
@@ -137,7 +138,7 @@ class Predictor:
         found: list[tuple[Window, Detection]] = []
         for window in windows_of(size, self._slices):
             (instances,) = self._infer([cut(image, window)])
-            pieces = self._detections(instances)
+            pieces = self.to_detections(instances)
             found += [(window, one) for one in pieces if is_whole(one.box, window, size)]
         if not found:
             return []
@@ -150,7 +151,8 @@ class Predictor:
         )
         return [_moved(found[i][0], found[i][1], moved[i], size) for i in kept.tolist()]
 
-    def _detections(self, found: Instances) -> list[Detection]:
+    def to_detections(self, found: Instances) -> list[Detection]:
+        """Return what a model found, in its order, whatever its score."""
         outlines: list[Rle | None] = [None] * len(found)
         if found.has("pred_masks"):
             outlines = [*encode(found.pred_masks.numpy())]
