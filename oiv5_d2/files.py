@@ -61,6 +61,27 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def files_below(folder: Path, *, is_deep: bool = True) -> Iterator[Path]:
+    """Yield the files below a folder by path, also through links; hidden ones are not.
+
+    A folder is read once, so that links in a circle have an end.
+
+    Args:
+        folder: it need not exist.
+        is_deep: whether folders in it are read as well.
+    """
+    seen = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(parent)
+        place = status.st_dev, status.st_ino
+        is_new = place not in seen
+        seen.add(place)
+        is_read = is_new and is_deep
+        folders[:] = sorted(name for name in folders if is_read and not name.startswith("."))
+        if is_new:
+            yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
+
+
 def free_bytes(path: Path) -> int:
     """Return the free space on the disk of a folder, which need not exist yet."""
     existing = next(each for each in (path, *path.absolute().parents) if each.exists())

@@ -7,20 +7,26 @@ in ``train/data``, in a folder for each class, as ``.JPG`` or ``.jpeg``, in ``va
 
 import logging
 import os
+import re
+import zipfile
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from oiv5_d2.files import files_below
 from oiv5_d2.openimages.release import SPLITS, ReleaseFile
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 logger = logging.getLogger(__name__)
 
 _COMPRESSED = ".gz"
-_PACKED = (".zip", ".bz2", ".xz", ".zst", ".7z")  # not read
+_PACKED = (".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".rar")  # not read
+_ARCHIVES = {".zip", *_PACKED, ".tgz", _COMPRESSED}
+# What V6 and V7 put before a name, and browsers and file managers after it.
+_RENAMED = re.compile(r"^oidv\d-| ?\(\d+\)(?=\.)| - Copy(?=\.)")
 _JPEG = {".jpg", ".jpeg"}
 _OTHER_IMAGES = {".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic"}
 _PNG, _ZIP = ".png", ".zip"
@@ -47,7 +53,7 @@ def _by_name(folder: Path) -> Mapping[str, list[Path]]:
     """Return the tables below a folder, by name without the ending of a compressed one."""
     found = defaultdict(list)
     for path in _files(folder, {".csv", ".json", _COMPRESSED}):
-        found[path.name.removesuffix(_COMPRESSED)].append(path)
+        found[_RENAMED.sub("", path.name.removesuffix(_COMPRESSED))].append(path)
     return found
 
 
@@ -91,11 +97,16 @@ def find_images(folder: Path, files: pd.DataFrame) -> pd.Series:
 
 
 def _tell_of_others(folder: Path, missing: Collection[str]) -> None:
-    """Say which missing images are there in another format."""
+    """Say which missing images are there in another format, or may be in an archive."""
+    if not missing:
+        return
     others = [path for path in _files(folder, _OTHER_IMAGES) if path.stem.lower() in missing]
-    if missing and others:
+    if others:
         what = "%d images are there, but not as JPEG, such as %s: convert them to JPEG"
         logger.warning(what, len(others), others[0])
+    if archive := next(_files(folder, _ARCHIVES), None):
+        what = "%d images are not there, but %s is: unpack it, if they are in it"
+        logger.warning(what, len(missing), archive)
 
 
 def _images_by_id(folder: Path) -> dict[tuple[str, str], str]:
@@ -120,8 +131,8 @@ class MaskPlace(NamedTuple):
 def find_masks(folder: Path, zip_key: str, wanted: Collection[str]) -> MaskPlace:
     """Return where masks are: in their zip, or unpacked from it.
 
-    The zip may be anywhere below the folder. Unpacked masks are beside where it would be, in a
-    folder of its name, or in any other folder.
+    The zip may be anywhere below the folder, or another one that has its masks. Unpacked masks are
+    beside where it would be, in a folder of its name, or in any other folder.
 
     Args:
         folder: of the annotations.
@@ -133,13 +144,28 @@ def find_masks(folder: Path, zip_key: str, wanted: Collection[str]) -> MaskPlace
     where, names = (folder / zip_key).parent, set(wanted)
     own = where / Path(zip_key).stem
     found = {name: path / name for path in (own, where) for name in names if (path / name).exists()}
+    zips = []
     if len(found) < len(names):  # so that a folder of a million masks is seldom listed
         for path in _files(folder, {_PNG, _ZIP}):
-            if path.name == Path(zip_key).name:
-                return MaskPlace(str(path.relative_to(folder)), {})
-            if (name := mask_name(path.name)) in names:
+            if path.suffix.lower() == _ZIP:
+                zips.append(path)
+            elif (name := mask_name(path.name)) in names:
                 found.setdefault(name, path)
+    named = Path(zip_key).name
+    zips.sort(key=lambda path: path.name != named)
+    for path in zips if not found else ():
+        if path.name == named or _has_any(path, names):
+            return MaskPlace(str(path.relative_to(folder)), {})
     return MaskPlace(zip_key, {name: found[name] for name in wanted if name in found})
+
+
+def _has_any(path: Path, names: Collection[str]) -> bool:
+    """Return True if a zip has one of these masks; a damaged one has none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(mask_name(entry) in names for entry in archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 def other_format(paths: Iterable[str], wanted: Collection[str]) -> str:
@@ -155,9 +181,21 @@ def other_format(paths: Iterable[str], wanted: Collection[str]) -> str:
     return next((path for path in found if not path.lower().endswith(_PNG)), "")
 
 
-def unusable_masks(folder: Path, wanted: Collection[str]) -> str:
-    """Return the first file below a folder that is a mask, but not as PNG; "" if there is none."""
-    return other_format(map(str, _files(folder, _JPEG | _OTHER_IMAGES)), wanted)
+def unusable_masks(folder: Path, zip_key: str, wanted: Collection[str]) -> tuple[Kind, str]:
+    """Return what is wrong with masks that `find_masks` does not find, and the facts.
+
+    Args:
+        folder: of the annotations.
+        zip_key: of the zip that is not there.
+        wanted: names of its masks.
+    """
+    if other := other_format(map(str, _files(folder, _JPEG | _OTHER_IMAGES)), wanted):
+        return Kind.MISMATCH, f"not PNG: {other}"
+    stem = Path(zip_key).stem
+    for path in _files(folder, _ARCHIVES):
+        if path.name.startswith(f"{stem}."):
+            return Kind.ABSENT, f"{path} is there: unpack it"
+    return Kind.ABSENT, f"neither the zip nor a mask of it is in {folder}"
 
 
 def mask_name(path: str) -> str:
@@ -166,10 +204,6 @@ def mask_name(path: str) -> str:
     return f"{name[:-4]}{_PNG}" if name[-4:].lower() == _PNG else name
 
 
-def _files(folder: Path, endings: set[str]) -> Iterable[Path]:
-    """Yield the files below a folder with one of these endings, by path; hidden ones are not."""
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if os.path.splitext(name)[1].lower() in endings and not name.startswith("."):
-                yield Path(parent, name)
+def _files(folder: Path, endings: Collection[str]) -> Iterator[Path]:
+    """Yield the files below a folder with one of these endings, in small letters, by path."""
+    return (path for path in files_below(folder) if path.suffix.lower() in endings)

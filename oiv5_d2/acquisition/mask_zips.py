@@ -266,9 +266,8 @@ class _Work:
         folder = self._bucket.folder
         if not folder or problem.kind is not Kind.ABSENT:
             return problem
-        if other := unusable_masks(folder, self._wanted):
-            return Problem(Kind.MISMATCH, self._url, f"not PNG: {other}")
-        return Problem(Kind.ABSENT, self._url, f"neither the zip nor a mask of it is in {folder}")
+        kind, detail = unusable_masks(folder, self.key, self._wanted)
+        return Problem(kind, self._url, detail)
 
     def _take_unpacked(self) -> None:
         """Take the masks that somebody unpacked, and note which are not there or damaged."""

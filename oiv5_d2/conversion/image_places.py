@@ -6,7 +6,6 @@ without percent signs. Two names never lead to the same file.
 """
 
 import logging
-import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from os.path import isfile  # unlike pathlib's it takes any text for a name
 from pathlib import Path
 from urllib.parse import unquote
 
+from oiv5_d2.files import files_below
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def _by_last_part(
     for name in names:
         wanted[_last_part(name)].append(name)
     found = defaultdict(set)
-    for path in (path for folder in folders for path in _files(folder, is_deep)):
+    for path in (path for folder in folders for path in files_below(folder, is_deep=is_deep)):
         if (key := _last_part(path.name)) in wanted:
             found[key].add(path)
     clear = {key: paths.pop() for key, paths in found.items() if len(paths) == 1}
@@ -86,9 +86,3 @@ def _by_last_part(
 
 def _last_part(name: str) -> str:
     return unicodedata.normalize("NFC", unquote(name.rpartition("/")[2])).casefold()
-
-
-def _files(folder: Path, is_deep: bool) -> Iterable[Path]:
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if is_deep and not name.startswith("."))
-        yield from (Path(parent, name) for name in names)

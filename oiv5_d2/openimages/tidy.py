@@ -31,6 +31,7 @@ _EXCEL = re.compile(r"sep=.[\r\n]*")  # a first line that says what stands betwe
 # What pandas makes of a column with an empty cell, and what it and R make of yes and no.
 _WHOLE = {"-1.0": "-1", "0.0": "0", "1.0": "1", "true": "1", "false": "0"}
 _NO_VALUE = {"na", "nan", "null", "none"}
+_JPG, _FOLDERS = re.compile(r"\.jpe?g$", re.IGNORECASE), re.compile(r"^.*[/\\]", re.DOTALL)
 _SIDES = [(f"{side}Min", f"{side}Max") for side in ("X", "Y", "BoxX", "BoxY")]
 
 _LONGEST_LINE = 1 << 20
@@ -78,6 +79,8 @@ def find_fault(path: Path, columns: Sequence[str]) -> Problem:
 def _rows(path: Path, columns: Sequence[str], errors: str = "strict") -> Iterator[tuple[int, Row]]:
     """Yield each row's line, as an editor counts it, and its values in the release's order."""
     line = 1
+    if what := _foreign_format(path):
+        raise damaged(path, 1, what, Remedy.FIX_SOURCE)
     try:
         with open_text(path, errors) as text:
             first = text.readline(_LONGEST_LINE)
@@ -90,7 +93,7 @@ def _rows(path: Path, columns: Sequence[str], errors: str = "strict") -> Iterato
             line += 1
             for row in reader:
                 if row and len(row) == len(header) + 1 and line == above + 1:
-                    header = ["", *header]  # R names each row, but not the column of these names
+                    header = _with_one_more(header, row, columns)
                     pick = itemgetter(*map(header.index, columns))
                 if row and len(row) != len(header):
                     what = f"{len(row)} fields instead of {len(header)}"
@@ -100,6 +103,27 @@ def _rows(path: Path, columns: Sequence[str], errors: str = "strict") -> Iterato
                 line = reader.line_num + above + 1
     except (csv.Error, EOFError, OSError, zlib.error) as error:
         raise damaged(path, line, str(error), Remedy.FIX_LINE) from error
+
+
+def _foreign_format(path: Path) -> str:
+    """Return what a file is that is no table, "" if it may be one."""
+    with path.open("rb") as file:
+        start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "it is a web page, or a server's error, in place of a table"
+    if start.startswith((b"pk\3\4", b"\xd0\xcf\x11\xe0")):
+        return "it is a zip or an Excel workbook: unpack it, or save the table as CSV"
+    return ""
+
+
+def _with_one_more(header: Row, row: Row, columns: Sequence[str]) -> Row:
+    """Return the header of rows with a field more: lines end in a separator, or R names each row.
+
+    R does not name the column of its names.
+    """
+    values = dict(zip(header, row, strict=False))
+    is_ended = not row[-1] and not row_fault([values[name] for name in columns], columns, columns)
+    return [*header, ""] if is_ended else ["", *header]
 
 
 @contextmanager
@@ -150,10 +174,12 @@ def _tidy(values: Sequence[str], columns: Sequence[str], separator: str) -> Row:
     row = dict(zip(columns, values, strict=True))
     if separator != ",":  # such as a spreadsheet's in German: 0,5 for 0.5
         row |= {name: row[name].replace(",", ".") for name in NUMBERS & row.keys()}
-    id_ = row["ImageID"]
+    id_ = _JPG.sub("", row["ImageID"])
     row["ImageID"] = id_.lower()
-    if id_ and row.get("MaskPath", "").startswith(id_):  # a mask's name begins with its image's id
-        row["MaskPath"] = id_.lower() + row["MaskPath"][len(id_) :]
+    if "MaskPath" in row:
+        name = _FOLDERS.sub("", row["MaskPath"])
+        # A mask's name begins with its image's id.
+        row["MaskPath"] = id_.lower() + name[len(id_) :] if id_ and name.startswith(id_) else name
     for column in release.ATTRIBUTES:
         if column in row:
             row[column] = _WHOLE.get(row[column].lower(), row[column])

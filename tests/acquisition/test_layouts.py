@@ -1,3 +1,4 @@
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -55,6 +56,13 @@ def test_images_of_another_format_are_told(tmp_path, caplog):
     assert record.levelname == "WARNING" and record.args[0] == 2
 
 
+def test_an_archive_where_images_are_missing_is_told(tmp_path, caplog):
+    touch(tmp_path, f"train/{A}.jpg", "train_0.tar.gz")
+    find_images(tmp_path, FILES)
+    (record,) = caplog.records
+    assert record.args == (1, tmp_path / "train_0.tar.gz")
+
+
 @pytest.mark.parametrize("ending", [".zip", ".bz2"])
 def test_a_table_packed_in_another_way_is_told(tmp_path, ending):
     touch(tmp_path, f"{V5.class_csv.path}{ending}")
@@ -84,18 +92,44 @@ def test_a_zip_of_masks_is_found_by_its_name(tmp_path, where):
     assert Path(found) == Path(where, "train-masks-a.zip") and not unpacked
 
 
+def test_one_zip_with_all_masks_stands_for_each(tmp_path):
+    name = f"{A}_m0k4j_1.png"
+    with zipfile.ZipFile(tmp_path / "masks.zip", "w") as archive:
+        archive.writestr(f"all/{name}", b"")
+    touch(tmp_path, "damaged.zip")
+    for digit in "ab":
+        key = V5.mask_zip("train", digit).path
+        assert find_masks(tmp_path, key, [name]) == ("masks.zip", {})
+        assert find_masks(tmp_path, key, ["other.png"]) == (key, {})
+
+
 def test_masks_that_are_not_png_are_found_for_the_message(tmp_path):
     wanted = [f"{A}_m0k4j_1.png", f"{B}_m0k4j_1.png"]
     paths = ["x/readme.txt", f"x/{B}_m0k4j_1.PNG", f"x/{A}_m0k4j_1.JPG"]
     assert other_format(paths, wanted) == paths[-1]
     assert other_format(paths[:2], wanted) == ""
     touch(tmp_path, *paths)
-    assert unusable_masks(tmp_path, wanted) == str(tmp_path / paths[-1])
+    key = V5.mask_zip("train", "a").path
+    kind, facts = unusable_masks(tmp_path, key, wanted)
+    assert kind is Kind.MISMATCH and str(tmp_path / paths[-1]) in facts
+    touch(tmp_path, "train-masks-a.tar.gz", "train-masks-b.tar")
+    kind, facts = unusable_masks(tmp_path, key, ["c.png"])
+    assert kind is Kind.ABSENT and "train-masks-a.tar.gz" in facts
+    kind, facts = unusable_masks(tmp_path, V5.mask_zip("train", "c").path, ["c.png"])
+    assert kind is Kind.ABSENT and str(tmp_path) in facts
 
 
 def test_a_mask_s_name_is_its_own_in_any_folder_of_a_zip():
     assert mask_name("train-masks-a/x_y.PNG") == "x_y.png"
     assert mask_name("x_y.png") == "x_y.png"
+
+
+@pytest.mark.parametrize("name", ["oidv6-{}.csv", "oidv7-{}.csv.gz", "{} (2).csv", "{} - Copy.csv"])
+def test_a_table_is_found_by_the_names_that_people_have(tmp_path, name):
+    path = tmp_path / name.format("train-annotations-bbox")
+    path.touch()
+    file = V5.box_csv("train")
+    assert find_tables(tmp_path, [file]) == {file.path: path}
 
 
 def test_a_table_may_be_elsewhere_but_only_once(tmp_path):
@@ -104,7 +138,7 @@ def test_a_table_may_be_elsewhere_but_only_once(tmp_path):
         find_tables(tmp_path, [file])
     touch(tmp_path, "mine/boxes.csv.gz")
     assert find_tables(tmp_path, [file]) == {file.path: tmp_path / "mine/boxes.csv.gz"}
-    touch(tmp_path, "boxes.csv")
+    touch(tmp_path, "oidv6-boxes (1).csv")
     with refused(Kind.ABSENT, about="mine/boxes.csv.gz"):
         find_tables(tmp_path, [file])
     touch(tmp_path, file.path)

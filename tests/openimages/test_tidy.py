@@ -56,6 +56,8 @@ UNTIDY = {
     "whole numbers with a point": text_of(
         [changed(IsOccluded="0.0", IsTruncated="1.0", IsDepiction="-1.0", IsInside="0.0")] * 2
     ).encode(),
+    "lines that end in a separator": RELEASED.replace(b"\n", b",\n").replace(b",\n", b"\n", 1),
+    "file names for ids": text_of([changed(ImageID=f"{ID}.jpg"), BOX]).encode(),
     "UTF-16 without a mark": RELEASED.decode().encode("utf-16-le"),
     "UTF-32": RELEASED.decode().encode("utf-32"),
     "Excel's first line": b"sep=,\r\n" + RELEASED,
@@ -176,3 +178,26 @@ def test_any_bytes_are_tidied_or_refused(tmp_path):
                 tidied(tmp_path, bytes(damaged))
             except Problem as problem:
                 assert problem.kind is Kind.DAMAGED
+
+
+@pytest.mark.parametrize(
+    ("start", "about"),
+    [
+        (b"<!DOCTYPE html><html>", "web page"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?><Error>", "server"),
+        (b"PK\3\4", "Excel"),
+        (b"\xd0\xcf\x11\xe0", "Excel"),
+    ],
+)
+def test_what_is_no_table_is_called_what_it_is(tmp_path, start, about):
+    with refused(Kind.DAMAGED, remedy=Remedy.FIX_SOURCE, about=about):
+        tidied(tmp_path, start + b"\xff" * 99)
+
+
+@pytest.mark.parametrize("folder", ["train-masks-0/", "C:\\masks\\"])
+def test_a_mask_s_folder_is_left_out(tmp_path, folder):
+    data = text_of([[folder + MASK[0], *MASK[1:]]], release.MASK_COLUMNS).encode()
+    assert (
+        tidied(tmp_path, data, release.MASK_COLUMNS)
+        == text_of([MASK], release.MASK_COLUMNS).encode()
+    )
