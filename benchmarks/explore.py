@@ -18,9 +18,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import cv2
@@ -147,13 +150,24 @@ def open_page(url: str, query: str = "") -> float:
     """Ask for all that a page of 60 images shows; return the seconds."""
     start = time.perf_counter()
     fetch(url)
-    images = json.loads(fetch(f"{url}search?{query}"))["images"]
-    numbers = [one["number"] for one in images]
-    places = [f"{url}{kind}/{n}" for n in numbers for kind in ("thumbnails", "annotations")]
+    numbers = [one["number"] for one in json.loads(fetch(f"{url}search?{query}"))["images"]]
+    paths = [f"/{kind}/{n}" for n in numbers for kind in ("thumbnails", "annotations")]
     with ThreadPoolExecutor(CONNECTIONS) as pool:
-        sizes = list(map(len, pool.map(fetch, places)))
+        shares = (paths[i::CONNECTIONS] for i in range(CONNECTIONS))
+        sizes = [size for some in pool.map(partial(fetch_all, url), shares) for size in some]
     assert len(sizes) == 2 * len(numbers) and min(sizes) > 200
     return time.perf_counter() - start
+
+
+def fetch_all(url: str, paths: list[str]) -> list[int]:
+    """Return the sizes of what is at some paths, over one connection."""
+    with closing(HTTPConnection(urlsplit(url).netloc, timeout=60)) as connection:
+        return [_size(connection, path) for path in paths]
+
+
+def _size(connection: HTTPConnection, path: str) -> int:
+    connection.request("GET", path)
+    return len(connection.getresponse().read())
 
 
 def search(url: str, query: str) -> tuple[float, int]:

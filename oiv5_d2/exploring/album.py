@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as run_lengths
 
 from oiv5_d2.conversion import masks
 from oiv5_d2.drawing.colours import PALETTE
+from oiv5_d2.evaluation.masks import Rle
 from oiv5_d2.exploring.findings import read_findings
 from oiv5_d2.exploring.found import OUTCOMES, open_found, predictions_path
 from oiv5_d2.exploring.layers import FLAGS, Annotations, Detections, Layer
@@ -193,7 +195,7 @@ def _describe(shown: Shown, layer: Layer, row: int, scale: float) -> dict[str, A
     about: dict[str, Any] = {
         "category": int(layer.category[row]),
         "box": [round(float(side) * scale, 1) for side in layer.boxes[row]],
-        "path": to_path(masks.decode(layer.masks[row]), scale) if layer.masks.present[row] else "",
+        "path": _outline(layer.masks[row], scale),
         "area": round(float(layer.areas[row])),
     }
     if isinstance(layer, Detections):
@@ -210,6 +212,14 @@ def _describe(shown: Shown, layer: Layer, row: int, scale: float) -> dict[str, A
         "findings": [kind for kind, one in shown.findings.items() if one.rows[row]],
         "record": layer.records[row],
     }
+
+
+def _outline(rle: Rle, scale: float) -> str:
+    """Return a mask's outline; only its box is looked at, as a large image has many masks."""
+    if not rle["counts"]:
+        return ""
+    x, y, width, height = map(int, run_lengths.toBbox(rle))
+    return to_path(masks.decode(rle)[y : y + height, x : x + width], scale, (x, y))
 
 
 def _or_none(value: float) -> float | None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 TOLERANCE = 0.4  # pixels of the drawing by which an outline may be off
 
 
-def to_path(mask: NDArray[np.bool_], scale: float) -> str:
+def to_path(mask: NDArray[np.bool_], scale: float, corner: tuple[int, int] = (0, 0)) -> str:
     """Return the outlines of a mask and of its holes as the data of an SVG path.
 
     To be filled by the even-odd rule. A mask without a pixel has an empty path.
@@ -17,9 +17,10 @@ def to_path(mask: NDArray[np.bool_], scale: float) -> str:
     Args:
         mask: (H, W).
         scale: pixels of the drawing per pixel of the mask.
+        corner: x and y of the mask in its image, if it was cut out.
     """
     pixels = np.ascontiguousarray(mask, dtype=np.uint8)
-    contours, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    contours, _ = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=corner)
     return "".join(
         _ring(cv2.approxPolyDP(one, TOLERANCE / scale, closed=True)[:, 0], scale)
         for one in contours

@@ -50,3 +50,10 @@ def test_a_single_pixel_has_an_outline():
     mask = np.zeros((4, 4), dtype=bool)
     mask[1, 2] = True
     assert to_path(mask, 2.0) == "M5.0,3.0Z"
+
+
+def test_a_part_that_was_cut_out_is_drawn_where_it_was():
+    mask = np.zeros((40, 50), dtype=bool)
+    mask[10:20, 30:44] = True
+    mask[14, 35] = False
+    assert to_path(mask[8:25, 25:45], 0.5, (25, 8)) == to_path(mask, 0.5)

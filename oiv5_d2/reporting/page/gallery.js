@@ -5,12 +5,13 @@ const VIEWER = document.getElementById("viewer");
 const AT_ONCE = 12; // images before the button for more
 
 /** What the controls say; a score of null stands for each class's threshold. */
-const chosen = { classes: new Set(), kind: "", error: "", score: null, flags: new Set(), most: AT_ONCE };
+const chosen = { classes: new Set(), kind: "", error: "", slice: "", score: null, flags: new Set(), most: AT_ONCE };
 
 const leastScore = (category) => chosen.score ?? CLASSES[category].threshold;
 const isFound = (object) => object.score !== null && object.score >= leastScore(object.category);
 const isChosenClass = (one) => !chosen.classes.size || chosen.classes.has(one.category);
-const isShown = (one, isTruth) => isChosenClass(one) && (isTruth || one.score >= leastScore(one.category));
+const isInSlice = (one) => !chosen.slice || one.outcome === "ignored" || one.slices.includes(chosen.slice);
+const isShown = (one, isTruth) => isChosenClass(one) && (isTruth ? isInSlice(one) : one.score >= leastScore(one.category));
 
 /** Return "right", "wrong" or "ignored". */
 function verdict(one, isTruth) {
@@ -106,10 +107,10 @@ class Card {
 
   update() {
     const { truth, found } = this.picture;
-    const objects = truth.filter((one) => one.outcome === "object" && isChosenClass(one));
+    const objects = truth.filter((one) => one.outcome === "object" && isShown(one, true));
     const shown = found.filter((one) => isShown(one, false));
     const errors = [...objects.map((one) => errorOf(one, true)), ...shown.map((one) => errorOf(one, false))];
-    const hasClass = objects.length + shown.length > 0 || !chosen.classes.size;
+    const hasClass = chosen.slice ? objects.length > 0 : objects.length + shown.length > 0 || !chosen.classes.size;
     const isChosen = hasClass && (!chosen.kind || this.picture.kinds.includes(chosen.kind)) && (!chosen.error || errors.includes(chosen.error));
     this.isChosen = isChosen;
     const numFalse = shown.filter((one) => verdict(one, false) === "wrong").length;
@@ -187,12 +188,14 @@ function slider() {
   return element("label", {}, "score from", range, told);
 }
 
+const sliceNames = [...new Set(PICTURES.flatMap((one) => one.truth.flatMap((object) => object.slices)))].sort();
 const kinds = Object.fromEntries([...new Set(PICTURES.flatMap((one) => one.kinds))].map((kind) => [kind, kind]));
 document.getElementById("controls").append(
   element("div", {}, ...CLASSES.map(chip)),
   element("div", {},
     choose("kind", { "": "all images", ...kinds }, (value) => { chosen.kind = value; refresh(); }),
     choose("error", { "": "any error or none", ...ERRORS }, (value) => { chosen.error = value; refresh(); }),
+    choose("slice", { "": "all objects", ...Object.fromEntries(sliceNames.map((name) => [name, name])) }, (value) => { chosen.slice = value; refresh(); }),
     slider()),
   element("div", {},
     flag("no-truth", "truth", false, true), flag("no-found", "prediction", false, true),

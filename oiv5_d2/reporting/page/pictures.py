@@ -2,12 +2,14 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.drawing.colours import PALETTE
@@ -20,13 +22,14 @@ from oiv5_d2.evaluation.labels import read_mids
 from oiv5_d2.evaluation.masks import Masks
 from oiv5_d2.evaluation.matching import Candidates, find_candidates
 from oiv5_d2.evaluation.rankings import FALSE, TRUE
-from oiv5_d2.evaluation.truth import read_truth
+from oiv5_d2.evaluation.slices import slices
+from oiv5_d2.evaluation.truth import Truth, read_truth
 from oiv5_d2.pages.outlines import to_path
 from oiv5_d2.reporting.diagnosis import KINDS as ERRORS
 from oiv5_d2.reporting.gallery import to_jpeg
 from oiv5_d2.reporting.page.choice import Chosen, choose_images, take_suspects
 from oiv5_d2.reporting.truth import Part, find_ids, open_part, read_image, read_images
-from oiv5_d2.runs.layout import EVALUATION, find_dataset
+from oiv5_d2.runs.layout import CONFIG_YAML, EVALUATION, find_dataset
 from oiv5_d2.runs.layout import read_predictions as read_detections
 from oiv5_d2.runs.matches import MIN_SCORE
 from oiv5_d2.runs.results import PREDICTIONS_JSON
@@ -49,6 +52,7 @@ class Drawn(NamedTuple):
         score: of a detection; of an object the score of the detection that found it, or None.
         outcome: of a detection ``true``, ``ignored`` or the kind of error; of an annotation
             ``object`` or ``ignored``; of a suspect ``doubted``.
+        slices: of an annotation the names of those that it is in.
     """
 
     category: int
@@ -57,6 +61,7 @@ class Drawn(NamedTuple):
     tag: str
     score: float | None
     outcome: str
+    slices: Sequence[str] = ()
 
 
 class Picture(NamedTuple):
@@ -166,11 +171,20 @@ def gallery(
 
 def open_drawing(part: Part, run_dir: Path, dataset: str) -> "Drawing":
     """Read what is needed to draw a run's detections on one part of its data."""
-    truth, mids = read_truth(part.coco_path, dataset), read_mids(part.coco_path, None)
+    truth = replace(read_truth(part.coco_path, dataset), frame=read_frame(run_dir))
+    mids = read_mids(part.coco_path, None)
     found, _ = read_predictions(run_dir / EVALUATION / dataset / PREDICTIONS_JSON, truth, mids)
     task = find_tasks(truth, found)[-1]
     candidates = find_candidates(truth, found, task)
     return Drawing(part, candidates, find_errors(candidates, task))
+
+
+def read_frame(run_dir: Path) -> tuple[int, int]:
+    """Return to which sides a run's model had its images resized; see `Truth.frame`."""
+    config: Any = OmegaConf.load(run_dir / CONFIG_YAML)
+    sides = config.get("INPUT", {})
+    least, most = Truth.frame
+    return int(sides.get("MIN_SIZE_TEST", least)), int(sides.get("MAX_SIZE_TEST", most))
 
 
 class Drawing:
@@ -186,6 +200,7 @@ class Drawing:
         self.candidates = candidates
         self._part, self._errors = part, errors
         truth = candidates.truth
+        self._slices = slices(truth, part.label_names)
         self._places = {image["id"]: i for i, image in enumerate(truth.images)}
         licences = coco_file.read_head(part.coco_path).get("licenses", ())
         self._licences = {one["id"]: one.get("url", "") for one in licences}
@@ -234,6 +249,7 @@ class Drawing:
             tag=str(record.get("ignore_reason") or "") if is_ignored else own,
             score=None if np.isnan(finder_score) else round(finder_score, 3),
             outcome="ignored" if is_ignored else "object",
+            slices=[name for name, view in self._slices.items() if view.objects[row]],
         )
 
     def _detection(self, row: int, scale: float) -> Drawn:

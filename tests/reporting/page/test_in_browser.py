@@ -64,6 +64,20 @@ def test_filters_by_class_kind_and_error_choose_images(page):
     assert page.run(SHOWN) == 0
 
 
+def test_a_slice_chooses_images_and_the_objects_that_are_shown(page):
+    choose = "(([name, value]) => {{ const one = document.querySelector(`select[name=${{name}}]`);"
+    choose += "one.value = value; one.dispatchEvent(new Event('change')); }})({})"
+    truths = "document.querySelectorAll('.panel.truth .shape:not(.ignored):not([hidden])').length"
+    before = page.run(truths)
+    page.run(choose.format("['slice', 'label Woman']"))
+    assert page.run(truths) == page.run(SHOWN) == 3 < before
+    page.click("[data-class='Car']")
+    assert page.run(SHOWN) == 0
+    page.click("[data-class='Car']")
+    page.run(choose.format("['slice', '']"))
+    assert page.run(truths) == before and page.run(SHOWN) == 3
+
+
 def test_the_least_score_hides_detections_and_counts_what_is_missed(page):
     boxes = "document.querySelectorAll('.panel.found .found > .shape:not([hidden])').length"
     before = page.run(boxes)
