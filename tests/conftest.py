@@ -21,6 +21,14 @@ settings.load_profile("steady")
 STREET_MIRROR = Path(__file__).parents[2] / "shared" / "data" / "street_mirror"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep nothing in the cache of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OIV5_D2_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A synthetic release of a dozen images in the real release's layout; read only."""

@@ -8,7 +8,6 @@ from oiv5_d2.training import compat  # noqa: F401  first: it makes Detectron2 im
 
 # isort: split
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog
 from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.structures import BitMasks, Instances, PolygonMasks
 
@@ -17,7 +16,7 @@ from oiv5_d2.reporting.gallery import Feed
 from oiv5_d2.reporting.truth import AnnotatedImage
 from oiv5_d2.training.data.augmentations import Augment
 from oiv5_d2.training.data.mapper import build_mapper, derive_seed
-from oiv5_d2.training.data.partial import read_records
+from oiv5_d2.training.data.records import read_records
 
 
 def build_feed(
@@ -32,11 +31,7 @@ def build_feed(
         classes: names in the order of the contiguous ids.
         seed: with the image's id it fixes the random draws.
     """
-    found = (
-        read_records([dataset_name], cfg.ANNOTATION.boxes)
-        if "ANNOTATION" in cfg
-        else DatasetCatalog.get(dataset_name)
-    )
+    found = read_records([dataset_name], cfg.ANNOTATION.boxes if "ANNOTATION" in cfg else None)
     records = {record["image_id"]: record for record in found}
     mapper = build_mapper(cfg, augment, list(records.values()))
 

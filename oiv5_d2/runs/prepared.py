@@ -1,15 +1,16 @@
 """Prepared data sets: found by name, and identified by their bytes."""
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from oiv5_d2.conversion.images import CHECKED_JSON, check_images
-from oiv5_d2.files import read_json, sha256
+from oiv5_d2.files import read_json
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
+from oiv5_d2.runs.packed import OBJECT, open_packed
 
 PSEUDO = "pseudo"  # in a COCO file, what a model filled in
 
@@ -80,27 +81,20 @@ def fingerprint(dataset: Prepared) -> dict[str, Any]:
 
 
 def survey(json_path: Path) -> Survey:
-    """Return the facts of a COCO file, which may be a gigabyte: it is read once a process.
+    """Return the facts of a COCO file, which may be a gigabyte: it is read once.
 
     Raises:
         Problem: ABSENT or DAMAGED.
     """
-    stamp = json_path.stat() if json_path.is_file() else None
-    return _survey(json_path, stamp and (stamp.st_size, stamp.st_mtime_ns))
-
-
-@lru_cache(maxsize=32)
-def _survey(json_path: Path, _: tuple[int, int] | None) -> Survey:
-    coco = read_coco(json_path)
-    categories = sorted(coco["categories"], key=lambda category: category["id"])
-    num_ignored = sum(a.get("iscrowd", 0) for a in coco["annotations"])
+    packed = open_packed(json_path)
+    num_instances, num_ignored = packed.about["counts"]
     return Survey(
-        classes=tuple(category["name"] for category in categories),
-        sha256=sha256(json_path),
-        num_images=len(coco["images"]),
-        num_instances=len(coco["annotations"]) - num_ignored,
+        classes=tuple(name for _, name in packed.about["categories"]),
+        sha256=packed.about["sha256"],
+        num_images=len(packed),
+        num_instances=num_instances,
         num_ignored=num_ignored,
-        is_filled=PSEUDO in coco.get("info", {}),
+        is_filled=PSEUDO in packed.about["info"],
     )
 
 
@@ -112,11 +106,11 @@ def count_objects(datasets: Iterable[Prepared]) -> dict[str, int]:
     """
     counts: dict[str, int] = {}
     for dataset in datasets:
-        coco = read_coco(dataset.json_path)
-        found = Counter(a["category_id"] for a in coco["annotations"] if not a["iscrowd"])
-        for category in sorted(coco["categories"], key=lambda one: int(one["id"])):
-            name = category["name"]
-            counts[name] = counts.get(name, 0) + found[category["id"]]
+        packed = open_packed(dataset.json_path)
+        names = [name for _, name in packed.about["categories"]]
+        found = np.bincount(packed.categories[packed.kinds == OBJECT], minlength=len(names))
+        for name, count in zip(names, found.tolist(), strict=True):
+            counts[name] = counts.get(name, 0) + count
     return counts
 
 

@@ -7,9 +7,10 @@ runs of a sweep, which share a process, never see the data of the one before.
 from collections.abc import Iterable, Sequence
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets import register_coco_instances
 
+from oiv5_d2.runs.packed import open_packed
 from oiv5_d2.runs.prepared import Prepared, check_classes
+from oiv5_d2.training.data.records import Part, Records
 
 
 def register(prepared: Iterable[Prepared], classes: Sequence[str]) -> None:
@@ -24,9 +25,16 @@ def register(prepared: Iterable[Prepared], classes: Sequence[str]) -> None:
         if dataset.name in DatasetCatalog.list():
             DatasetCatalog.remove(dataset.name)
             MetadataCatalog.remove(dataset.name)
-        register_coco_instances(
-            dataset.name,
-            {"thing_classes": list(classes)},
-            str(dataset.json_path),
-            str(dataset.images_dir),
+        packed = open_packed(dataset.json_path)
+        records = Records([Part(packed, str(dataset.images_dir))])
+        DatasetCatalog.register(dataset.name, lambda records=records: records)
+        MetadataCatalog.get(dataset.name).set(
+            json_file=str(dataset.json_path),
+            image_root=str(dataset.images_dir),
+            evaluator_type="coco",
+            thing_classes=list(classes),
+            thing_dataset_id_to_contiguous_id={
+                category_id: index
+                for index, (category_id, _) in enumerate(packed.about["categories"])
+            },
         )

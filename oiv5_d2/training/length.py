@@ -15,11 +15,12 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, EventWriter
 
-from oiv5_d2.runs.prepared import Prepared, read_coco
+from oiv5_d2.runs.packed import open_packed
+from oiv5_d2.runs.prepared import Prepared
 from oiv5_d2.training import schedule
 from oiv5_d2.training.checkpoints import newest_whole, read
 from oiv5_d2.training.config import merge
-from oiv5_d2.training.data.partial import is_target
+from oiv5_d2.training.data.records import Part, Records
 from oiv5_d2.training.schedule import KEYS, Schedule, read_schedule
 from oiv5_d2.training.trainer import Trainer
 
@@ -126,14 +127,9 @@ def with_schedule(cfg: CfgNode, now: Schedule) -> CfgNode:
 
 def count_images(cfg: CfgNode, datasets: Iterable[Prepared], share: float) -> int:
     """Return how many images ``DATASETS.TRAIN`` has to train on, at least 1."""
-    used = [read_coco(one.json_path) for one in datasets if one.name in cfg.DATASETS.TRAIN]
+    used = [one for one in datasets if one.name in cfg.DATASETS.TRAIN]
+    boxes = cfg.ANNOTATION.boxes if "ANNOTATION" in cfg else None
+    records = Records([Part(open_packed(o.json_path), str(o.images_dir)) for o in used], boxes)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
-        boxes = "ANNOTATION" in cfg and cfg.ANNOTATION.boxes
-        shown = [
-            {one["image_id"] for one in coco["annotations"] if is_target(one, boxes)}
-            for coco in used
-        ]
-        total = sum(map(len, shown))
-    else:
-        total = sum(len(coco["images"]) for coco in used)
-    return max(1, round(share * total))
+        records = records.with_targets()
+    return max(1, round(share * len(records)))

@@ -24,7 +24,8 @@ from oiv5_d2.files import naming_full_disk, whole_file
 from oiv5_d2.jobs import OpenScreen, Show, no_screen, unseen
 from oiv5_d2.runs import layout, provenance
 from oiv5_d2.runs.metrics import look_up
-from oiv5_d2.runs.prepared import check_classes, check_files, check_truth, read_coco
+from oiv5_d2.runs.packed import open_packed
+from oiv5_d2.runs.prepared import check_classes, check_files, check_truth
 from oiv5_d2.runs.privacy import public
 from oiv5_d2.training.catalog import register
 from oiv5_d2.training.checkpoints import newest_whole
@@ -108,7 +109,7 @@ def check_run(cfg: CfgNode, settings: Settings, cuda_available: bool) -> tuple[C
     check(cfg, cuda_available, start.num_processes)
     for dataset in settings.datasets:
         check_classes(dataset.json_path, settings.classes)
-        check_files(dataset, read_coco(dataset.json_path)["images"])
+        check_files(dataset, open_packed(dataset.json_path).images())
         if dataset.name in cfg.DATASETS.TEST:
             check_truth(dataset, "d2.DATASETS.TEST")
     read_send(settings.wandb)

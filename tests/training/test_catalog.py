@@ -1,11 +1,9 @@
-import json
 from pathlib import Path
 
 from raising import refused
 
 from oiv5_d2.problems import Kind, Remedy
-from oiv5_d2.runs import prepared
-from oiv5_d2.runs.prepared import Prepared, check_classes, fingerprint, locate
+from oiv5_d2.runs.prepared import Prepared, fingerprint, locate
 from oiv5_d2.training.catalog import register
 
 from detectron2.data import DatasetCatalog, MetadataCatalog  # isort: skip
@@ -51,18 +49,6 @@ def test_half_a_file_is_refused_by_name(tmp_path, clean_catalog):
     path.write_text('{"images": [')
     with refused(Kind.DAMAGED, remedy=Remedy.PREPARE_AGAIN, about="train.json"):
         register([Prepared("blocks_train", path, tmp_path)], CLASSES)
-
-
-def test_a_file_is_read_once_until_it_changes(prepared_dir, tmp_path, monkeypatch):
-    read = []
-    content = json.loads((prepared_dir / "coco" / "train.json").read_text())
-    monkeypatch.setattr(prepared, "read_coco", lambda path: read.append(path) or content)
-    path = tmp_path / "train.json"
-    for text in ("first", "second, longer"):
-        path.write_text(text)
-        check_classes(path, CLASSES)
-        assert fingerprint(Prepared("blocks_train", path, tmp_path))["num_images"] == 4
-    assert read == [path, path]
 
 
 def test_a_fingerprint_tells_data_apart(prepared_dir):

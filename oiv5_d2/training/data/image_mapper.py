@@ -11,7 +11,7 @@ from detectron2.structures import Instances
 
 from oiv5_d2.training.data.lookups import Size
 from oiv5_d2.training.data.pixels import read_frame
-from oiv5_d2.training.data.samplers import Record
+from oiv5_d2.training.data.records import Record
 from oiv5_d2.training.data.targets import Annotation, move_boxes, move_masks, to_instances
 
 BITMASK = "bitmask"  # of INPUT.MASK_FORMAT

@@ -4,11 +4,9 @@ import logging
 import signal
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetFromList, MetadataCatalog, get_detection_dataset_dicts
-from detectron2.data.build import filter_images_with_only_crowd_annotations
+from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
@@ -18,8 +16,8 @@ from oiv5_d2.training.data.augmentations import Augment
 from oiv5_d2.training.data.copy_paste import Sample
 from oiv5_d2.training.data.learned import count_learned
 from oiv5_d2.training.data.mapper import Mapper, build_mapper, derive_seed
-from oiv5_d2.training.data.partial import only_targets, read_records
-from oiv5_d2.training.data.samplers import Batches, Record, build_order, share_of
+from oiv5_d2.training.data.records import Record, Records, read_records
+from oiv5_d2.training.data.samplers import Batches, build_order, share_of
 
 logger = logging.getLogger(__name__)
 
@@ -136,15 +134,11 @@ def outlive_signals(_: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))  # which ends it
 
 
-def find_records(cfg: CfgNode, names: Sequence[str] | None = None) -> list[Record]:
+def find_records(cfg: CfgNode, names: Sequence[str] | None = None) -> Records:
     """Return the images of some data sets, or of ``DATASETS.TRAIN``, with something to learn."""
     names = cfg.DATASETS.TRAIN if names is None else names
-    filter_empty = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    if "ANNOTATION" not in cfg:
-        found: list[Record] = get_detection_dataset_dicts(names, filter_empty)
-        return found
-    found = read_records(names, cfg.ANNOTATION.boxes)
-    return filter_images_with_only_crowd_annotations(found) if filter_empty else found
+    found = read_records(names, cfg.ANNOTATION.boxes if "ANNOTATION" in cfg else None)
+    return found.with_targets() if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS else found
 
 
 def build_train_loader(cfg: CfgNode, augment: Augment, data_share: float = 1.0) -> Loader:
@@ -158,17 +152,17 @@ def build_train_loader(cfg: CfgNode, augment: Augment, data_share: float = 1.0) 
     Raises:
         Problem: SETTING, an unknown sampler or step, or a value out of range.
     """
-    loading = cfg.DATALOADER
-    records = share_of(find_records(cfg), data_share, cfg.SEED)
-    counted = only_targets(records) if "ANNOTATION" in cfg else records
+    loading, is_partial = cfg.DATALOADER, "ANNOTATION" in cfg
+    found = find_records(cfg)
+    records = found.chosen(share_of(len(found), data_share, cfg.SEED))
+    objects = records.objects()
+    counted = objects.only(objects.is_target) if is_partial else objects
     order = build_order(loading.SAMPLER_TRAIN, counted, loading.REPEAT_THRESHOLD)
-    is_wide = np.array([record["width"] > record["height"] for record in records])
-    groups = is_wide if loading.ASPECT_RATIO_GROUPING else None
+    groups = records.is_wide if loading.ASPECT_RATIO_GROUPING else None
     batches = Batches(order, groups, cfg.SOLVER.IMS_PER_BATCH, cfg.SEED)
     logger.info("Training on %d images, %s", len(records), loading.SAMPLER_TRAIN)
-    if "ANNOTATION" in cfg:
+    if is_partial:
         classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes
         logger.info("What is learned:\n%s", to_text(count_learned(records, order, classes)))
-    serialised = DatasetFromList(records, copy=False)  # loader workers share its memory
-    mapper = build_mapper(cfg, augment, serialised)
-    return Loader(serialised, mapper, batches, cfg.SEED, loading.NUM_WORKERS)
+    mapper = build_mapper(cfg, augment, records)
+    return Loader(records, mapper, batches, cfg.SEED, loading.NUM_WORKERS)

@@ -16,7 +16,7 @@ from oiv5_d2.training.data.augmentations import Augment, build_pipeline
 from oiv5_d2.training.data.copy_paste import Mix, Sample
 from oiv5_d2.training.data.image_mapper import ImageMapper
 from oiv5_d2.training.data.partial import PartialMapper
-from oiv5_d2.training.data.samplers import Record
+from oiv5_d2.training.data.records import Record
 
 Mapper = Callable[[Record, int], Sample]
 

@@ -1,62 +1,18 @@
-"""Records and samples of images annotated in part: which objects, regions and classes they have."""
+"""Samples of images annotated in part: which objects, regions and verified classes they have."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.data import MetadataCatalog
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
-from detectron2.data.datasets import load_coco_json
 from numpy.typing import NDArray
 
-from oiv5_d2.conversion.records import REAL_OBJECTS
-from oiv5_d2.runs.prepared import read_coco
 from oiv5_d2.training.data.image_mapper import ImageMapper
 from oiv5_d2.training.data.lookups import Size
+from oiv5_d2.training.data.records import Record
 from oiv5_d2.training.data.targets import move_boxes
-
-Record = dict[str, Any]  # one image in Detectron2's format
-
-
-def read_records(names: Iterable[str], boxes: bool) -> list[Record]:
-    """Read data sets of the catalog with all that people said about their images.
-
-    Each record has ``verified``: for every class, whether people verified that it is in the image
-    or that it is not. Each annotation that is not a crowd has ``has_mask``.
-
-    Args:
-        names: of the data sets, made of COCO files as these tools write them.
-        boxes: objects without a mask are targets; otherwise they are ignore regions.
-    """
-    records = []
-    for name in names:
-        about = MetadataCatalog.get(name)
-        found = load_coco_json(about.json_file, about.image_root, name, ["ignore_reason"])
-        images = {image["id"]: image for image in read_coco(Path(about.json_file))["images"]}
-        ids = about.thing_dataset_id_to_contiguous_id
-        for record in found:
-            annotations = [_mark(one, boxes) for one in record["annotations"]]
-            verified = _verified(images[record["image_id"]], ids, annotations)
-            records.append({**record, "annotations": annotations, "verified": verified})
-    return records
-
-
-def is_target(annotation: dict[str, Any], boxes: bool) -> bool:
-    """Return whether an annotation of a COCO file is a target; `boxes` as in `read_records`."""
-    is_whole = not annotation.get("iscrowd", 0)
-    return is_whole or (boxes and annotation.get("ignore_reason", "") in REAL_OBJECTS)
-
-
-def only_targets(records: Sequence[Record]) -> list[Record]:
-    """Return the records with the annotations that are learned: what samplers should count."""
-    return [
-        {**one, "annotations": [a for a in one["annotations"] if not a["iscrowd"]]}
-        for one in records
-    ]
 
 
 class PartialMapper(ImageMapper):
@@ -116,18 +72,3 @@ def _smallest_area(cfg: CfgNode) -> float:
     """
     smallest = min(side for sides in cfg.MODEL.ANCHOR_GENERATOR.SIZES for side in sides)
     return float(cfg.MODEL.RPN.IOU_THRESHOLDS[0] * smallest**2)
-
-
-def _mark(annotation: dict[str, Any], boxes: bool) -> dict[str, Any]:
-    has_mask = not annotation.get("iscrowd", 0)
-    return {**annotation, "iscrowd": int(not is_target(annotation, boxes)), "has_mask": has_mask}
-
-
-def _verified(
-    image: dict[str, Any], ids: dict[int, int], annotations: list[dict[str, Any]]
-) -> list[bool]:
-    """Return for each class whether its absence is known; all, where a file has no such field."""
-    labels = (image.get(f"{sign}_category_ids", list(ids)) for sign in ("positive", "negative"))
-    known = {ids[one] for some in labels for one in some}
-    known |= {one["category_id"] for one in annotations}
-    return [index in known for index in range(len(ids))]

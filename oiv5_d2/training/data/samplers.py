@@ -4,28 +4,26 @@ The batch is that of all processes together, so the number of processes does not
 Only indices are handled here: images of one orientation are grouped without loading any.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-from detectron2.data.samplers import RepeatFactorTrainingSampler
 from numpy.typing import NDArray
 
 from oiv5_d2.problems import wrong_setting
+from oiv5_d2.training.data.records import Indices, Objects
 
-Record = dict[str, Any]  # one image in Detectron2's format
-Indices = NDArray[np.int64]
 Order = Callable[[np.random.Generator], Indices]  # draws one epoch: which images, in which order
 
 _EPOCH, _SHARE = 0, 1  # separate the random streams of one seed
 
 
-def build_order(name: str, records: Sequence[Record], repeat_threshold: float) -> Order:
-    """Return the sampler of a name, over all records.
+def build_order(name: str, objects: Objects, repeat_threshold: float) -> Order:
+    """Return the sampler of a name, over all images.
 
     Args:
         name: as in ``DATALOADER.SAMPLER_TRAIN``.
-        records: one an image, with annotations.
+        objects: of the images.
         repeat_threshold: ``DATALOADER.REPEAT_THRESHOLD``: images of classes that fewer images
             show, as a share of all, are repeated.
 
@@ -33,7 +31,7 @@ def build_order(name: str, records: Sequence[Record], repeat_threshold: float) -
         Problem: SETTING, no sampler has that name.
     """
     check_sampler(name)
-    return SAMPLERS[name](records, repeat_threshold)
+    return SAMPLERS[name](objects, repeat_threshold)
 
 
 def check_sampler(name: str) -> None:
@@ -47,14 +45,13 @@ def check_sampler(name: str) -> None:
         raise wrong_setting("d2.DATALOADER.SAMPLER_TRAIN", name, detail)
 
 
-def _plain(records: Sequence[Record], _: float) -> Order:
-    return lambda rng: rng.permutation(len(records))
+def _plain(objects: Objects, _: float) -> Order:
+    return lambda rng: rng.permutation(objects.num_images)
 
 
-def _repeat_factor(records: Sequence[Record], threshold: float) -> Order:
+def _repeat_factor(objects: Objects, threshold: float) -> Order:
     """Repeat images of rare classes; the fraction of a factor is rounded at random each epoch."""
-    found = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(records, threshold)
-    factors = np.asarray(found, dtype=np.float64)
+    factors = repeat_factors(objects, threshold)
 
     def draw(rng: np.random.Generator) -> Indices:
         times = np.floor(factors + rng.random(len(factors))).astype(np.int64)
@@ -63,27 +60,33 @@ def _repeat_factor(records: Sequence[Record], threshold: float) -> Order:
     return draw
 
 
-def _class_aware(records: Sequence[Record], _: float) -> Order:
+def repeat_factors(objects: Objects, threshold: float) -> NDArray[np.float64]:
+    """Return each image's factor, (N,), to the bit as Detectron2's sampler has it."""
+    factors = np.ones(objects.num_images)
+    for members in _images_by_class(objects).values():
+        share = len(members) / objects.num_images
+        factors[members] = np.maximum(factors[members], math.sqrt(threshold / share))
+    return factors.astype(np.float32).astype(np.float64)
+
+
+def _class_aware(objects: Objects, _: float) -> Order:
     """Draw a class first, each equally often, then one of its images."""
-    members = list(_images_by_class(records).values())
+    members = list(_images_by_class(objects.only(objects.is_target)).values())
+    num_images = objects.num_images
 
     def draw(rng: np.random.Generator) -> Indices:
-        counts = np.full(len(members), len(records) // len(members))
-        counts[rng.permutation(len(members))[: len(records) % len(members)]] += 1
+        counts = np.full(len(members), num_images // len(members))
+        counts[rng.permutation(len(members))[: num_images % len(members)]] += 1
         drawn = [_repeatedly(rng, *one) for one in zip(members, counts, strict=True)]
         return rng.permutation(np.concatenate(drawn))
 
     return draw
 
 
-def _images_by_class(records: Sequence[Record]) -> Mapping[int, Indices]:
-    """Return the indices of the images that show each class, ignored regions not counted."""
-    found: dict[int, list[int]] = {}
-    for index, record in enumerate(records):
-        shown = {a["category_id"] for a in record["annotations"] if not a.get("iscrowd", 0)}
-        for category_id in shown:
-            found.setdefault(category_id, []).append(index)
-    return {category_id: np.array(found[category_id]) for category_id in sorted(found)}
+def _images_by_class(objects: Objects) -> Mapping[int, Indices]:
+    """Return the indices of the images that show each class, in the order of the classes."""
+    present = np.unique(objects.categories).tolist()
+    return {one: np.unique(objects.images[objects.categories == one]) for one in present}
 
 
 def _repeatedly(rng: np.random.Generator, members: Indices, count: int) -> Indices:
@@ -92,18 +95,18 @@ def _repeatedly(rng: np.random.Generator, members: Indices, count: int) -> Indic
     return np.concatenate([rng.permutation(members) for _ in range(rounds)] or [members])[:count]
 
 
-SAMPLERS: dict[str, Callable[[Sequence[Record], float], Order]] = {
+SAMPLERS: dict[str, Callable[[Objects, float], Order]] = {
     "TrainingSampler": _plain,
     "RepeatFactorTrainingSampler": _repeat_factor,
     "ClassAwareSampler": _class_aware,
 }
 
 
-def share_of(records: Sequence[Record], share: float, seed: int) -> list[Record]:
-    """Return a random share of the records, in their order; a smaller share is part of a larger.
+def share_of(num_images: int, share: float, seed: int) -> Indices:
+    """Return a random share of the images, in their order; a smaller share is part of a larger.
 
     Args:
-        records: one an image.
+        num_images: of all.
         share: above 0, at most 1.
         seed: of the choice.
 
@@ -112,8 +115,8 @@ def share_of(records: Sequence[Record], share: float, seed: int) -> list[Record]
     """
     if not 0 < share <= 1:
         raise wrong_setting("trainer.data_share", share, "a share is above 0 and at most 1")
-    order = np.random.default_rng([seed, _SHARE]).permutation(len(records))
-    return [records[i] for i in sorted(order[: max(1, round(share * len(records)))])]
+    order = np.random.default_rng([seed, _SHARE]).permutation(num_images)
+    return np.sort(order[: max(1, round(share * num_images))])
 
 
 class Batches:

@@ -13,7 +13,7 @@ from oiv5_d2.training.config import to_cfg
 from oiv5_d2.training.data.copy_paste import CopyPaste
 from oiv5_d2.training.data.loader import build_train_loader, find_records
 from oiv5_d2.training.data.mapper import build_mapper, seeded
-from oiv5_d2.training.data.partial import only_targets, read_records
+from oiv5_d2.training.data.records import read_records
 from oiv5_d2.training.length import count_images
 
 CLASSES = ("Person", "Traffic light", "Car", "Traffic sign")
@@ -87,7 +87,9 @@ def test_a_file_without_verified_labels_is_taken_as_complete(dataset, tmp_path):
 def test_images_with_boxes_alone_are_trained_on_and_counted(cfg_of):
     records = find_records(cfg_of())
     assert [record["image_id"] for record in records] == [1, 2]
-    assert [len(record["annotations"]) for record in only_targets(records)] == [2, 1]
+    objects = records.objects()
+    assert objects.images[objects.is_target].tolist() == [0, 0, 1]
+    assert objects.categories[objects.is_target].tolist() == [0, 2, 2]
     assert [r["image_id"] for r in find_records(cfg_of("annotation.boxes=false"))] == [1]
     assert [r["image_id"] for r in find_records(cfg_of("annotation=stock"))] == [1]
 

@@ -3,28 +3,39 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from detectron2.data.samplers import RepeatFactorTrainingSampler
 from hypothesis import given
 from hypothesis import strategies as st
 from raising import refused
 
 from oiv5_d2.problems import Kind
-from oiv5_d2.training.data.samplers import SAMPLERS, Batches, build_order, share_of
+from oiv5_d2.training.data.records import Objects
+from oiv5_d2.training.data.samplers import (
+    SAMPLERS,
+    Batches,
+    build_order,
+    repeat_factors,
+    share_of,
+)
 
 NUM_IMAGES = 40
 RARE = 9  # a class of two images
 
 
-def record(index):
-    categories = [0] if index >= 2 else [0, RARE]
-    return {"index": index, "annotations": [{"category_id": c, "iscrowd": 0} for c in categories]}
+def objects(categories, is_target=True):
+    """Objects of images, one a list of categories."""
+    images = [index for index, some in enumerate(categories) for _ in some]
+    flat = np.array([one for some in categories for one in some])
+    kept = np.broadcast_to(is_target, flat.shape)
+    return Objects(len(categories), np.array(images), flat, kept, kept)
 
 
-RECORDS = [record(index) for index in range(NUM_IMAGES)]
+OBJECTS = objects([[0, RARE]] * 2 + [[0]] * (NUM_IMAGES - 2))
 IS_WIDE = np.arange(NUM_IMAGES) % 3 > 0
 
 
 def batches(name, batch_size=4, seed=1, groups=IS_WIDE):
-    return Batches(build_order(name, RECORDS, 0.5), groups, batch_size, seed)
+    return Batches(build_order(name, OBJECTS, 0.5), groups, batch_size, seed)
 
 
 def take(found, first, count):
@@ -71,25 +82,32 @@ def test_rare_images_come_as_often_as_asked():
 
 
 def test_ignored_regions_do_not_count_as_objects():
-    ignored = {"index": 2, "annotations": [{"category_id": 7, "iscrowd": 1}]}
-    order = build_order("ClassAwareSampler", [*RECORDS[:2], ignored], 0.0)
+    found = objects([[0, RARE], [0], [7]], [True, True, True, False])
+    order = build_order("ClassAwareSampler", found, 0.0)
     assert 2 not in order(np.random.default_rng(0))
+
+
+@given(st.lists(st.lists(st.integers(0, 5), max_size=4), min_size=1, max_size=30))
+def test_repeat_factors_are_detectron2_s_to_the_bit(categories):
+    records = [{"annotations": [{"category_id": c} for c in some]} for some in categories]
+    stock = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(records, 0.3)
+    assert repeat_factors(objects(categories), 0.3).tolist() == stock.double().tolist()
 
 
 def test_an_unknown_sampler_is_refused_with_the_names_that_there_are():
     with refused(Kind.SETTING, key="d2.DATALOADER.SAMPLER_TRAIN", about="ClassAwareSampler"):
-        build_order("RandomSampler", RECORDS, 0.0)
+        build_order("RandomSampler", OBJECTS, 0.0)
 
 
 def test_a_smaller_share_is_part_of_a_larger_one():
-    shares = [{r["index"] for r in share_of(RECORDS, share, 1)} for share in (0.1, 0.25, 0.5, 1.0)]
+    shares = [set(share_of(40, share, 1).tolist()) for share in (0.1, 0.25, 0.5, 1.0)]
     assert [len(one) for one in shares] == [4, 10, 20, 40]
     assert all(small <= large for small, large in itertools.pairwise(shares))
-    assert share_of(RECORDS, 0.25, 1) != share_of(RECORDS, 0.25, 2)
-    assert len(share_of(RECORDS, 0.001, 1)) == 1
+    assert share_of(40, 0.25, 1).tolist() != share_of(40, 0.25, 2).tolist()
+    assert len(share_of(40, 0.001, 1)) == 1
 
 
 @pytest.mark.parametrize("share", [0.0, -0.5, 1.01])
 def test_a_share_out_of_range_is_refused(share):
     with refused(Kind.SETTING, key="trainer.data_share"):
-        share_of(RECORDS, share, 1)
+        share_of(40, share, 1)
