@@ -79,7 +79,8 @@ def refuse_errors(findings: Iterable[Mapping[str, str]], max_errors: int, path: 
         if finding["severity"] == ERROR
     ]
     if len(errors) > max_errors:
-        detail = f"{len(errors)} errors, max_errors={max_errors}: {_shown(errors, '; ')}"
+        number = f"{len(errors)} error{'s' if len(errors) > 1 else ''}"
+        detail = f"{number}, max_errors={max_errors}: {_shown(errors, '; ')}"
         raise Problem(Kind.TOO_MANY, path, detail, key="max_errors", remedy=Remedy.FOLLOW_FINDINGS)
 
 
@@ -88,8 +89,8 @@ def _leaks(leakage: Mapping[str, Any]) -> Iterator[Finding]:
         "same_id": (
             ERROR,
             "images are in several parts",
-            "A model would be evaluated on images that it was trained on: cut the parts out of one"
-            " split with data.shares.",
+            "A model would be evaluated on images that it was trained on: remove them from one"
+            " part, or cut the parts out of one split of a release with data.shares.",
         ),
         "same_bytes": (
             WARNING,
@@ -98,7 +99,7 @@ def _leaks(leakage: Mapping[str, Any]) -> Iterator[Finding]:
         ),
     }
     for key, (severity, what, remedy) in verdicts.items():
-        groups = [" = ".join("/".join(place) for place in group) for group in leakage[key]]
+        groups = [" = ".join(" ".join(place) for place in group) for group in leakage[key]]
         if groups:
             yield Finding(severity, key, "", f"{len(groups)} {what}: {_shown(groups)}", remedy)
 
@@ -198,11 +199,17 @@ def _outside_box(part: Part) -> Iterator[Finding]:
 
 
 def _nothing_to_learn(part: Part) -> Iterator[Finding]:
-    for name, each in part.figures["classes"].items():
-        if part.is_trained and not each["targets"]:
-            what = f"class {name} has no training target"
-            remedy = "It cannot be learned: choose other data.classes, or more images."
-            yield Finding(ERROR, "no_target", part.name, what, remedy)
+    for category, (name, each) in enumerate(part.figures["classes"].items()):
+        if not part.is_trained or each["targets"]:
+            continue
+        what, objects = f"class {name} has no training target", part.measured.objects
+        remedy = "It cannot be learned: choose other data.classes, or more images."
+        reasons = objects.loc[objects["Category"] == category, "Reason"].value_counts()
+        if len(reasons):
+            shown = ", ".join(f"{reason} {number}" for reason, number in reasons.items())
+            what = f"{what}; its objects are ignored: {shown}"
+            remedy = "Only objects with masks, and without iscrowd, are learned in full."
+        yield Finding(ERROR, "no_target", part.name, what, remedy)
 
 
 def _imbalance(part: Part) -> Iterator[Finding]:
@@ -224,7 +231,10 @@ def _ignored(part: Part) -> Iterator[Finding]:
     if part.is_trained and num_ignored:
         share = num_ignored / (num_ignored + part.figures["objects"]["targets"])
         what = f"{num_ignored} real objects ({share:.0%}) are ignored"
-        remedy = "Nothing to do yet: Detectron2 drops them in training, as if they were background."
+        remedy = (
+            "Detectron2 trains on them as background; annotation=partial does not,"
+            " see docs/partial_annotation.md."
+        )
         yield Finding(NOTE, "ignored", part.name, what, remedy)
 
 

@@ -233,7 +233,7 @@ def test_an_image_in_two_parts_is_an_error(desk):
     report = audit(desk.data_dir, ["train", "validation"])
     shared = "1" + "0" * 15
     assert report["leakage"]["same_id"] == [[("train", shared), ("validation", shared)]]
-    assert found(report, "error", "same_id", f"train/{shared} = validation/{shared}")
+    assert found(report, "error", "same_id", f"train {shared} = validation {shared}")
 
 
 def test_equal_bytes_under_other_names_are_found(desk):
@@ -372,3 +372,14 @@ def test_ready_coco_files_are_audited_too(adopted):
     assert ("same_id", "error") in kinds  # the image that is in both, and it alone
     assert len(report["leakage"]["same_id"]) == 1
     assert not {"poor_fit", "outside_box", "left_out"} & {kind for kind, _ in kinds}
+
+
+def test_a_class_whose_objects_are_all_ignored_is_an_error_with_the_reasons(adopted):
+    given = adopted.parent / "mine" / "train.json"
+    content = json.loads(given.read_text())
+    for one in content["annotations"]:
+        one["iscrowd"] = int(bool(one["segmentation"]))
+    given.write_text(json.dumps(content))
+    adopt(given, None, ["x"], adopted / "coco" / "train.json")
+    report = audit(adopted, ["train"], ["train"])
+    assert found(report, "error", "no_target", "crowd 2, no mask 1")
