@@ -52,34 +52,36 @@ class Album:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def place(self, number: int) -> tuple[Shown, int]:
-        """Return the part of an image, and its index there.
+    def place(self, number: int) -> tuple[int, int]:
+        """Return the index of an image's part, and its own one there.
 
         Raises:
             IndexError: there is no such image.
         """
         if not 0 <= number < len(self):
             raise IndexError(number)
-        index = int(np.searchsorted(self._starts, number, side="right")) - 1
-        return self.parts[index], number - int(self._starts[index])
+        part = int(np.searchsorted(self._starts, number, side="right")) - 1
+        return part, number - int(self._starts[part])
 
-    def path(self, number: int) -> Path:
-        """Return the file of an image.
+    def file(self, number: int) -> tuple[Path, int]:
+        """Return the path of an image, and its longer side in pixels.
 
         Raises:
             IndexError: there is no such image.
         """
-        shown, image = self.place(number)
-        return shown.part.images_dir / str(shown.part.images[image]["file_name"])
+        index, image = self.place(number)
+        part = self.parts[index].part
+        path = part.images_dir / str(part.images[image]["file_name"])
+        return path, int(part.sizes[image].max())
 
     def find(self, query: Query) -> dict[str, Any]:
         """Return a page of the images that are asked for, and how many there are in all."""
         hits = [search(one, query) for one in self.parts]
-        keys = [sort(*both) for both in zip(self.parts, [query] * len(hits), hits, strict=True)]
-        numbers = np.concatenate([h.images + s for h, s in zip(hits, self._starts, strict=False)])
+        keys = [sort(one, query, own) for one, own in zip(self.parts, hits, strict=True)]
+        numbers = [own.images + self._starts[i] for i, own in enumerate(hits)]
         order = np.argsort(np.concatenate(keys), kind="stable")
         page = min(query.page, max(0, len(order) - 1) // PAGE)
-        chosen = numbers[order[page * PAGE : (page + 1) * PAGE]].tolist()
+        chosen = np.concatenate(numbers)[order[page * PAGE : (page + 1) * PAGE]].tolist()
         return {
             "total": len(order),
             "page": page + 1,
@@ -88,15 +90,19 @@ class Album:
 
     def _brief(self, number: int, hits: Sequence[Hits], query: Query) -> dict[str, Any]:
         """Return what a card says before its outlines are there."""
-        shown, image = self.place(number)
-        found, layer = hits[self.parts.index(shown)].rows, shown.layer(query.layer)
+        index, image = self.place(number)
+        shown, found = self.parts[index], hits[index].rows
+        layer = shown.layer(query.layer)
         rows = layer.rows(image) if layer is not None else range(0)
         chosen = None if found is None else np.flatnonzero(found[rows.start : rows.stop]).tolist()
-        height, width = shown.part.sizes[image].tolist()
         record = shown.part.images[image]
-        id_ = record.get("open_images_id", record["id"])
-        part = shown.part.name
-        return {"number": number, "id": id_, "part": part, "size": [width, height], "hits": chosen}
+        return {
+            "number": number,
+            "id": record.get("open_images_id", record["id"]),
+            "part": shown.part.name,
+            "size": shown.part.sizes[image][::-1].tolist(),
+            "hits": chosen,
+        }
 
     def describe(self, number: int, side: int) -> dict[str, Any]:
         """Return all about an image: its record, and the objects of each layer.
@@ -108,7 +114,8 @@ class Album:
         Raises:
             IndexError: there is no such image.
         """
-        shown, image = self.place(number)
+        index, image = self.place(number)
+        shown = self.parts[index]
         height, width = shown.part.sizes[image].tolist()
         scale = min(1.0, side / max(height, width))
         names = (TRUTH, *RUNS[: len(self.runs)])

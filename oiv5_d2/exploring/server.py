@@ -86,14 +86,11 @@ class Site:
         return _json(self._album.describe(int(rest), OUTLINE_SIDES["large" in said]))
 
     def _image(self, rest: str, _: Mapping[str, Sequence[str]]) -> Answer:
-        return Answer(whole_jpeg(self._album.path(int(rest))), "image/jpeg", KEPT)
+        path = self._album.file(int(rest))[0]
+        return Answer(whole_jpeg(path), "image/jpeg", KEPT)
 
     def _thumbnail(self, rest: str, _: Mapping[str, Sequence[str]]) -> Answer:
-        number = int(rest)
-        shown, image = self._album.place(number)
-        side = int(shown.part.sizes[image].max())
-        made = self._thumbnails.get(self._album.path(number), side)
-        return Answer(made, "image/jpeg", KEPT)
+        return Answer(self._thumbnails.get(*self._album.file(int(rest))), "image/jpeg", KEPT)
 
 
 class Server(ThreadingHTTPServer):

@@ -1,13 +1,13 @@
 """Arrays in a folder of their own, mapped into memory rather than read: built once, then opened."""
 
+import fcntl
 import hashlib
 import json
 import mmap
-import os
 import shutil
 from array import array
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from oiv5_d2.files import naming_full_disk
 
-ABOUT_JSON = "about.json"
+ABOUT_JSON, LOCK = "about.json", ".lock"
 Spans = NDArray[np.int64]  # (N, 2): where each of N texts begins and ends
 
 
@@ -84,19 +84,32 @@ def open_store(cache_dir: Path, name: str, stamp: str, build: Callable[[Path], N
         Problem: DISK_FULL; or those of `build`.
     """
     folder = cache_dir / f"{name}-{stamp}"
-    if not (folder / ABOUT_JSON).is_file():
-        temporary = cache_dir / f".part-{name}-{os.getpid()}"
-        with naming_full_disk(cache_dir, "cache"):
-            temporary.mkdir(parents=True, exist_ok=True)
-            try:
-                build(temporary)
-                temporary.replace(folder)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-        for other in cache_dir.glob(f"{name}-{'[0-9a-f]' * len(stamp)}"):
-            if other != folder:
-                shutil.rmtree(other, ignore_errors=True)
+    with naming_full_disk(cache_dir, "cache"), _locked(cache_dir):
+        if not (folder / ABOUT_JSON).is_file():
+            _fill(folder, cache_dir / f".part-{name}", build)
+            for other in cache_dir.glob(f"{name}-{'[0-9a-f]' * len(stamp)}"):
+                if other != folder:
+                    shutil.rmtree(other, ignore_errors=True)
     return Store(folder)
+
+
+@contextmanager
+def _locked(cache_dir: Path) -> Iterator[None]:
+    """Let another process that builds there finish first."""
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with (cache_dir / LOCK).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fill(folder: Path, temporary: Path, build: Callable[[Path], None]) -> None:
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+    temporary.mkdir()
+    try:
+        build(temporary)
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def save(folder: Path, arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> None:

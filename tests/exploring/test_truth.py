@@ -67,7 +67,7 @@ def test_a_file_is_read_once_and_again_when_it_has_changed(copied, tmp_path, mon
     assert len(reads) == 1
     copied.write_text(copied.read_text().replace('"bbox":[4.0,', '"bbox":[6.00,'))
     assert open_again(copied, cache_dir).truth.boxes[0, 0] == 6
-    assert len(reads) == 2 and len(list(cache_dir.iterdir())) == 1
+    assert len(reads) == 2 and len(list(cache_dir.glob("copied*"))) == 1
 
 
 def test_annotations_in_any_order_are_sorted_by_image(copied, tmp_path):
@@ -88,4 +88,12 @@ def test_a_damaged_file_leaves_nothing_behind(copied, tmp_path):
     with pytest.raises(Problem) as caught:
         open_again(copied, tmp_path / "cache")
     assert caught.value.kind is Kind.DAMAGED
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [".lock"]
+
+
+def test_what_a_killed_process_left_is_no_store(copied, tmp_path):
+    left = tmp_path / "cache" / ".part-copied_train"
+    left.mkdir(parents=True)
+    (left / "about.json").write_text("{}")
+    assert len(open_again(copied, tmp_path / "cache")) == 4
+    assert not left.exists()
