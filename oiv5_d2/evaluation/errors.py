@@ -24,6 +24,14 @@ from oiv5_d2.evaluation.rankings import FALSE, IGNORED, RECALLS, TRUE, average_p
 FOREGROUND, BACKGROUND = 0.5, 0.1
 KINDS = ("class", "place", "both", "duplicate", "background")
 MISSED = "missed"
+WORDS = {
+    "class": "another class",
+    "place": "misplaced",
+    "both": "both",
+    "duplicate": "found twice",
+    "background": "background",
+    MISSED: "missed",
+}  # the kinds of errors, as people call them
 
 
 @dataclass(frozen=True)

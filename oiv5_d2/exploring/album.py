@@ -10,6 +10,7 @@ from pycocotools import mask as run_lengths
 
 from oiv5_d2.conversion import masks
 from oiv5_d2.drawing.colours import PALETTE
+from oiv5_d2.evaluation.errors import WORDS
 from oiv5_d2.evaluation.masks import Rle
 from oiv5_d2.exploring.findings import read_findings
 from oiv5_d2.exploring.found import OUTCOMES, open_found, predictions_path
@@ -147,7 +148,7 @@ class Album:
             },
             "sizes": list(SIZES),
             "findings": self._findings(),
-            "outcomes": list(OUTCOMES),
+            "outcomes": {outcome: WORDS.get(outcome, outcome) for outcome in OUTCOMES},
             "orders": list(ORDERS),
             "runs": [one.name for one in self.runs],
             "total": len(self),

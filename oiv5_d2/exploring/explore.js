@@ -105,7 +105,8 @@ class Card {
     const objects = this.about.layers.truth.filter((one) => !one.reason).length;
     const ignored = this.about.layers.truth.length - objects;
     const words = `${objects} object${objects === 1 ? "" : "s"}${ignored ? `, ${ignored} ignored` : ""}`;
-    this.counts.textContent = this.hits === null ? words : `${this.hits.length} of ${words}`;
+    const hits = this.hits === null ? "" : `${this.hits.length} searched for; `;
+    this.counts.textContent = hits + words;
   }
 }
 
@@ -193,7 +194,7 @@ function ofRuns() {
   if (!FACETS.runs.length) return [];
   const layers = Object.fromEntries(FACETS.runs.map((name, i) => ["ab"[i], `detections: ${name}`]));
   const by = FACETS.runs.map((name, i) => select("ab"[i], `${name}: found or not`, { found: `${name}: found`, missed: `${name}: missed` }));
-  const outcome = select("outcome", "detections: right or wrong", named(FACETS.outcomes), (value) => {
+  const outcome = select("outcome", "detections: right or wrong", FACETS.outcomes, (value) => {
     if (value && !state.get("layer")) setState("layer", "a"); // annotations have no outcome
   });
   return [[select("layer", "search the annotations", layers), ...by, outcome, slider()]];

@@ -41,9 +41,9 @@ function fieldsOf(one, layer, scale) {
   const [x, y, width, height] = one.box.map((side) => Math.round(side / scale));
   const fields = {
     box: `${width} x ${height} at ${x}, ${y}`,
-    area: `${pixels(one.area)} px, ${one.path ? "mask" : "box"} of ${Math.round(Math.sqrt(one.area))} px squared`,
+    [one.path ? "mask" : "area"]: `${pixels(one.area)} px, a square of ${Math.round(Math.sqrt(one.area))}`,
   };
-  if (layer !== "truth") return { score: one.score, ...fields, outcome: one.outcome };
+  if (layer !== "truth") return { score: one.score, ...fields, outcome: FACETS.outcomes[one.outcome] };
   if (one.reason) fields.ignored = one.reason;
   const flags = one.flags.filter((flag) => flag !== "ignored");
   if (flags.length) fields.attributes = flags.join(", ");

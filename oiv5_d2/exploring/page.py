@@ -9,8 +9,9 @@ TEMPLATE = "explore.html.jinja"
 def render(album: Album) -> str:
     """Return the page as HTML; images and annotations come later, when it asks for them."""
     parts = ", ".join(f"{one.part.name} {len(one.part):,}" for one in album.parts)
+    runs = " and ".join(run.name for run in album.runs)
     content = {
-        "title": " beside ".join([album.name, *(run.name for run in album.runs)]),
+        "title": f"{album.name}: {runs}" if runs else album.name,
         "note": f"images: {parts}",
         "facets": album.facets(),
     }

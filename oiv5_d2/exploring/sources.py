@@ -1,5 +1,6 @@
 """What there is to look at: the parts of a data folder, and those that runs were evaluated on."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def find_runs(paths: Sequence[str]) -> list[Run]:
     folders = [find_run(Path(path)) for path in paths]
     names = [str(read_record(folder).get("name", folder.name)) for folder in folders]
     if len(set(names)) < len(names):
-        names = [f"{name} {folder.name}" for name, folder in zip(names, folders, strict=True)]
+        above = os.path.commonpath([folder.absolute() for folder in folders])
+        names = [os.path.relpath(folder, above) for folder in folders]
     return [Run(name, folder) for name, folder in zip(names, folders, strict=True)]
 
 

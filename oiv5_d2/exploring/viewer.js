@@ -13,7 +13,10 @@ async function view(number, hits) {
   mark(about);
   fitPanels(body, about);
   TIP.hidden = true;
-  if (!VIEWER.open) VIEWER.showModal();
+  if (!VIEWER.open) {
+    VIEWER.showModal();
+    VIEWER.focus(); // not its first button
+  }
   VIEWER.scrollTop = 0;
   setState("image", String(number));
 }
@@ -95,11 +98,19 @@ function drawTable(about) {
   return element("div", { class: "wide" }, element("table", {}, element("thead", {}, element("tr", {}, ...head)), body));
 }
 
+/** Return what the runs made of an annotation. */
+function fateOf(one) {
+  if (one.reason) return "ignored";
+  const finders = FACETS.runs.filter((_, i) => one.finders[i] !== null && one.finders[i] >= leastScore());
+  if (finders.length === FACETS.runs.length) return "found";
+  return finders.length ? `found by ${finders[0]}` : "missed";
+}
+
 function drawRow(one, layer, scale) {
   const swatch = element("i", { class: "swatch", style: `background: ${one.reason ? "#c4c8cc" : FACETS.classes[one.category].colour}` });
   const text = (...what) => element("td", { class: "text" }, ...what);
   const isTruth = layer === "truth";
-  const outcome = isTruth ? { right: "found", wrong: "missed" }[verdict(one, layer)] ?? "ignored" : one.outcome;
+  const outcome = isTruth ? fateOf(one) : FACETS.outcomes[one.outcome];
   const ofRuns = FACETS.runs.length ? [text(TITLES[layer]), element("td", {}, isTruth ? "" : one.score.toFixed(2)), text(outcome)] : [];
   const what = isTruth ? [one.reason, ...one.flags.filter((flag) => flag !== "ignored"), ...one.findings].filter(Boolean).join(", ") : "";
   one.row = element("tr", {}, text(swatch, nameOf(one)), ...ofRuns, element("td", {}, String(Math.round(Math.sqrt(one.area)))), text(what));

@@ -11,18 +11,11 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from oiv5_d2.drawing.colours import PAPER, colours_of, on_paper, to_hex
+from oiv5_d2.evaluation.errors import WORDS
 from oiv5_d2.reporting.curves import STYLE, save_png
 
 Analysis = Mapping[str, Any]  # of `Results`
 
-KINDS = {
-    "class": "another class",
-    "place": "misplaced",
-    "both": "both",
-    "duplicate": "found twice",
-    "background": "background",
-    "missed": "missed",
-}  # of errors, as people call them
 LIGHT_BLUE = "#7ab6fb"  # of the palette's blue, half on white
 SHADES = LinearSegmentedColormap.from_list("shades", [to_hex(PAPER), LIGHT_BLUE])
 NUM_WRITTEN = 20  # classes; the counts of more are not legible
@@ -94,9 +87,9 @@ def _draw_confusion(axes: Axes, confusion: Mapping[str, Any]) -> None:
 
 def _draw_costs(axes: Axes, errors: Mapping[str, Mapping[str, float | None]]) -> None:
     """Draw the AP50 that fixing each kind of error would add, and how many there are."""
-    names = [name for name in KINDS if name in errors]
+    names = [name for name in WORDS if name in errors]
     costs = [max(0.0, errors[name]["AP50"] or 0.0) for name in names]
-    bars = axes.barh([KINDS[name] for name in names], costs, color=LIGHT_BLUE, height=0.6)
+    bars = axes.barh([WORDS[name] for name in names], costs, color=LIGHT_BLUE, height=0.6)
     labels = [f"{cost:.1f}  ({errors[n]['count']:,})" for n, cost in zip(names, costs, strict=True)]
     axes.bar_label(bars, labels, padding=4)
     axes.set_title("AP50 that each kind of error costs (number)")

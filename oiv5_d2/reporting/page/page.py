@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from oiv5_d2.drawing.colours import PALETTE
+from oiv5_d2.evaluation.errors import WORDS
 from oiv5_d2.pages.page import write_page
 from oiv5_d2.problems import Kind, Problem, Remedy
-from oiv5_d2.reporting.diagnosis import KINDS
 from oiv5_d2.reporting.page.charts import score_charts, training_charts
 from oiv5_d2.reporting.page.pictures import Picture, draw_pictures, gallery
 from oiv5_d2.reporting.page.settings import chosen_files, given_words, read_settings
@@ -114,7 +114,7 @@ def _describe_reasons(results: Results, colours: Mapping[str, int]) -> dict[str,
     """Return what the analysis of an evaluation has; empty for what an older one does not have."""
     analysis, classes = results.analysis, _commonest(results)
     errors = analysis.get("errors", {})
-    costs = {KINDS[name]: errors[name] for name in KINDS if name in errors}
+    costs = {WORDS[name]: errors[name] for name in WORDS if name in errors}
     return {
         "task": {"segm": "masks", "bbox": "boxes"}.get(analysis.get("task", ""), ""),
         "costs": costs,

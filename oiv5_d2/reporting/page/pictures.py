@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.drawing.colours import PALETTE
 from oiv5_d2.drawing.shapes import RgbImage, fit
-from oiv5_d2.evaluation.errors import KINDS, Errors, find_errors
+from oiv5_d2.evaluation.errors import KINDS, WORDS, Errors, find_errors
 from oiv5_d2.evaluation.formats import read_predictions
 from oiv5_d2.evaluation.judge import find_tasks
 from oiv5_d2.evaluation.label_errors import Suspect, find_suspects
@@ -25,7 +25,6 @@ from oiv5_d2.evaluation.rankings import FALSE, TRUE
 from oiv5_d2.evaluation.slices import slices
 from oiv5_d2.evaluation.truth import Truth, read_truth
 from oiv5_d2.pages.outlines import to_path
-from oiv5_d2.reporting.diagnosis import KINDS as ERRORS
 from oiv5_d2.reporting.gallery import to_jpeg
 from oiv5_d2.reporting.page.choice import Chosen, choose_images, take_suspects
 from oiv5_d2.reporting.truth import Part, find_ids, open_part, read_image, read_images
@@ -163,7 +162,7 @@ def gallery(
             {"name": name, "colour": f"var(--bright-{i % len(PALETTE)})", "threshold": value}
             for i, (name, value) in enumerate(least.items())
         ],
-        "errors": {**ERRORS, "both": "misplaced, another class"},
+        "errors": {**WORDS, "both": "misplaced, another class"},
         "panels": panels,
         "pictures": [one.content() for one in pictures],
     }
