@@ -84,9 +84,10 @@ def _rows(path: Path, columns: Sequence[str], errors: str = "strict") -> Iterato
     try:
         with open_text(path, errors) as text:
             first = text.readline(_LONGEST_LINE)
-            if _EXCEL.fullmatch(first):
-                line, first = 2, text.readline(_LONGEST_LINE)
+            while _EXCEL.fullmatch(first) or (first and not first.strip()):
+                line, first = line + 1, text.readline(_LONGEST_LINE)
             separator, header = _split_header(path, first, columns)
+            names = _split(first, separator)  # again where two tables were joined
             pick = itemgetter(*map(header.index, columns))
             reader = csv.reader(text, delimiter=separator, strict=True)
             above = line
@@ -98,11 +99,13 @@ def _rows(path: Path, columns: Sequence[str], errors: str = "strict") -> Iterato
                 if row and len(row) != len(header):
                     what = f"{len(row)} fields instead of {len(header)}"
                     raise damaged(path, line, what, Remedy.FIX_LINE)
-                if row:
+                if row and row != names:
                     yield line, _tidy(pick(row), columns, separator)
                 line = reader.line_num + above + 1
-    except (csv.Error, EOFError, OSError, zlib.error) as error:
+    except csv.Error as error:
         raise damaged(path, line, str(error), Remedy.FIX_LINE) from error
+    except (EOFError, OSError, zlib.error) as error:  # of gzip
+        raise damaged(path, line, str(error), Remedy.FIX_SOURCE) from error
 
 
 def _foreign_format(path: Path) -> str:

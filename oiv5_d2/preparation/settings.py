@@ -21,6 +21,7 @@ from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.selection.choice import Choice
 from oiv5_d2.synthetic import Rates
 
+_SHOWN = 5  # names of a folder, in an error
 _REQUIRED = {
     "source": "a folder or URL that holds the release",
     "name": "a name for the data set",
@@ -238,4 +239,17 @@ def _check_bucket(location: str) -> None:
     if folder is None:
         check_address(location)
     elif not folder.is_dir():
-        raise Problem(Kind.ABSENT, location, key="data.source", remedy=Remedy.LAY_OUT_SOURCE)
+        detail, remedy = _near(folder.parent), Remedy.LAY_OUT_SOURCE
+        raise Problem(Kind.ABSENT, location, detail, key="data.source", remedy=remedy)
+
+
+def _near(source: Path) -> str:
+    """Return what is in a folder that has no release's folders, or where these are near it."""
+    if not source.is_dir():
+        return f"nor does {source}"
+    inside = sorted(path for path in source.iterdir() if not path.name.startswith("."))
+    for place in (source.parent, *inside):
+        if all((place / name).is_dir() for name in (release.ANNOTATIONS_DIR, release.IMAGES_DIR)):
+            return f"both folders are in {place}, give data.source={place}"
+    names = [path.name for path in inside[:_SHOWN]]
+    return f"{source} has {', '.join(names) or 'nothing'}{', ...' * (len(inside) > _SHOWN)}"

@@ -50,6 +50,12 @@ class Tables:
         masks = _concat(self._with_prefix(frame) for frame in frames).rename(columns=names)
         return self._each_once(masks, file)
 
+    def first_label(self) -> str:
+        """Return the first LabelName of the mask table, "none" if it has no row."""
+        file = self.release.mask_csv(self.split)
+        frame = next(read_rows(self.find(file.path), file.columns, ["LabelName"]))
+        return str(frame["LabelName"].iloc[0]) if len(frame) else "none"
+
     def boxes(self, ids: pd.Series) -> pd.DataFrame:
         """Return the wanted labels' boxes on the given images, each row once."""
         boxes = _concat(self._boxes(ids))

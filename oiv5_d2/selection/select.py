@@ -75,6 +75,9 @@ def select(
             subsets |= _make_subsets(tables, wanted, masks, parts, kept)
         elif choice.image_ids is None:  # the images of a list may be in other splits
             detail = f"no image of {split} shows a wanted class after the filters"
+            if masks.empty:
+                label = tables.first_label()
+                detail = f"no mask of {split} is of a wanted class; the first LabelName is {label}"
             key = "data.classes data.shares data.exclude data.require data.id_prefixes"
             raise _empty(empty[0], detail, key)
     if choice.image_ids is not None:

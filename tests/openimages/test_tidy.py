@@ -57,6 +57,8 @@ UNTIDY = {
         [changed(IsOccluded="0.0", IsTruncated="1.0", IsDepiction="-1.0", IsInside="0.0")] * 2
     ).encode(),
     "lines that end in a separator": RELEASED.replace(b"\n", b",\n").replace(b",\n", b"\n", 1),
+    "empty lines first": b"\r\n \n" + RELEASED,
+    "two tables joined": text_of([BOX]).encode() * 2,
     "file names for ids": text_of([changed(ImageID=f"{ID}.jpg"), BOX]).encode(),
     "UTF-16 without a mark": RELEASED.decode().encode("utf-16-le"),
     "UTF-32": RELEASED.decode().encode("utf-32"),
@@ -201,3 +203,8 @@ def test_a_mask_s_folder_is_left_out(tmp_path, folder):
         tidied(tmp_path, data, release.MASK_COLUMNS)
         == text_of([MASK], release.MASK_COLUMNS).encode()
     )
+
+
+def test_a_compressed_table_that_is_cut_short_is_to_be_fixed_at_its_source(tmp_path):
+    with refused(Kind.DAMAGED, remedy=Remedy.FIX_SOURCE):
+        tidied(tmp_path, gzip.compress(RELEASED)[:-20])

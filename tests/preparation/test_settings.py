@@ -84,11 +84,17 @@ def test_a_setting_without_meaning_is_refused(words, key):
     assert "secret" not in str(caught.value)
 
 
-def test_a_file_or_folder_that_does_not_exist_is_named(tmp_path):
+def test_a_file_or_folder_that_does_not_exist_is_named(tiny_release, tmp_path):
     with refused(Kind.ABSENT, key="data.image_ids", about=tmp_path / "list.txt"):
         ask("data=mini", f"data.image_ids={tmp_path / 'list.txt'}")
     with refused(Kind.ABSENT, key="data.source", about=tmp_path / "nowhere"):
         ask("data=folder", f"data.source={tmp_path / 'nowhere'}")
+    for place in (tiny_release / "openimages", tiny_release.parent):
+        with refused(Kind.ABSENT, key="data.source", about=f"data.source={tiny_release}"):
+            ask("data=folder", f"data.source={place}")
+    (tmp_path / "mine" / "photos").mkdir(parents=True)
+    with refused(Kind.ABSENT, key="data.source", about="has photos"):
+        ask("data=folder", f"data.source={tmp_path / 'mine'}")
 
 
 def test_only_a_synthetic_release_of_ours_is_drawn(tiny_release, tmp_path):

@@ -436,6 +436,15 @@ def test_an_empty_part_is_refused(annotations):
         select_from(annotations.write(), id_prefixes=("f",))
 
 
+def test_labels_that_are_no_mids_are_shown_where_nothing_is_left(annotations):
+    annotations.add_object(image_id(1), "Car")
+    folder = annotations.write()
+    path = folder / V5.mask_csv("train").path
+    path.write_text(path.read_text().replace(MIDS["Car"], "Car"))
+    with refused(Kind.EMPTY, about="LabelName is Car"):
+        select_from(folder)
+
+
 @pytest.mark.parametrize("classes", [("Persn",), ()])
 def test_classes_that_do_not_exist_are_refused(annotations, classes):
     with refused(Kind.SETTING, key="data.classes"):

@@ -111,7 +111,7 @@ def _read_table(file: ReleaseFile, source: Path, tables_dir: Path) -> pd.DataFra
 def _read_by_pandas(columns: Sequence[str], data: bytes) -> pd.DataFrame:
     raw = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    text = raw.decode(encoding, errors="replace")  # Clicks are not read
+    text = raw.decode(encoding, errors="replace").lstrip()  # Clicks are not read
     options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "index_col": False}
     for separator in ",;\t|":
         with suppress(pd.errors.ParserError, pd.errors.ParserWarning):
@@ -120,8 +120,16 @@ def _read_by_pandas(columns: Sequence[str], data: bytes) -> pd.DataFrame:
             names = frame.columns.str.strip()
             frame.columns = [known.get(name.lower(), name) for name in names]
             if set(columns) <= set(frame.columns):
-                return frame[list(columns)]
+                return _as_released(frame[(frame != list(names)).any(axis=1)][list(columns)])
     raise AssertionError("pandas does not find the columns")
+
+
+def _as_released(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table's text without the folders of masks and the endings of images' ids."""
+    extra = {"MaskPath": r"(?s)^.*[/\\]", "ImageID": r"(?i)\.jpe?g$"}
+    found = {name: frame[name].str.replace(what, "", regex=True)
+             for name, what in extra.items() if name in frame}  # fmt: skip
+    return frame.assign(**found)
 
 
 def _is_same(ours: str, theirs: str) -> bool:
