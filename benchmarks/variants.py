@@ -26,11 +26,15 @@ OUTPUTS, PAGE = Path("outputs/variants"), Path("experiments/variants/README.md")
 COMMAND = ("python", "tools/train_net.py", "+experiment=quickstart", "logger=none")
 CLASSES = ("Person", "Traffic light", "Car", "Traffic sign")
 METRICS = ("AP", "AP50", *(f"AP-{name}" for name in CLASSES))
+PLAIN = "d2.DATALOADER.SAMPLER_TRAIN=TrainingSampler"
+AVERAGES = ("trainer.ema=0.99", "trainer.average_last=3", "d2.SOLVER.CHECKPOINT_PERIOD=50")
 TRAININGS = {
-    "plain": ("trainer.ema=0.99", "trainer.average_last=3", "d2.SOLVER.CHECKPOINT_PERIOD=50"),
+    "plain": (PLAIN, *AVERAGES),
+    "bf16": (PLAIN, "trainer.precision=bf16"),
     "class_aware": ("d2.DATALOADER.SAMPLER_TRAIN=ClassAwareSampler",),
-    "copy_paste": ("augment=copy_paste",),
+    "copy_paste": (PLAIN, "augment=copy_paste"),
     "jitter": (  # as many pixels as the 160 x 213 of the others
+        PLAIN,
         "augment=large_scale_jitter",
         "augment.large_scale_jitter.size=192",
         "augment.large_scale_jitter.scale=[0.5,2.0]",
@@ -50,6 +54,7 @@ VARIANTS = (
     Variant("plain", "plain"),
     Variant("moving average of the weights (0.99)", "plain", "ema/"),
     Variant("mean of the last 3 checkpoints", "plain", "averaged/"),
+    Variant("steps in bfloat16", "bf16"),
     Variant("class-aware sampler", "class_aware"),
     Variant("copy-paste", "copy_paste"),
     Variant("large-scale jitter", "jitter"),
@@ -112,7 +117,7 @@ def write_page() -> None:
     page = f"""# variants
 
 - **Question** What helps the quickstart's model at equal compute: averages of the weights, another
-  sampler, another augmentation?
+  sampler, another augmentation, 16 bits?
 - **Answer** {read_answer(PAGE)}
 - **Run** `python benchmarks/variants.py`
 
