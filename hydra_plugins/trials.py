@@ -23,9 +23,13 @@ class TrialSweeper(Sweeper):  # type: ignore[misc]
     def sweep(self, arguments: list[str]) -> None:
         """Run all trials; the words are those of the command line, without Hydra's own."""
         # Here, as Hydra imports this file for every tool.
+        from oiv5_d2.console.slurm import check_installed
         from oiv5_d2.sweeps.settings import Settings
         from oiv5_d2.sweeps.sweep import run_sweep
 
         hydra = self._config.hydra
         configure_log(hydra.hydra_logging, hydra.verbose)
-        run_sweep(Settings(**OmegaConf.to_container(hydra.sweeper, resolve=True)), arguments)
+        settings = Settings(**OmegaConf.to_container(hydra.sweeper, resolve=True))
+        if settings.slurm is not None:
+            check_installed()
+        run_sweep(settings, arguments)

@@ -125,6 +125,9 @@ def wrong_setting(key: str, value: object, detail: str, *, change: str = "") -> 
     return Problem(Kind.SETTING, subject, detail, key=change or key, remedy=remedy)
 
 
+TRY_AGAIN = 75  # the exit code of a process that was ended from outside (EX_TEMPFAIL of BSD)
+
+
 class Stopped(SystemExit):
     """A training run was ended by a signal; the exit code is 128 and the signal's number.
 

@@ -35,6 +35,7 @@ from oiv5_d2.console.help import answer_help
 from oiv5_d2.console.screen import OURS, set_up_logging
 from oiv5_d2.console.shell import command, setting
 from oiv5_d2.keys import leaves
+from oiv5_d2.runs.layout import is_trial
 from oiv5_d2.runs.prepared import Prepared, locate
 from oiv5_d2.table import to_text
 
@@ -113,9 +114,18 @@ def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
     if settings.launch.slurm is None or slurm.is_job():
         return train(cfg, settings, build_evaluator, open_screen)
     check_run(cfg, settings, cuda_available=True)
-    words = HydraConfig.get().overrides.task
-    print(slurm.submit(Path(__file__), words, Path(run_dir), settings.launch.slurm))
+    submission = Path(__file__), typed_words(), Path(run_dir), settings.launch.slurm
+    if is_trial(Path(run_dir)):
+        slurm.run_job(*submission)
+    else:
+        print(slurm.describe(slurm.submit(*submission)))
     return math.nan
+
+
+def typed_words() -> list[str]:
+    """Return the command line's words, with the folder of settings if it names one."""
+    places = [word for word in sys.argv[1:] if word.startswith("--config-path=")]
+    return [*places, *HydraConfig.get().overrides.task]
 
 
 def show_results(run_dir: Path) -> None:

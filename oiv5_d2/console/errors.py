@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from oiv5_d2.console.shell import command, setting
 from oiv5_d2.keys import leaves, near
-from oiv5_d2.problems import Kind, Problem, Remedy, Stopped
+from oiv5_d2.problems import TRY_AGAIN, Kind, Problem, Remedy, Stopped
 from oiv5_d2.runs.layout import RUN_JSON
 
 CONFIG_DIR = Path(__file__).parents[2] / "configs"
@@ -92,6 +92,7 @@ COMMANDS = {
 def report_errors(main: Callable[[], Any], config_name: str, to_go_on: str = "") -> None:
     """Call a tool's Hydra ``main`` so that a user's mistake ends it with a line or two and code 1.
 
+    What was ended from outside has the code `TRY_AGAIN`.
     Hydra's own complaints become one line, with the nearest known names. A tool whose reader has
     gone ends quietly. Anything else is a fault of ours and keeps its traceback, as everything does
     with ``OIV5_D2_TRACEBACK=1``.
@@ -265,4 +266,5 @@ def _stop(error: Exception, text: str) -> NoReturn:
     if os.environ.get(TRACEBACK_SWITCH) == "1":
         raise error
     print(f"error: {text}", file=sys.stderr)
-    raise SystemExit(1)
+    is_ended = isinstance(error, Problem) and error.kind is Kind.STOPPED
+    raise SystemExit(TRY_AGAIN if is_ended else 1)

@@ -17,10 +17,13 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.console.slurm_queue import Job, check_end, find_job, follow
+from oiv5_d2.problems import Kind, Problem, Remedy, Stopped
+from oiv5_d2.runs import layout
 
 _SIGNAL = signal.SIGUSR1  # the one that a training run knows as Slurm's
 _FIRST_PORT, _PORTS = 20000, 10000
+_FOLDER = "slurm"  # in the run directory: submitit's, with the job's logs
 
 
 def is_job() -> bool:
@@ -28,12 +31,38 @@ def is_job() -> bool:
     return os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
 
 
-def submit(tool: Path, overrides: Iterable[str], run_dir: Path, settings: Mapping[str, Any]) -> str:
-    """Submit a tool's command line; return what to tell the user.
+def run_job(tool: Path, words: Iterable[str], run_dir: Path, settings: Mapping[str, Any]) -> None:
+    """Submit a tool's command line and wait for its end, as if it was run here.
+
+    A job of the same folder that has not ended is waited for instead.
 
     Args:
         tool: the script.
-        overrides: its words.
+        words: of its command line.
+        run_dir: where the run and the job's logs go.
+        settings: see `submit`.
+
+    Raises:
+        Problem: STOPPED, the job was ended from outside; or those of `submit`.
+        Stopped: by a signal.
+        SystemExit: the job's exit code, after an error of the run's.
+    """
+    job = find_job(run_dir / _FOLDER) or submit(tool, words, run_dir, settings)
+    print(describe(job), flush=True)
+    number = follow(job)
+    if layout.is_finished(run_dir):
+        return
+    if number:
+        raise Stopped(number, str(run_dir))
+    check_end(job)
+
+
+def submit(tool: Path, words: Iterable[str], run_dir: Path, settings: Mapping[str, Any]) -> Job:
+    """Submit a tool's command line; return the job.
+
+    Args:
+        tool: the script.
+        words: of its command line.
         run_dir: where the run and the job's logs go.
         settings: of submitit's ``SlurmExecutor``; None for the cluster's own.
 
@@ -41,12 +70,12 @@ def submit(tool: Path, overrides: Iterable[str], run_dir: Path, settings: Mappin
         Problem: ABSENT, no submitit or no Slurm here; REFUSED, by Slurm.
     """
     os.environ["SUBMITIT_PREEMPT_SIGNAL"] = _SIGNAL.name.removeprefix("SIG")
-    _check_installed()
+    check_installed()
     from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    words = [word for word in overrides if not word.startswith("run_dir=")]
-    executor = SlurmExecutor(run_dir / "slurm")
+    kept = [word for word in words if not word.startswith("run_dir=")]
+    executor = SlurmExecutor(run_dir / _FOLDER)
     try:
         executor.update_parameters(
             **{name: value for name, value in settings.items() if value is not None},
@@ -54,15 +83,20 @@ def submit(tool: Path, overrides: Iterable[str], run_dir: Path, settings: Mappin
             stderr_to_stdout=True,
             additional_parameters={"requeue": True},
         )
-        job = executor.submit(Submission(str(tool), [*words, f"run_dir={run_dir}"]))
+        job = executor.submit(Submission(str(tool), [*kept, f"run_dir={run_dir}"]))
     except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
         key, remedy = "launch.slurm", Remedy.CHANGE_SETTING
         raise Problem(Kind.REFUSED, "sbatch", str(error), key=key, remedy=remedy) from error
+    return Job(job.job_id, Path(job.paths.stdout))
+
+
+def describe(job: Job) -> str:
+    """Return what to tell the user about a job."""
     lines = [
-        f"submitted job {job.job_id}",
-        f"  watch:   squeue --jobs={job.job_id}",
-        f"  log:     tail -F {os.path.relpath(job.paths.stdout)}",
-        f"  cancel:  scancel {job.job_id}",
+        f"submitted job {job.id}",
+        f"  watch:   squeue --jobs={job.id}",
+        f"  log:     tail -F {os.path.relpath(job.log)}",
+        f"  cancel:  scancel {job.id}",
     ]
     return "\n".join(lines)
 
@@ -123,7 +157,12 @@ def _requeue() -> None:
         subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """Refuse to submit where nothing can be submitted.
+
+    Raises:
+        Problem: ABSENT, no submitit or no Slurm here.
+    """
     if importlib.util.find_spec("submitit") is None:
         detail = "launch=slurm needs it: python tools/install.py slurm"
         raise Problem(Kind.ABSENT, "submitit", detail, key="launch", remedy=Remedy.CHANGE_SETTING)

@@ -76,6 +76,11 @@ def is_finished(run_dir: Path) -> bool:
     return (run_dir / RUN_JSON).is_file() and "seconds" in read_record(run_dir)
 
 
+def is_trial(run_dir: Path) -> bool:
+    """Return True if a run is a trial of a sweep."""
+    return (run_dir / TRIAL_JSON).is_file()
+
+
 def read_record(run_dir: Path) -> Record:
     """Read ``run.json``.
 

@@ -30,7 +30,7 @@ class Settings:
         trials: how many trials a search has.
         storage: an Optuna storage URL; None for a journal in the sweep's folder.
         gpus: that one trial takes.
-        slurm: not None if trials are jobs of a cluster.
+        slurm: ``launch.slurm``; not None if trials are jobs of a cluster.
     """
 
     sweep_dir: str
@@ -48,6 +48,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.jobs != ONE_A_GPU and not (isinstance(self.jobs, int) and self.jobs > 0):
             raise wrong_setting("jobs", self.jobs, f"a number above 0, or {ONE_A_GPU}")
+        if self.jobs == ONE_A_GPU and self.slurm is not None:
+            raise wrong_setting("jobs", self.jobs, "a number of jobs, whose GPUs Slurm chooses")
         if self.trials < 1:
             raise wrong_setting("hydra.sweeper.trials", self.trials, "a search has 1 or more")
 

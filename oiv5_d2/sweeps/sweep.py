@@ -103,7 +103,8 @@ class Worker:
     def _make_slots(self) -> list[list[str] | None]:
         """Return the GPUs of each trial that runs at a time; None for all of them."""
         jobs, size = self._settings.jobs, max(1, self._settings.gpus)
-        gpus = trials.visible_gpus() if jobs != 1 else []
+        is_here = self._settings.slurm is None
+        gpus = trials.visible_gpus() if jobs != 1 and is_here else []
         if jobs == ONE_A_GPU:
             jobs = max(1, len(gpus) // size)
         assert isinstance(jobs, int)
@@ -140,8 +141,7 @@ class Worker:
             return
         reason = trials.reason_of(running) if value is None else f"{self._plan.metric} is NaN"
         self._note(taken, reason)
-        code = running.process.exitcode or 0
-        is_cut_off = code < 0 or trials.was_stopped(code)
+        is_cut_off = trials.was_cut_off(running.process.exitcode or 0)
         (self._ledger.cut_off if is_cut_off else self._ledger.fail)(taken, reason)
 
     def _value(self, taken: Taken) -> float | None:

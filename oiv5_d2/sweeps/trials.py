@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from oiv5_d2.problems import TRY_AGAIN
 from oiv5_d2.processes import end_with_parent
 from oiv5_d2.runs.layout import LOCK
 
@@ -25,6 +26,7 @@ HEAVY = ["oiv5_d2.training.run", "oiv5_d2.evaluation.evaluator"]  # imported onc
 GPUS = "CUDA_VISIBLE_DEVICES"
 ERROR = "error: "  # how the tool begins to say what a user can fix
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_STOPPED = {128 + one: one for one in STOP_SIGNALS}  # exit codes of a run that wrote a checkpoint
 
 
 @dataclass(frozen=True)
@@ -61,19 +63,19 @@ def start(tool: Path, words: Sequence[str], run_dir: Path, gpus: Sequence[str] |
     return Running(process, output, begin)
 
 
-def was_stopped(code: int | None) -> bool:
-    """Return True if a run ended by a signal that lets it write a checkpoint first."""
-    return code in [128 + one for one in STOP_SIGNALS]
+def was_cut_off(code: int) -> bool:
+    """Return True for the exit code of a run that did not end by itself: it can be continued."""
+    return code < 0 or code == TRY_AGAIN or code in _STOPPED
 
 
 def reason_of(running: Running) -> str:
     """Return in one line why a process ended, from its exit code and its last words."""
-    code = running.process.exitcode
-    if code is not None and code < 0:
+    code = running.process.exitcode or 0
+    if code < 0:
         more = ": memory may have run out" if code == -signal.SIGKILL else ""
         return f"killed by {signal.Signals(-code).name}{more}"
-    if was_stopped(code):
-        return f"stopped by {signal.Signals((code or 0) - 128).name}"
+    if code in _STOPPED:
+        return f"stopped by {_STOPPED[code].name}"
     said = _words_of(running).splitlines()
     errors = [i for i, line in enumerate(said) if line.startswith(ERROR)]
     if errors:

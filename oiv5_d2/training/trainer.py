@@ -21,7 +21,7 @@ from fvcore.nn.precise_bn import get_bn_modules
 from oiv5_d2.jobs import Show, unseen
 from oiv5_d2.modeling.class_weights import weigh_classes
 from oiv5_d2.problems import Problem
-from oiv5_d2.runs.layout import AVERAGED_WEIGHTS, FINAL_WEIGHTS
+from oiv5_d2.runs.layout import AVERAGED_WEIGHTS, FINAL_WEIGHTS, is_trial
 from oiv5_d2.runs.metrics import EMA, VALIDATION
 from oiv5_d2.training.averages import Weights
 from oiv5_d2.training.checkpoints import BEST_WEIGHTS, Checkpointer, link, numbered, thin_out, write
@@ -41,6 +41,7 @@ from oiv5_d2.training.hooks.seeding import SeedSteps
 from oiv5_d2.training.hooks.stages import Stages, read_stages
 from oiv5_d2.training.hooks.stopping import StopOnSignal
 from oiv5_d2.training.hooks.testing import TestBest
+from oiv5_d2.training.hooks.unwritten import DropUnwritten
 from oiv5_d2.training.steps import AUTO, Steps
 
 BuildWriters = Callable[[], list[EventWriter]]
@@ -134,14 +135,15 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
             writers = self.build_writers()
             found += [writer for writer in writers if isinstance(writer, HookBase)]
             found.append(stock.PeriodicWriter(writers, period=WRITE_PERIOD))
+        else:
+            found.append(DropUnwritten())
         return [*found, StopOnSignal(), EndEarly()]
 
     def _evaluation(self) -> list[HookBase]:
         wanted, period = self._features, self.cfg.TEST.EVAL_PERIOD
         first, patience = wanted.evaluate_first, wanted.early_stop
         evaluation = Evaluate(period, wanted.metric, first, patience, wanted.min_gain)
-        is_trial = Prune.is_for(Path(self.cfg.OUTPUT_DIR))
-        return [evaluation, *([Prune(evaluation)] if is_trial else [])]
+        return [evaluation, *([Prune(evaluation)] if is_trial(Path(self.cfg.OUTPUT_DIR)) else [])]
 
     def _stages(self) -> list[HookBase]:
         stages = read_stages(self._features.stages)

@@ -15,7 +15,7 @@ from oiv5_d2.console.errors import (
     suggesting,
     words,
 )
-from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.problems import TRY_AGAIN, Kind, Problem, Remedy
 
 
 def stop(main):
@@ -81,6 +81,13 @@ def test_a_problem_ends_a_tool_with_its_words_and_exit_code_1(capsys):
 
     assert stop(main) == 1
     assert capsys.readouterr().err == f"error: {words(problem)}\n"
+
+
+def test_what_was_ended_from_outside_has_an_exit_code_of_its_own():
+    def main():
+        raise Problem(Kind.STOPPED, "job 7", "NODE_FAIL", remedy=Remedy.RUN_AGAIN)
+
+    assert stop(main) == TRY_AGAIN
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError])

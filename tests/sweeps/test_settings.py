@@ -46,6 +46,12 @@ def test_a_number_without_meaning_is_refused(word):
         composed(word)
 
 
+def test_as_many_trials_as_gpus_is_no_number_of_jobs_of_a_cluster():
+    assert composed("launch=slurm", "jobs=4").slurm
+    with refused(Kind.SETTING, key="jobs"):
+        composed("launch=slurm", "jobs=gpus")
+
+
 def test_files_of_settings_stay_as_they_were_when_the_sweep_started(
     tmp_path, configs_dir, make_plan
 ):

@@ -26,9 +26,10 @@ def sweep(tmp_path):
     shutil.copy(HERE / "stand_in.py", tmp_path / "tools")
     started = []
 
-    def start(settings, *words):
+    def start(settings, *words, gpus=""):
         command = [sys.executable, str(HERE / "worker.py"), json.dumps(settings), *words]
-        environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "CUDA_VISIBLE_DEVICES": ""}
+        own = {"PYTHONPATH": str(HERE.parents[1]), "CUDA_VISIBLE_DEVICES": gpus}
+        environment = {**os.environ, **own}
         with (tmp_path / "said.txt").open("a") as output:
             started.append(
                 subprocess.Popen(
@@ -132,6 +133,13 @@ def test_a_failed_trial_is_named_and_each_log_has_its_own_trial_alone(sweep, tmp
         lines = (folder / str(number) / "output.txt").read_text().splitlines()
         assert [line for line in lines if line.startswith("rate")] == [f"rate {rate}"]
     assert (folder / "leaderboard.html").is_file()
+
+
+def test_trials_side_by_side_have_gpus_of_their_own(sweep, tmp_path):
+    words = ["rate=0.1,0.2", "seconds=0.3"]
+    assert sweep({"jobs": "gpus", "gpus": 2}, *words, gpus="4,5,7,8").wait(120) == 0
+    outputs = [(tmp_path / "sweep" / name / "output.txt").read_text() for name in ("0", "1")]
+    assert "gpus 4,5" in outputs[0] and "gpus 7,8" in outputs[1]
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """A training run as a job of a real Slurm, on this machine."""
 
+import csv
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 import slurm_cluster
 import torch
+from processes import wait_until
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 900
@@ -42,18 +45,30 @@ def slurm(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def train_net(tiny_words, prepared_dir, tmp_path):
+def start(tiny_words, prepared_dir, tmp_path):
+    """Start a training with such words; what it says goes into `said.txt`."""
+
+    def popen(*words, is_sweep=False):
+        tool = [sys.executable, str(ROOT / "tools" / "train_net.py"), *["-m"] * is_sweep]
+        with (tmp_path / "said.txt").open("a") as output:
+            return subprocess.Popen(
+                [*tool, *tiny_words, *WORDS, f"data.dir={prepared_dir}", *words],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                stdout=output,
+                stderr=output,
+            )
+
+    return popen
+
+
+@pytest.fixture
+def train_net(start, tmp_path):
+    """Train in a folder; return all that was said so far."""
+
     def run(name, *words):
-        tool = [sys.executable, str(ROOT / "tools" / "train_net.py")]
-        folders = [f"data.dir={prepared_dir}", f"run_dir={tmp_path / name}"]
-        return subprocess.run(
-            [*tool, *tiny_words, *WORDS, *folders, *words],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        assert start(f"run_dir={tmp_path / name}", *words).wait() == 0
+        return (tmp_path / "said.txt").read_text()
 
     return run
 
@@ -93,3 +108,37 @@ def test_a_job_that_is_requeued_twice_ends_as_a_run_left_alone(
     one, other = final_weights(run_dir), final_weights(tmp_path / "whole")
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_trial_is_a_job_that_outlives_its_sweep(slurm, start, tmp_path):
+    grid = "d2.SOLVER.MOMENTUM=0.9,1e30"  # the second one diverges
+    words = (*JOB, "launch.nproc_per_node=1", "sweep_dir=sweep", "jobs=2", grid)
+    words += ("d2.DATASETS.TEST=[blocks_validation]", "d2.SOLVER.MAX_ITER=300")
+    first = tmp_path / "sweep" / "0"
+    process = start(*words, is_sweep=True)
+    wait_until(lambda: newest(first), process, SECONDS)
+    job = re.search(r"submitted job (\d+)", said_by(first)).group(1)
+    slurm("scontrol", "suspend", job)
+    process.kill()  # the job stays, and the next worker waits for it
+    process.wait()
+    process = start(*words, is_sweep=True)
+    wait_until(lambda: "submitted" in said_by(first).partition("submitted")[2], process, SECONDS)
+    slurm("scontrol", "resume", job)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(SECONDS) == 128 + signal.SIGTERM
+    assert not slurm("squeue", "--noheader").strip()
+    assert rows_of(tmp_path)["0"]["state"] == "cut off"
+    assert start(*words, is_sweep=True).wait(SECONDS) == 1
+    rows = rows_of(tmp_path)
+    assert (rows["0"]["state"], rows["0"]["steps"]) == ("finished", "300")
+    assert rows["1"]["state"] == "failed" and "diverged" in rows["1"]["reason"]
+    assert len(list(first.glob("slurm/*_submitted.pkl"))) == 2
+
+
+def said_by(run_dir):
+    return (run_dir / "output.txt").read_text()
+
+
+def rows_of(tmp_path):
+    with (tmp_path / "sweep" / "trials.csv").open() as file:
+        return {row["trial"]: row for row in csv.DictReader(file)}

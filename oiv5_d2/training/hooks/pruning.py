@@ -6,7 +6,6 @@ from pathlib import Path
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
-from oiv5_d2.runs.layout import TRIAL_JSON
 from oiv5_d2.training.hooks.evaluation import Evaluate
 
 
@@ -23,11 +22,6 @@ class Prune(HookBase):  # type: ignore[misc]
     def __init__(self, evaluation: Evaluate) -> None:
         self._evaluation = evaluation
         self._reported: set[int] = set()
-
-    @staticmethod
-    def is_for(run_dir: Path) -> bool:
-        """Return True if a run is a trial of a sweep."""
-        return (run_dir / TRIAL_JSON).is_file()
 
     def before_train(self) -> None:
         """Report what a resumed run had evaluated, and end it if that was its last evaluation."""
