@@ -11,6 +11,8 @@ from optuna.trial import TrialState
 from oiv5_d2.sweeps.leaderboard import Row
 
 Point = tuple[float, float]  # right and up, each from 0 to 1
+MOST_TICKS = 7  # of a logarithmic axis
+EDGE = 1e-9  # by how much a value may miss the end of an axis that it stands for
 
 
 class Axis(NamedTuple):
@@ -51,18 +53,22 @@ class Scale(NamedTuple):
         low, high, value = (self._of(one) for one in (self.low, self.high, value))
         return (value - low) / (high - low) if high > low else 0.5
 
-    def ticks(self, number: int = 5) -> list[tuple[float, str]]:
-        """Return (height, label) of values at even heights."""
-        heights = [i / (number - 1) for i in range(number)]
-        low, high = self._of(self.low), self._of(self.high)
-        values = [low + height * (high - low) for height in heights]
-        return [
-            (height, f"{math.exp(value) if self.is_log else value:.3g}")
-            for height, value in zip(heights, values, strict=True)
-        ]
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return (height, label) of round values between both ends; of the value if it is one."""
+        if self.high <= self.low:
+            return [(0.5, label(self.low))]
+        values = _decades(self.low, self.high) if self.is_log else []
+        if len(values) < 2:
+            values = _steps(self.low, self.high)
+        return [(self.at(value), label(value)) for value in values]
 
     def _of(self, value: float) -> float:
         return math.log(value) if self.is_log else value
+
+
+def label(value: float) -> str:
+    """Return a number as an axis shows it."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
 
 
 def parallel(
@@ -145,3 +151,19 @@ def _goodness(rows: Sequence[Row]) -> dict[int, float | None]:
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
     return (min(values), max(values)) if values else (0.0, 1.0)
+
+
+def _steps(low: float, high: float) -> list[float]:
+    """Return the multiples of 1, 2 or 5 times a power of ten between two ends, at most six."""
+    power = 10.0 ** math.floor(math.log10((high - low) / 5))
+    step = next(one * power for one in (1, 2, 5, 10) if (high - low) / (one * power) <= 5 + EDGE)
+    first, last = math.ceil(low / step - EDGE), math.floor(high / step + EDGE)
+    return [i * step for i in range(first, last + 1)]
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """Return 1, 2 and 5 times each power of ten between two ends; the powers alone if many."""
+    powers = range(math.floor(math.log10(low)), math.floor(math.log10(high) + EDGE) + 1)
+    values = [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]
+    found = [one for one in values if low * (1 - EDGE) <= one <= high * (1 + EDGE)]
+    return found if len(found) <= MOST_TICKS else [one for one in found if f"{one:e}"[0] == "1"]

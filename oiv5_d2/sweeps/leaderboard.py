@@ -107,13 +107,13 @@ def columns(names: Sequence[str], metric: str) -> list[str]:
         names: of the settings in which trials differ.
         metric: what is compared.
     """
-    return ["trial", *names, metric, "state", "steps", "minutes", "reason"]
+    return ["trial", metric, *names, "state", "steps", "minutes", "reason"]
 
 
 def cells(row: Row, names: Sequence[str]) -> list[Any]:
     """Return what a row of the table has in its `columns`."""
     params = [row.params.get(name) for name in names]
-    return [row.number, *params, row.value, row.state, row.steps, row.minutes, row.reason]
+    return [row.number, row.value, *params, row.state, row.steps, row.minutes, row.reason]
 
 
 def word(value: Any) -> str:

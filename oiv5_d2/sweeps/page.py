@@ -1,5 +1,6 @@
 """The page of a sweep: one HTML file that can be mailed, without a network."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ import optuna
 
 from oiv5_d2.pages import page as pages
 from oiv5_d2.sweeps import figures, learning_curve
-from oiv5_d2.sweeps.figures import Line, Scale
+from oiv5_d2.sweeps.figures import Axis, Line, Scale
 from oiv5_d2.sweeps.leaderboard import Row, cells, columns, command, differing, word
 from oiv5_d2.sweeps.ranges import distributions
 from oiv5_d2.sweeps.settings import Plan
@@ -43,12 +44,15 @@ def write_page(sweep_dir: Path, plan: Plan, study: optuna.Study, rows: Sequence[
     content: dict[str, Any] = {
         "title": plan.study,
         "metric": plan.metric,
+        "counts": Counter(row.state for row in rows),
         "columns": columns(names, plan.metric)[:-1],
         "rows": [[word(cell) for cell in cells(row, names)[:-1]] for row in rows],
+        "texts": [name for name in (*names, "state") if not _is_number(name, rows)],
         "reasons": [(row.number, row.reason) for row in rows if row.reason],
         "states": [row.state for row in rows],
         "axes": axes,
         "lines": lines,
+        "single": None if shares or len(names) != 1 else _single_chart(axes, lines),
         "importance": figures.importance(study),
         "curves": _curve_chart(plan, rows),
         "shares": shares and shares[0],
@@ -57,6 +61,19 @@ def write_page(sweep_dir: Path, plan: Plan, study: optuna.Study, rows: Sequence[
     }
     pages.write_page(sweep_dir / PAGE, __package__, "page.html.jinja", content)
     return sweep_dir / PAGE
+
+
+def _is_number(name: str, rows: Sequence[Row]) -> bool:
+    try:
+        return bool([float(row.params[name]) for row in rows])
+    except (KeyError, ValueError):
+        return False
+
+
+def _single_chart(axes: Sequence[Axis], lines: Sequence[Line]) -> Chart | None:
+    """Return the metric over the one setting in which trials differ."""
+    (one, metric), dots = axes, [(line.points[0][1], line.points[1][1]) for line in lines]
+    return Chart(one.ticks, metric.ticks, [], dots, (one.name, metric.name)) if dots else None
 
 
 def _curve_chart(plan: Plan, rows: Sequence[Row]) -> Chart | None:
@@ -76,10 +93,13 @@ def _share_chart(plan: Plan, rows: Sequence[Row]) -> tuple[Chart, str] | None:
     drawn = learning_curve.samples(law, low)
     values = [value for _, value in (*points, *drawn)]
     across, up = Scale(low, learning_curve.AHEAD[-1], True), Scale(min(values), max(values))
-    line = Line(0, [(across.at(share), up.at(value)) for share, value in drawn], 1.0)
+    law_points = [(across.at(share), up.at(value)) for share, value in drawn]
+    num_measured = sum(share <= 1 for share, _ in drawn)
+    measured, beyond = law_points[:num_measured], law_points[num_measured - 1 :]
+    lines = [Line(0, beyond, None), Line(0, measured, 1.0)]
     dots = [(across.at(share), up.at(value)) for share, value in points]
-    names = ("share of the data (logarithmic)", plan.metric)
-    return Chart(across.ticks(), up.ticks(), [line], dots, names), law.words()
+    names = ("share of the data, on a logarithmic axis", plan.metric)
+    return Chart(across.ticks(), up.ticks(), lines, dots, names), law.words()
 
 
 def learning_points(rows: Sequence[Row]) -> list[tuple[float, float]]:

@@ -20,7 +20,25 @@ ROWS = [
 def test_a_logarithmic_scale_has_decades_at_even_heights():
     scale = Scale(0.01, 1.0, is_log=True)
     assert [scale.at(value) for value in (0.01, 0.1, 1.0)] == pytest.approx([0, 0.5, 1])
-    assert [label for _, label in scale.ticks(3)] == ["0.01", "0.1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("scale", "labels"),
+    [
+        (Scale(0.005, 0.2, is_log=True), ["0.005", "0.01", "0.02", "0.05", "0.1", "0.2"]),
+        (Scale(1e-5, 1e-2, is_log=True), ["1e-05", "0.0001", "0.001", "0.01"]),
+        (Scale(0.3, 0.4, is_log=True), ["0.3", "0.32", "0.34", "0.36", "0.38", "0.4"]),
+        (Scale(0, 5000), ["0", "1,000", "2,000", "3,000", "4,000", "5,000"]),
+        (Scale(2.48, 32.1), ["10", "20", "30"]),
+        (Scale(-0.5, 0.5), ["-0.4", "-0.2", "0", "0.2", "0.4"]),
+        (Scale(7.0, 7.0), ["7"]),
+    ],
+)
+def test_an_axis_has_round_numbers_where_they_belong(scale, labels):
+    ticks = scale.ticks()
+    assert [text for _, text in ticks] == labels
+    heights = [scale.at(float(text.replace(",", ""))) for text in labels]
+    assert [height for height, _ in ticks] == pytest.approx(heights)
 
 
 def test_each_trial_with_a_result_crosses_the_axes_at_its_settings():

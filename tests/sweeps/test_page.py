@@ -32,9 +32,16 @@ def test_the_page_needs_nothing_beside_itself(page):
     assert not re.search(r"src=|@import|url\(|<link(?! rel=\"icon\" href=\"data:,\")", text)
     assert "default-src 'none'" in text
     assert "&lt;b&gt;diverged&lt;/b&gt;" in text
-    assert text.count("<polyline") == 5
+    assert text.count('class="dot"') == 5 and "<polyline" not in text
     assert "a=2 b=x" in text  # the best trial's command
     assert "Importance" in text
+
+
+def test_trials_that_differ_in_several_settings_are_lines(page):
+    text = page({"a": "1,2", "b": "choice(x,y)"}, [1.0, 5.0, None, 2.0])
+    assert text.count("<polyline") == 3 and 'class="dot"' not in text
+    assert re.findall(r"<th [^>]*>(.*?)</th>", text)[:4] == ["trial", "segm/AP", "a", "b"]
+    assert "4 trials: 3 finished, 1 failed." in text
 
 
 def test_a_sweep_over_shares_of_the_data_says_what_more_would_bring(page):
