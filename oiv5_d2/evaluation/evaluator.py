@@ -10,10 +10,12 @@ from oiv5_d2.evaluation.detections import BBOX, SEGM, Collector, concatenate
 from oiv5_d2.evaluation.formats import write_coco
 from oiv5_d2.evaluation.hierarchy import read_above
 from oiv5_d2.evaluation.judge import judge
+from oiv5_d2.evaluation.label_errors import find_suspects, write_suspects
 from oiv5_d2.evaluation.labels import read_mids
 from oiv5_d2.evaluation.masks import encode
 from oiv5_d2.evaluation.truth import Truth, read_truth
 from oiv5_d2.runs.results import (
+    LABEL_ERRORS_CSV,
     PREDICTIONS_JSON,
     RESULTS_JSON,
     Metrics,
@@ -41,7 +43,8 @@ def build_evaluator(
     Args:
         cfg: its ``MODEL.MASK_ON`` decides if masks are evaluated.
         dataset_name: registered, with a COCO file.
-        output_dir: gets ``results.json`` and ``coco_instances_results.json``; None writes nothing.
+        output_dir: gets ``results.json``, ``coco_instances_results.json`` and
+            ``label_errors.csv``; None writes nothing.
         remarks: sentences for the results.
     """
     tasks = (BBOX, SEGM) if cfg.MODEL.MASK_ON else (BBOX,)
@@ -120,6 +123,8 @@ class Evaluator(DatasetEvaluator):  # type: ignore[misc]  # Detectron2 carries n
             logger.warning(note)
         if self._output_dir is not None:
             write_results(self._output_dir / RESULTS_JSON, results)
+            suspects = find_suspects(truth, found, self._tasks[-1])
+            write_suspects(self._output_dir / LABEL_ERRORS_CSV, suspects, truth)
         return results.tasks
 
     def _take(self, place: int, found: Instances) -> None:

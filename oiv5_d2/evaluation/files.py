@@ -9,9 +9,15 @@ from oiv5_d2.evaluation.judge import find_tasks, judge
 from oiv5_d2.evaluation.label_errors import Suspect, find_suspects, write_suspects
 from oiv5_d2.evaluation.labels import read_mids
 from oiv5_d2.evaluation.truth import Truth, read_truth
-from oiv5_d2.runs.results import PREDICTIONS_JSON, RESULTS_JSON, Results, write_results
+from oiv5_d2.runs.results import (
+    LABEL_ERRORS_CSV,
+    PREDICTIONS_JSON,
+    RESULTS_JSON,
+    Results,
+    write_results,
+)
 
-SUBMISSION_CSV, LABEL_ERRORS_CSV = "submission.csv", "label_errors.csv"
+SUBMISSION_CSV = "submission.csv"
 
 
 def evaluate_file(

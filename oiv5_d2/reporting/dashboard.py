@@ -43,6 +43,7 @@ def build_workspace(
         for title, panels in (
             ("AP", [_lines(one) for one in _summaries()]),
             ("AP by class", [_lines(*_of_class(one), title=one) for one in classes]),
+            ("AP by slice", [_by_slice(what) for what in ("AP", "recall")]),
             ("Losses", [_lines(*keys, title=title) for title, keys in LOSSES.items()]),
             ("Images", [_browser(key) for key in IMAGES]),
             ("Tables", _tables(datasets)),
@@ -92,6 +93,12 @@ def _lines(*keys: str, title: str | None = None) -> Any:
     return wr.LinePlot(title=title or keys[0], x=STEP, y=list(keys))
 
 
+def _by_slice(what: str) -> Any:
+    import wandb_workspaces.reports.v2 as wr
+
+    return wr.LinePlot(title=f"{what} by slice", x=STEP, metric_regex=f"^slice/{what}/")
+
+
 def _browser(key: str) -> Any:
     import wandb_workspaces.reports.v2 as wr
 
@@ -101,7 +108,11 @@ def _browser(key: str) -> Any:
 def _tables(datasets: Sequence[str]) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
-    names = ["validation/table", *(f"classes/{dataset}" for dataset in datasets)]
+    names = [
+        "validation/table",
+        "validation/label_errors",
+        *(f"classes/{dataset}" for dataset in datasets),
+    ]
     return [wr.WeavePanelSummaryTable(table_name=name) for name in names]
 
 

@@ -16,6 +16,7 @@ from oiv5_d2.runs.metrics import COCO, METRICS, TASKS, Metric
 
 RESULTS_JSON = "results.json"
 PREDICTIONS_JSON = "coco_instances_results.json"
+LABEL_ERRORS_CSV = "label_errors.csv"
 
 Metrics = dict[str, float]  # "AP", "AP50", "AP-Person": 0 to 100, or NaN
 Interval = tuple[float, float]  # of 95 %

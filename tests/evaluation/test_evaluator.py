@@ -1,3 +1,4 @@
+import csv
 import json
 import math
 
@@ -85,6 +86,8 @@ def test_a_model_that_finds_nothing_scores_zero_in_every_class_present(street, c
         assert results[task]["AP"] == results[task]["AP50-Person"] == results[task]["AP-Car"] == 0
         assert math.isnan(results[task]["AP-Traffic light"])
     assert json.loads((tmp_path / "coco_instances_results.json").read_text()) == []
+    with (tmp_path / "label_errors.csv").open() as file:
+        assert {row["reason"] for row in csv.DictReader(file)} == {"annotated but never found"}
 
 
 def test_a_class_that_is_never_found_scores_zero(street, cfg):

@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +23,7 @@ class Received:
         self.files: dict[str, bytes] = {}
         self.bodies: list[bytes] = []
         self.fail_first = 0  # so many requests get 500
+        self.seconds = 0.0  # that every answer takes
         self.lock = threading.Lock()
 
     def named(self, name: str) -> list[dict[str, Any]]:
@@ -59,6 +61,7 @@ def serve() -> Iterator[tuple[str, Received]]:
 
         def _take(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            time.sleep(received.seconds)
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
             with received.lock:

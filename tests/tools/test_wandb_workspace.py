@@ -38,6 +38,7 @@ def test_without_a_key_the_workspace_is_written(call, capsys):
     assert [*panels] == [
         "AP",
         "AP by class",
+        "AP by slice",
         "Losses",
         "Images",
         "Tables",

@@ -3,9 +3,11 @@
 import logging
 import os
 import queue
+import shlex
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,9 @@ _DATA_DIR = os.environ.get("WANDB_DATA_DIR")  # if the user has set one
 class Connection:
     """A W&B run, and a queue of what is to be sent to it, in order.
 
-    Without a key, or when the service refuses or cannot be reached, the run is kept offline
-    (``wandb sync`` sends it later). A failure is logged once as a warning. If W&B hangs, it is left
-    behind when the run ends; what it wrote to disk stays.
+    Without a key, or when the service refuses or cannot be reached, the run is kept offline. A
+    failure is logged once as a warning. If W&B hangs, it is left behind when the run ends; what it
+    wrote to disk stays. The last line is the command that sends what W&B does not have.
 
     Args:
         arguments: of ``wandb.init``; ``dir`` is made if it does not exist.
@@ -53,7 +55,8 @@ class Connection:
     ) -> None:
         self._arguments, self._is_machine_told = arguments, is_machine_told
         self._finish_seconds = finish_seconds
-        self._exit_code, self._is_preempted = 0, False
+        self._exit_code, self._is_preempted, self._is_left = 0, False, False
+        self._unsent: Path | None = None  # the folder of what W&B does not have yet
         self._failed: set[str] = set()
         self._queue: queue.SimpleQueue[tuple[Send, str] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -92,25 +95,28 @@ class Connection:
         limit = self._finish_seconds + more_seconds
         self._thread.join(limit)
         if self._thread.is_alive():
-            logger.warning(
-                "W&B did not finish within %.0f s: left behind. `wandb sync` sends what it wrote",
-                limit,
-            )
+            self._is_left = True
+            logger.warning("W&B did not finish within %.0f s: left behind", limit)
             _end_service()  # otherwise wandb waits for it when Python exits
+        if self._unsent:
+            logger.info("To send it to W&B:  %s", sync_command(self._unsent))
 
     def _work(self) -> None:
         # Any exception: no failure of W&B may stop a training. It is reported, not swallowed.
         try:
             run = start(self._arguments, self._is_machine_told)
+            self._unsent = Path(run.settings.sync_dir)
             while item := self._queue.get():
                 self._send(run, *item)
             if self._is_preempted:
                 run.mark_preempting()
             run.finish(exit_code=self._exit_code)
+            self._unsent = self._unsent if run.offline else None
         except ImportError as error:
             logger.warning("W&B is not installed (%s); the run continues without it", error)
         except Exception as error:
-            logger.warning("W&B failed (%s); the run continues without it", _describe(error))
+            if not self._is_left:
+                logger.warning("W&B failed (%s); the run continues without it", _describe(error))
 
     def _send(self, run: Any, send: Send, name: str) -> None:
         with self.without(name) if name else nullcontext():
@@ -153,16 +159,33 @@ def has_key() -> bool:
 
     if wandb.login(prompt=False, verify=False):
         return True
-    logger.info("No W&B key: the run is kept offline; `wandb login`, then `wandb sync` its folder")
+    logger.info("No W&B key (`wandb login` asks for one): the run is kept offline")
     return False
+
+
+def sync_command(folder: Path) -> str:
+    """Return what sends a run that was kept on disk, in the present working directory.
+
+    ``wandb sync`` tells the service its own program's path, unless the variable names another one.
+
+    Args:
+        folder: of W&B's run. All pieces of one that is offline are beside it.
+    """
+    is_offline = folder.name.startswith(OFFLINE)
+    what = [] if is_offline else ["--include-online"]
+    where = os.path.relpath(folder.parent if is_offline else folder)
+    command = shlex.join(["wandb", "sync", *what, where])
+    return f"WANDB_PROGRAM={Path(sys.argv[0]).name} {command}"
 
 
 def _init(arguments: dict[str, Any], is_machine_told: bool) -> Any:
     import wandb  # here, so that a run with logger=none needs none of it
 
-    quiet = {} if is_machine_told else _QUIET
     settings = wandb.Settings(
-        init_timeout=INIT_SECONDS, x_transaction_log_flush_interval=FLUSH_SECONDS, **quiet
+        init_timeout=INIT_SECONDS,
+        x_transaction_log_flush_interval=FLUSH_SECONDS,
+        quiet=arguments["mode"] == OFFLINE,  # its command for later would tell the service paths
+        **({} if is_machine_told else _QUIET),
     )
     # One that failed in this process is still there, and would be returned again.
     run = wandb.init(**arguments, reinit="finish_previous", settings=settings)
@@ -195,7 +218,11 @@ def _describe(error: Exception) -> str:
 
 def _end_service() -> None:
     """Kill wandb's service process, a child of this one, and what it started."""
+    import wandb
+
     for child in psutil.Process().children():
         if child.name() == SERVICE:
             for process in [*child.children(recursive=True), child]:
                 process.kill()
+    with suppress(Exception):  # it says goodbye to what is gone, here and not when Python exits
+        wandb.teardown()

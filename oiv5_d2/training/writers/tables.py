@@ -1,4 +1,4 @@
-"""The AP of each class as W&B's table, with intervals where the results have them."""
+"""Results by class and slice as W&B's tables and numbers, with intervals where there are some."""
 
 import math
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from oiv5_d2.runs.metrics import METRICS, TASKS
 from oiv5_d2.runs.results import Results
 
 LOW, HIGH = "low", "high"  # ends of an interval of 95 %
+OF_A_SLICE = ("objects", "AP", "AP50", "recall")  # in the table; the charts have AP and recall
 
 
 def tabulate_classes(results: Results) -> Any:
@@ -33,6 +34,25 @@ def spans(results: Results) -> dict[str, float]:
         for name, pair in found.items()
         if "-" not in name
         for end, value in zip((LOW, HIGH), pair, strict=True)
+    }
+
+
+def tabulate_slices(results: Results) -> Any | None:
+    """Return W&B's table, a row a slice of the objects; None if the results have none."""
+    import wandb
+
+    table = wandb.Table(columns=["slice", *OF_A_SLICE])
+    for name, found in results.analysis.get("slices", {}).items():
+        table.add_data(name, *(found[one] for one in OF_A_SLICE))
+    return table if table.data else None
+
+
+def slice_numbers(results: Results) -> dict[str, float]:
+    """Return AP and recall of each slice of the objects, such as ``slice/AP/occluded``."""
+    return {
+        f"slice/{what}/{name}": found[what]
+        for name, found in results.analysis.get("slices", {}).items()
+        for what in ("AP", "recall")
     }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from detectron2.engine import HookBase
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils.events import EventWriter, get_event_storage
@@ -18,7 +20,13 @@ from oiv5_d2.problems import Stopped
 from oiv5_d2.runs.layout import EVALUATION
 from oiv5_d2.runs.metrics import is_loss
 from oiv5_d2.runs.prepared import Prepared
-from oiv5_d2.runs.results import PREDICTIONS_JSON, RESULTS_JSON, Results, read_results
+from oiv5_d2.runs.results import (
+    LABEL_ERRORS_CSV,
+    PREDICTIONS_JSON,
+    RESULTS_JSON,
+    Results,
+    read_results,
+)
 from oiv5_d2.training.writers.artifacts import (
     count_bytes,
     log_models,
@@ -28,12 +36,20 @@ from oiv5_d2.training.writers.artifacts import (
 from oiv5_d2.training.writers.examples import Examples
 from oiv5_d2.training.writers.fed import show_fed
 from oiv5_d2.training.writers.history import History
+from oiv5_d2.training.writers.overlays import Pixels
 from oiv5_d2.training.writers.service import Connection
 from oiv5_d2.training.writers.settings import About, Send
-from oiv5_d2.training.writers.tables import spans, tabulate_classes
+from oiv5_d2.training.writers.suspects import tabulate_suspects
+from oiv5_d2.training.writers.tables import (
+    slice_numbers,
+    spans,
+    tabulate_classes,
+    tabulate_slices,
+)
 
 PROGRESS = "wandb/progress.json"  # in the run directory
 STEP, EPOCH, IMAGES = AXES = ("step", "epoch", "images")
+NUMBER = re.compile(r" \(\d+\)$")  # of images that belong together, after their name
 SENT_A_SECOND = 2_000_000  # bytes; the end of a run waits for its models accordingly
 
 
@@ -82,7 +98,7 @@ class WandbWriter(EventWriter, HookBase):  # type: ignore[misc]
                 steps[step][name] = value
         for name, image, step in storage._vis_data:  # cleared by TensorBoard's writer, after ours
             if step > self._last_step:
-                steps[step][name] = np.moveaxis(np.asarray(image), 0, -1)
+                steps[step].setdefault(NUMBER.sub("", name), []).append(_to_pixels(image))
         for step in sorted(steps):
             self._log(step, steps[step])
         self._last_step = max([self._last_step, *steps])
@@ -106,6 +122,7 @@ class WandbWriter(EventWriter, HookBase):  # type: ignore[misc]
         if not results or results is self._results:
             return
         self._results, self._evaluated = results, self.trainer.storage.iter
+        self.write()  # what came before it: W&B's steps do not go back
         # At once: the event storage forgets them if the next ones come before it is written.
         self._log(self._evaluated, flatten_results_dict(results), is_evaluation=True)
         is_last = self.trainer.iter + 1 >= self.trainer.max_iter
@@ -119,11 +136,12 @@ class WandbWriter(EventWriter, HookBase):  # type: ignore[misc]
             self._send_images(self._about.tested[0], is_last)
 
     def _send_results(self, folder: Path, is_last: bool) -> None:
-        """Send what the results have beside the numbers that hooks get: intervals, classes."""
-        with self._connection.without(name := "intervals"):
+        """Send what the results have beside the numbers that hooks get: intervals and slices."""
+        with self._connection.without(name := "intervals and slices"):
             results = read_results(folder / RESULTS_JSON)
-            if folder.name == self._about.tested[0].name and results.intervals:
-                self._log(self._evaluated, spans(results), is_evaluation=True)
+            if folder.name == self._about.tested[0].name:
+                numbers = {**spans(results), **slice_numbers(results)}
+                self._log(self._evaluated, numbers, is_evaluation=True)
             if is_last and self._send.tables:
                 self._connection.put(partial(self._tabulate, self._evaluated, results), name)
 
@@ -149,6 +167,9 @@ class WandbWriter(EventWriter, HookBase):  # type: ignore[misc]
         values = self._examples.show(judged, send.images, send.extremes)
         if is_last and send.tables:
             values["validation/table"] = self._examples.tabulate(judged, send.table_images)
+            path = self._about.run_dir / EVALUATION / dataset.name / LABEL_ERRORS_CSV
+            suspects = tabulate_suspects(path, dataset, self._about.classes, send.table_images)
+            values |= {"validation/label_errors": suspects} if suspects else {}
         self._history.log(run, step, {**values, **axes}, is_evaluation=True)
 
     def _show_fed(
@@ -159,8 +180,10 @@ class WandbWriter(EventWriter, HookBase):  # type: ignore[misc]
         self._history.log(run, step, {"train/images": images, **axes})
 
     def _tabulate(self, step: int, results: Results, run: Any) -> None:
-        table = {f"classes/{results.dataset}": tabulate_classes(results)}
-        self._history.log(run, step, table, is_evaluation=True)
+        tables = {f"classes/{results.dataset}": tabulate_classes(results)}
+        if slices := tabulate_slices(results):
+            tables[f"slices/{results.dataset}"] = slices
+        self._history.log(run, step, tables, is_evaluation=True)
 
     def _is_sent(self, name: str, step: int) -> bool:
         return step == self._evaluated and name in flatten_results_dict(self._results)
@@ -189,13 +212,24 @@ def _define_axes(run: Any, metric: str) -> None:
 
 
 def _loggable(values: dict[str, Any]) -> dict[str, Any]:
-    """Return scalars as they are, and an (H, W, 3) RGB array as W&B's image."""
+    """Return scalars as they are, and lists of (H, W, 3) RGB arrays as W&B's images."""
     import wandb
 
     return {
-        name: wandb.Image(value) if isinstance(value, np.ndarray) else value
+        name: list(map(wandb.Image, value)) if isinstance(value, list) else value
         for name, value in values.items()
     }
+
+
+def _to_pixels(image: Any) -> Pixels:
+    """Return (H, W, 3) of what the event storage takes: (3, H, W), bytes or numbers 0 to 1.
+
+    Detectron2's mask head puts tensors there that still belong to the graph of their step.
+    """
+    values = np.asarray(image.detach().cpu() if isinstance(image, torch.Tensor) else image)
+    if values.dtype != np.uint8:
+        values = np.clip(255 * values, 0, 255).round().astype(np.uint8)
+    return np.moveaxis(values, 0, -1)
 
 
 def _without_nan(numbers: Mapping[str, float]) -> dict[str, float | None]:

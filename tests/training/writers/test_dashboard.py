@@ -65,7 +65,8 @@ def check_tables(piece, rows):
     tables = {key for row in rows for key in row if key.endswith("._type")}
     assert {"validation/table._type", "classes/blocks_validation._type"} <= tables
     media = piece.parent / "files" / "media" / "table"
-    (path,) = (media / "validation").glob("*.json")
+    check_label_errors(*(media / "validation").glob("label_errors_*.json"))
+    (path,) = (media / "validation").glob("table_*.json")
     table = json.loads(path.read_text())
     rank = table["columns"].index("F1")
     scores = [row[rank] for row in table["data"]]
@@ -81,6 +82,22 @@ def check_tables(piece, rows):
         ["Traffic sign", 4],
     ]
     assert {"bbox/AP", "segm/AP50", "segm/AP low"} <= set(table["columns"])
+    (path,) = (media / "slices").glob("*.json")
+    table = json.loads(path.read_text())
+    objects = dict((row[0], row[1]) for row in table["data"])
+    assert objects["images with 2 to 4 objects"] == 16
+    names = {f"slice/{what}/images with 2 to 4 objects" for what in ("AP", "recall")}
+    assert [names <= row.keys() for row in rows] == [True, True]
+
+
+def check_label_errors(path):
+    """A model that has learned next to nothing never finds most objects."""
+    table = json.loads(path.read_text())
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert {"annotated but never found"} <= {row["reason"] for row in rows}
+    certainties = [row["certainty"] for row in rows]
+    assert certainties == sorted(certainties, reverse=True)
+    assert [row["doubted"] is not None for row in rows[:3]] == [True, True, False]
 
 
 def check_artifacts(run_dir, piece):

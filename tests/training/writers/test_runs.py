@@ -109,3 +109,12 @@ def test_the_whole_configuration_is_sent_without_paths_host_or_secrets(keep, mon
     content = piece.read_bytes().decode(errors="replace")
     for private in (str(tmp_path), socket.gethostname(), "battery", "abcdefgh", "me:pass"):
         assert private not in content
+
+
+def test_an_image_before_an_evaluation_is_kept(keep):
+    words = ("d2.SOLVER.MAX_ITER=4", "d2.TEST.EVAL_PERIOD=2", "d2.VIS_PERIOD=3")
+    (piece,) = find_pieces(keep(*words, **NOTHING))
+    rows = read_history(piece)
+    shown = [row["_step"] for row in rows if any(name.startswith("Left: GT") for name in row)]
+    assert shown == [0, 3]
+    assert [row["_step"] for row in rows if "segm/AP" in row] == [1, 3]

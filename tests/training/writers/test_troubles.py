@@ -1,10 +1,8 @@
 """W&B in trouble: the run ends well, what can be kept is kept, one warning says why."""
 
 import logging
-import socket
 import subprocess
 import sys
-import threading
 
 import pytest
 from wandb_files import find_pieces, read_history
@@ -14,25 +12,6 @@ from oiv5_d2.training.writers import service
 pytestmark = pytest.mark.filterwarnings("default")  # W&B's own, on its threads
 KEY = "0123456789abcdef0123456789abcdef01234567"
 QUICK = {"training_images": 0, "tables": False, "dataset": None, "models": []}
-
-
-@pytest.fixture
-def deaf_server():
-    """The address of a server that takes connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        held = []
-
-        def accept():
-            while True:
-                try:
-                    held.append(server.accept()[0])
-                except OSError:
-                    return
-
-        threading.Thread(target=accept, daemon=True).start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        for one in held:
-            one.close()
 
 
 @pytest.fixture

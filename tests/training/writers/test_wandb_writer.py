@@ -10,7 +10,10 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+import torch
+import wandb
 from detectron2.utils.events import EventStorage
+from wandb_files import find_pieces, read_history
 
 from oiv5_d2.training.writers.service import SERVICE, Connection
 from oiv5_d2.training.writers.settings import About, Send
@@ -33,10 +36,16 @@ def log_steps(writer, num_steps):
             storage.step()
 
 
+def end(writer):
+    """End a run as when Python exits: then all is on disk."""
+    writer.close()
+    wandb.teardown()
+
+
 def test_a_run_without_a_key_is_kept_offline_in_its_folder(tmp_path):
     writer = build(tmp_path / "run", {"d2": {"SEED": 1}})
     log_steps(writer, 3)
-    writer.close()
+    end(writer)
     (run_dir,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
     (record,) = run_dir.glob("*.wandb")
     content = record.read_bytes()
@@ -52,9 +61,24 @@ def test_an_image_in_the_event_storage_is_kept_with_its_run(tmp_path):
         storage.put_image("what the model sees", image)
         writer.write()
         writer.write()  # the same again is no second picture
-    writer.close()
+    end(writer)
     (png,) = (tmp_path / "run").glob("wandb/offline-run-*/files/media/images/what the model*.png")
     assert cv2.imread(str(png)).tolist() == np.full((4, 6, 3), (0, 0, 200)).tolist()
+
+
+def test_images_of_tensors_and_with_numbers_are_one_list(tmp_path):
+    grey = torch.full((3, 4, 6), 0.2, requires_grad=True)  # as Detectron2's mask head has it
+    writer = build(tmp_path / "run")
+    with EventStorage(7) as storage:
+        for number in range(2):
+            storage.put_image(f"mask ({number})", (number + 1) * grey)
+        writer.write()
+    end(writer)
+    (piece,) = find_pieces(tmp_path / "run")
+    (row,) = read_history(piece)
+    assert row["mask.count"] == 2
+    paths = (tmp_path / "run").glob("wandb/offline-run-*/files/media/images/mask_*.png")
+    assert {int(value) for path in paths for value in np.unique(cv2.imread(str(path)))} == {51, 102}
 
 
 def test_a_w_and_b_that_refuses_to_start_is_said_once(tmp_path, caplog):
