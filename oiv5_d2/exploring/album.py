@@ -95,14 +95,14 @@ class Album:
         shown, found = self.parts[index], hits[index].rows
         layer = shown.layer(query.layer)
         rows = layer.rows(image) if layer is not None else range(0)
-        chosen = None if found is None else np.flatnonzero(found[rows.start : rows.stop]).tolist()
+        own = np.zeros(0) if found is None else found[rows.start : rows.stop]
         record = shown.part.images[image]
         return {
             "number": number,
             "id": record.get("open_images_id", record["id"]),
             "part": shown.part.name,
             "size": shown.part.sizes[image][::-1].tolist(),
-            "hits": chosen,
+            "hits": None if own.all() else np.flatnonzero(own).tolist(),
         }
 
     def describe(self, number: int, side: int) -> dict[str, Any]:

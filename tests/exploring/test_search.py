@@ -81,6 +81,7 @@ def test_the_objects_that_are_meant_are_named_by_their_place_in_the_image(album)
     (found,) = album.find(read_query({"child": ["Van"]}))["images"]
     assert (found["part"], found["size"], found["hits"]) == ("test", [80, 60], [1])
     assert album.find(read_query({}))["images"][0]["hits"] is None
+    assert album.find(read_query({"q": ["0000"]}))["images"][0]["hits"] is None  # all are meant
 
 
 @pytest.mark.parametrize(
