@@ -12,6 +12,7 @@ from oiv5_d2.files import read_json
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs.packed import OBJECT, open_packed
 
+PROJECT_DIR = Path(__file__).parents[2]  # where most people start the tools, with data/ in it
 PSEUDO = "pseudo"  # in a COCO file, what a model filled in
 
 
@@ -60,17 +61,26 @@ def locate(data_name: str, data_dir: Path, dataset_names: Iterable[str]) -> list
         part = name.removeprefix(f"{data_name}_")
         json_path = data_dir / "coco" / f"{part}.json"
         if not json_path.is_file():
-            detail = f"the data set {name} is not prepared"
-            if not data_dir.is_absolute():
-                detail += f" in {Path.cwd()}"
-            if others := sorted(path.stem for path in json_path.parent.glob("*.json")):
-                # Preparing it as before would not bring this part.
-                detail += f"; the parts there are {', '.join(others)}"
-                keys, remedy = "part d2.DATASETS data.splits", Remedy.CHANGE_SETTING
-                raise Problem(Kind.ABSENT, json_path, detail, key=keys, remedy=remedy)
-            raise Problem(Kind.ABSENT, json_path, detail, remedy=Remedy.PREPARE)
+            raise _not_prepared(name, data_dir, json_path)
         found.append(Prepared(name, json_path, data_dir / "images"))
     return found
+
+
+def _not_prepared(name: str, data_dir: Path, json_path: Path) -> Problem:
+    """Return the problem of a data set that is not there, with what is there or elsewhere."""
+    detail = f"the data set {name} is not prepared"
+    if not data_dir.is_absolute():
+        detail += f" in {Path.cwd()}"
+    keys, remedy = "part d2.DATASETS data.splits", Remedy.CHANGE_SETTING
+    if others := sorted(path.stem for path in json_path.parent.glob("*.json")):
+        # Preparing it as before would not bring this part.
+        detail += f"; the parts there are {', '.join(others)}"
+    elif (PROJECT_DIR / json_path).is_file():
+        detail += f"; it is in the project's folder: give data.dir={PROJECT_DIR / data_dir}"
+        keys = "data.dir"
+    else:
+        keys, remedy = "", Remedy.PREPARE
+    return Problem(Kind.ABSENT, json_path, detail, key=keys, remedy=remedy)
 
 
 def fingerprint(dataset: Prepared) -> dict[str, Any]:
