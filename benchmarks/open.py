@@ -13,7 +13,6 @@ all, and in pages that the process shares with no other.
 import json
 import multiprocessing
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -115,12 +114,17 @@ def measure(way: Way, dataset: Prepared) -> Needed:
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return _count("status", "VmHWM")
 
 
 def _own() -> float:
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private")) / 1024
+    return _count("smaps_rollup", "Private_")
+
+
+def _count(name: str, prefix: str) -> float:
+    """Return the MB that Linux names so in one of its files about this process."""
+    lines = Path("/proc/self", name).read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(prefix)) / 1024
 
 
 def in_a_process(function: Callable[..., Needed], *arguments: object) -> Needed:
