@@ -4,10 +4,11 @@
 
 Images of 768 x 1024 px with 5.8 objects each, drawn here, go to a shortest side of 800 px and are
 flipped at random. Each round takes all images with: Detectron2's mapper with bitmasks, and with
-boxes alone; ours, which gives the same pixels, boxes, classes and masks, and with boxes alone; and
-the limit, which is to decode and resize these images and to do nothing else. Prints
-milliseconds of CPU an image (min, median and max of the rounds), the ratio to Detectron2's mapper
-and the share of the limit. `profile=1` prints where the time goes instead.
+boxes alone; ours, which gives the same pixels, boxes, classes and masks, and with boxes alone; ours
+with augment=fast_resize, whose pixels may differ by 1; and the limit, which is to decode and resize
+these images as Pillow does, and nothing else. Prints milliseconds of CPU an image (min, median and
+max of the rounds), the ratio to Detectron2's mapper and the share of the limit. `profile=1` prints
+where the time goes instead. Figures that were measured: docs/speed.md.
 """
 
 import cProfile
@@ -71,6 +72,7 @@ def build_ways(records: list[Record]) -> dict[str, Way]:
     return {
         "Detectron2": _stock(DatasetMapper(masks, is_train=True)),
         "ours": build_mapper(masks, {}, records),
+        "ours, fast_resize": build_mapper(masks, {"fast_resize": {}}, records),
         "Detectron2, boxes alone": _stock(DatasetMapper(boxes, is_train=True)),
         "ours, boxes alone": build_mapper(boxes, {}, records),
         "decode and resize": lambda record, _: decode_and_resize(record),
@@ -114,8 +116,8 @@ def report(found: dict[str, list[float]], records: list[Record]) -> None:
     limit = median(found["decode and resize"])
     for name, seconds in found.items():
         low, middle, high = (1000 * one for one in (min(seconds), median(seconds), max(seconds)))
-        stock = median(found["Detectron2" + name.removeprefix("ours")]) if "ours" in name else 0
-        ratio = f"   {stock / median(seconds):4.2f} x Detectron2's" if stock else ""
+        peer = "Detectron2" + ", boxes alone" * ("boxes" in name)
+        ratio = f"   {median(found[peer]) / median(seconds):4.2f} x Detectron2's"
         share = f"   {limit / median(seconds):4.0%} of the limit"
         print(f"{name:24} {low:6.2f} {middle:6.2f} {high:6.2f}{share}{ratio}")
 

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from oiv5_d2.keys import check_known
 from oiv5_d2.problems import wrong_setting
 from oiv5_d2.training.data.copy_paste import CopyPaste, Mix
+from oiv5_d2.training.data.pixels import Resize, resize_exactly, resize_fast
+
+FAST_RESIZE = "fast_resize"  # a step
 
 Augment = Mapping[str, Mapping[str, Any]]  # step -> its settings
 Image = NDArray[np.uint8]  # (height, width, 3)
@@ -31,11 +34,13 @@ class Pipeline(NamedTuple):
         steps: Detectron2's augmentations, of one image.
         cuts_objects: a step may cut objects off, so that their boxes must be drawn anew.
         mixes: what takes more than one image.
+        resize: how pixels are resized.
     """
 
     steps: list[T.Augmentation]
     cuts_objects: bool
     mixes: list[Mix]
+    resize: Resize
 
 
 class Crop(T.RandomCrop):  # type: ignore[misc]
@@ -120,9 +125,13 @@ def _colour(_: CfgNode, brightness: float, contrast: float) -> list[T.Augmentati
     ]
 
 
+def _fast_resize(_: CfgNode) -> list[T.Augmentation]:
+    return []  # no step more: those that resize do it in another way
+
+
 Step = Callable[..., list[T.Augmentation]]  # of (cfg, **settings)
 SIZES: dict[str, Step] = {"large_scale_jitter": _large_scale_jitter, "square": _square}
-LOOKS: dict[str, Step] = {"colour": _colour}
+LOOKS: dict[str, Step] = {"colour": _colour, FAST_RESIZE: _fast_resize}
 MIXES: dict[str, Callable[..., Mix]] = {"copy_paste": CopyPaste}  # of (**settings)
 
 
@@ -149,7 +158,8 @@ def build_pipeline(cfg: CfgNode, augment: Augment) -> Pipeline:
     mixes = [_build(MIXES[n], n, augment[n]) for n in filter(MIXES.__contains__, augment)]
     if mixes and not cfg.MODEL.MASK_ON:
         raise wrong_setting("d2.MODEL.MASK_ON", False, "objects are pasted by their masks")
-    return Pipeline(steps, cuts_objects, mixes)
+    resize = resize_fast if FAST_RESIZE in augment else resize_exactly
+    return Pipeline(steps, cuts_objects, mixes, resize)
 
 
 def _size_step(cfg: CfgNode, augment: Augment) -> str | None:

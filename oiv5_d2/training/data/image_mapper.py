@@ -10,7 +10,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import Instances
 
 from oiv5_d2.training.data.lookups import Size
-from oiv5_d2.training.data.pixels import read_frame
+from oiv5_d2.training.data.pixels import Resize, read_frame, resize_exactly
 from oiv5_d2.training.data.records import Record
 from oiv5_d2.training.data.targets import Annotation, move_boxes, move_masks, to_instances
 
@@ -21,7 +21,12 @@ class ImageMapper(DatasetMapper):  # type: ignore[misc]
     """Makes a sample for training of a record; ``gt_masks`` are `CroppedMasks`.
 
     With polygons and keypoints, targets are made by Detectron2's own functions.
+
+    Attributes:
+        resize: how images are resized.
     """
+
+    resize: Resize = staticmethod(resize_exactly)
 
     def __call__(self, record: Record) -> dict[str, Any]:
         """Return the record with ``image`` (3, H, W) uint8 and ``instances``.
@@ -30,7 +35,7 @@ class ImageMapper(DatasetMapper):  # type: ignore[misc]
             OSError: the image cannot be read.
             ValueError: it is of another size.
         """
-        frame = read_frame(record["file_name"], self.image_format)
+        frame = read_frame(record["file_name"], self.image_format, self.resize)
         utils.check_image_size(record, frame.image)
         before = frame.image.shape[:2]
         transforms = self.augmentations(frame)

@@ -41,7 +41,9 @@ def build_mapper(cfg: CfgNode, augment: Augment, records: Sequence[Record]) -> M
     settings = kind.from_config(cfg, is_train=True)
     settings["augmentations"] = pipeline.steps
     settings["recompute_boxes"] = pipeline.cuts_objects and cfg.MODEL.MASK_ON
-    return _SampleMapper(kind(**settings), pipeline.mixes, records)
+    one_image = kind(**settings)
+    one_image.resize = pipeline.resize
+    return _SampleMapper(one_image, pipeline.mixes, records)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """An image's pixels: Detectron2's to the bit, without the copies between its steps."""
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -12,14 +13,42 @@ from detectron2.data import transforms as T
 from fvcore.transforms.transform import HFlipTransform, Transform, TransformList
 from numpy.typing import NDArray
 from PIL import Image
+from torch.nn import functional
 
 _TURNED = (b"Exif\0\0", b":Orientation")  # what may say that an image is seen in another way
 _PLAIN = "YCbCr"  # a JPEG's colours, as nearly all have them
 
 Quads = NDArray[np.uint8]  # (H, W, 4): three channels and a byte that means nothing
+Resize = Callable[[Quads, T.ResizeTransform], Quads]
 
 
-def read_frame(path: str, image_format: str) -> "Frame":
+def resize_exactly(quads: Quads, step: T.ResizeTransform) -> Quads:
+    """Return what Pillow makes of an image, to and fro without a copy."""
+    height, width = quads.shape[:2]
+    pixels = pa.Array.from_buffers(pa.uint32(), height * width, [None, pa.py_buffer(quads)])
+    image = Image.fromarrow(pixels, "RGB", (width, height))
+    resized = image.resize((step.new_w, step.new_h), step.interp)
+    values = pa.array(resized).values.to_numpy()
+    return np.asarray(values.reshape(step.new_h, step.new_w, 4))
+
+
+def resize_fast(quads: Quads, step: T.ResizeTransform) -> Quads:
+    """Return what PyTorch makes of it, with weights of 16 bits where Pillow has 32.
+
+    The method is the same. It takes 40 % of the time, and about one value in a hundred, or fewer,
+    is higher or lower by 1.
+    """
+    if step.interp != Image.Resampling.BILINEAR:
+        return resize_exactly(quads, step)
+    height, width = quads.shape[:2]
+    strides = (height * width * 4, 1, width * 4, 4)  # of a batch of one, its channels last
+    pixels = torch.from_numpy(quads).as_strided((1, 4, height, width), strides)
+    size = step.new_h, step.new_w
+    resized = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
+    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
+
+
+def read_frame(path: str, image_format: str, resize: Resize = resize_exactly) -> "Frame":
     """Return an image file's pixels.
 
     A JPEG is decoded into the wanted order of channels at once. What is unusual about a file, and
@@ -28,6 +57,7 @@ def read_frame(path: str, image_format: str) -> "Frame":
     Args:
         path: of the file.
         image_format: as ``INPUT.FORMAT``.
+        resize: how it will be resized.
 
     Raises:
         OSError: it cannot be read.
@@ -39,7 +69,7 @@ def read_frame(path: str, image_format: str) -> "Frame":
             try:
                 if simplejpeg.decode_jpeg_header(data)[2] == _PLAIN:
                     quads = simplejpeg.decode_jpeg(data, f"{image_format}X")
-                    return Frame(quads[..., :3], quads)
+                    return Frame(quads[..., :3], quads, resize)
             except ValueError:
                 pass  # no JPEG, or a damaged one
     return Frame(utils.read_image(path, format=image_format))
@@ -54,20 +84,25 @@ class Frame(T.AugInput):  # type: ignore[misc]
     Args:
         image: (H, W, C).
         quads: of which ``image`` is a view, or None.
+        resize: how these are resized.
     """
 
-    def __init__(self, image: NDArray[Any], quads: Quads | None = None) -> None:
+    def __init__(
+        self, image: NDArray[Any], quads: Quads | None = None, resize: Resize = resize_exactly
+    ) -> None:
         super().__init__(image)
         self.image: NDArray[Any] = image
-        self._quads, self._view = quads, image
+        self._quads, self._view, self._resize = quads, image, resize
 
     def transform(self, transform: Transform) -> None:
         """Let the image go through one step, or through several in turn."""
         steps = transform.transforms if isinstance(transform, TransformList) else [transform]
         for step in steps:
             quads = self._find_quads()
-            if quads is not None and type(step) in (T.ResizeTransform, HFlipTransform):
-                self._keep(_resize(quads, step) if hasattr(step, "new_h") else cv2.flip(quads, 1))
+            if quads is not None and type(step) is T.ResizeTransform:
+                self._keep(self._resize(quads, step))
+            elif quads is not None and type(step) is HFlipTransform:
+                self._keep(cv2.flip(quads, 1))
             else:
                 self.image = step.apply_image(self.image)
 
@@ -88,13 +123,3 @@ class Frame(T.AugInput):  # type: ignore[misc]
     def _keep(self, quads: Any) -> None:
         self._quads = quads
         self.image = self._view = quads[..., :3]
-
-
-def _resize(quads: Quads, step: T.ResizeTransform) -> Quads:
-    """Return what Pillow makes of an image, to and fro without a copy."""
-    height, width = quads.shape[:2]
-    pixels = pa.Array.from_buffers(pa.uint32(), height * width, [None, pa.py_buffer(quads)])
-    image = Image.fromarrow(pixels, "RGB", (width, height))
-    resized = image.resize((step.new_w, step.new_h), step.interp)
-    values = pa.array(resized).values.to_numpy()
-    return np.asarray(values.reshape(step.new_h, step.new_w, 4))

@@ -7,7 +7,7 @@ from PIL import Image
 
 from oiv5_d2.training.data.augmentations import Square, Window
 from oiv5_d2.training.data.mapper import seeded
-from oiv5_d2.training.data.pixels import Frame, read_frame
+from oiv5_d2.training.data.pixels import Frame, read_frame, resize_exactly, resize_fast
 
 SIZE = (45, 70)
 STEPS = (
@@ -84,6 +84,17 @@ def test_half_a_jpeg_cannot_be_read(pixels, tmp_path):
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(OSError):
         read_frame(str(path), "BGR")
+
+
+@pytest.mark.parametrize("side", [20, 31, 64, 150])
+def test_fast_resizing_is_pillow_s_but_for_the_last_bit(pixels, tmp_path, side):
+    path = save(pixels, tmp_path / "a.jpg", quality=80)
+    steps = T.AugmentationList([T.ResizeShortestEdge(side, 400), T.RandomFlip(1.0)])
+    exact, fast = (read_frame(path, "BGR", one) for one in (resize_exactly, resize_fast))
+    for one in (exact, fast):
+        steps(one)
+    gaps = (exact.to_planes().int() - fast.to_planes().int()).abs()
+    assert gaps.max() <= 1 and gaps.float().mean() < 0.02
 
 
 def test_an_image_made_by_a_step_of_one_s_own_is_kept():
