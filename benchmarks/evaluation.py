@@ -2,11 +2,13 @@
 
     python benchmarks/evaluation.py                # 13,500 images, 100 detections on each
     python benchmarks/evaluation.py images=1500    # a ninth of that
+    python benchmarks/evaluation.py images=1000 only=memory
 
 Each measurement reads the same two files, in a process of its own. Prints, for boxes and masks:
 seconds of CPU that both need to read the files and to evaluate, the seconds that pass, the peak of
 memory, and how far their numbers are apart; then the same of the Open Images metric and of 1,000
-resamples of all metrics of all classes, and the memory that 125,000 images would need.
+resamples of all metrics of all classes. Last the peak of memory with the same images so often that
+they are 125,000, of COCO's evaluation and of all that `tools/evaluate.py` computes.
 """
 
 import contextlib
@@ -18,25 +20,29 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pycocotools import mask as run_lengths
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from oiv5_d2.evaluation import coco, intervals, open_images
-from oiv5_d2.evaluation.detections import Collector, Detections
+from oiv5_d2.evaluation.detections import Collector, Detections, concatenate
 from oiv5_d2.evaluation.formats import read_predictions
-from oiv5_d2.evaluation.judge import resampled
+from oiv5_d2.evaluation.judge import find_tasks, judge, resampled
+from oiv5_d2.evaluation.masks import join
 from oiv5_d2.evaluation.truth import Truth, build_truth, read_truth
 
 HEIGHT, WIDTH = 768, 1024
 CLASSES = ("Person", "Traffic light", "Car", "Traffic sign")
+NONE_ABOVE = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.bool_)
 PER_IMAGE, NEAR = 100, 5  # detections of an image, and how many of them are near each object
 CORNERS = 24  # of an outline
-ALL_IMAGES = 125_000  # of the release that have a validation or test label, or so
+ALL_IMAGES = 125_000  # as many as the release's test split has
 TRUTH = "truth.json"
 
 
@@ -48,7 +54,6 @@ class Measured(NamedTuple):
         evaluate: seconds of CPU from there on.
         wall: seconds that passed in all.
         memory: the process's peak, in GB.
-        before: the peak before any file was read.
         values: the numbers.
     """
 
@@ -56,7 +61,6 @@ class Measured(NamedTuple):
     evaluate: float
     wall: float
     memory: float
-    before: float
     values: list[float]
 
     def describe(self) -> str:
@@ -76,14 +80,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         in_a_process(write_files, folder, num_images, num_objects)
-        for task in ("bbox", "segm"):
-            compare(folder, task, num_images)
-        for task in ("bbox", "segm"):
-            for label, way in (("Open Images", by_open_images), ("1,000 resamples", by_bootstrap)):
-                print(f"{task} {label:16} {in_a_process(way, folder, task).describe()}")
+        if words.get("only") != "memory":
+            compare_speed(folder)
+        times = -(-ALL_IMAGES // num_images)
+        print(f"the same images {times} times: {times * num_images:,}")
+        for label, way in (("COCO", by_ours), ("all", by_judge)):
+            print(
+                f"segm {label:16} {in_a_process(way, folder, 'segm', times).describe()}", flush=True
+            )
 
 
-def compare(folder: Path, task: str, num_images: int) -> None:
+def compare_speed(folder: Path) -> None:
+    """Print what each evaluation needs."""
+    for task in ("bbox", "segm"):
+        compare(folder, task)
+    for task in ("bbox", "segm"):
+        for label, way in (("Open Images", by_open_images), ("1,000 resamples", by_bootstrap)):
+            print(f"{task} {label:16} {in_a_process(way, folder, task).describe()}", flush=True)
+
+
+def compare(folder: Path, task: str) -> None:
     """Print COCO's evaluation by pycocotools and by ours."""
     theirs = in_a_process(by_pycocotools, folder, task)
     print(f"{task} pycocotools      {theirs.describe()}  AP {theirs.values[0]:.4f}")
@@ -94,12 +110,8 @@ def compare(folder: Path, task: str, num_images: int) -> None:
     print(
         f"{task} evaluation {theirs.evaluate / ours.evaluate:.1f} times as fast, with reading "
         f"{whole:.1f} times; {theirs.memory / ours.memory:.1f} times less memory; "
-        f"numbers at most {apart:.1e} apart"
-    )
-    each = (ours.memory - ours.before) / num_images
-    print(
-        f"{task} {ALL_IMAGES:,} images would need {ours.before + each * ALL_IMAGES:.1f} GB: "
-        f"{1e9 * each / PER_IMAGE:.0f} bytes a detection"
+        f"numbers at most {apart:.1e} apart",
+        flush=True,
     )
 
 
@@ -111,13 +123,13 @@ def in_a_process(measured: Callable[..., Any], *arguments: Any) -> Any:
 
 def measure(read: Callable[[], Any], evaluate: Callable[..., list[float]]) -> Measured:
     """Return what reading and then evaluating what was read needs."""
-    before, start, cpu = peak_memory(), time.perf_counter(), [time.process_time()]
+    start, cpu = time.perf_counter(), [time.process_time()]
     content = read()
     cpu.append(time.process_time())
     values = evaluate(*content)
     cpu.append(time.process_time())
     passed = time.perf_counter() - start
-    return Measured(cpu[1] - cpu[0], cpu[2] - cpu[1], passed, peak_memory(), before, values)
+    return Measured(cpu[1] - cpu[0], cpu[2] - cpu[1], passed, peak_memory(), values)
 
 
 def peak_memory() -> float:
@@ -142,20 +154,29 @@ def by_pycocotools(folder: Path, task: str) -> Measured:
         return measure(read, evaluate)
 
 
-def by_ours(folder: Path, task: str) -> Measured:
-    """Measure `coco.evaluate`."""
+def by_ours(folder: Path, task: str, times: int = 1) -> Measured:
+    """Measure `coco.evaluate`, with every image so often."""
     return measure(
-        lambda: read_files(folder, task),
+        lambda: repeat(*read_files(folder, task), times),
         lambda truth, found: list(coco.evaluate(truth, found, task).values())[:6],
     )
+
+
+def by_judge(folder: Path, task: str, times: int) -> Measured:
+    """Measure every metric of boxes and masks, their intervals and the analysis."""
+
+    def evaluate(truth: Truth, found: Detections) -> list[float]:
+        results = judge(truth, found, NONE_ABOVE, find_tasks(truth, found))
+        return list(results.tasks[task].values())[:6]
+
+    return measure(lambda: repeat(*read_files(folder, task), times), evaluate)
 
 
 def by_open_images(folder: Path, task: str) -> Measured:
     """Measure the Open Images metric."""
 
     def evaluate(truth: Truth, found: Detections) -> list[float]:
-        above = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.bool_)
-        return list(open_images.evaluate(truth, found, task, above).values())
+        return list(open_images.evaluate(truth, found, task, NONE_ABOVE).values())
 
     return measure(lambda: read_files(folder, task), evaluate)
 
@@ -164,9 +185,8 @@ def by_bootstrap(folder: Path, task: str) -> Measured:
     """Measure all metrics of a task on 1,000 resamples."""
 
     def evaluate(truth: Truth, found: Detections) -> list[float]:
-        above = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.bool_)
         weights = intervals.draw(len(truth.images))
-        values = resampled(truth, found, above, [task], weights)
+        values = resampled(truth, found, NONE_ABOVE, [task], weights)
         return [float(np.nanstd(of)) for of in values[task].values()]
 
     return measure(lambda: read_files(folder, task), evaluate)
@@ -176,6 +196,28 @@ def read_files(folder: Path, task: str) -> tuple[Truth, Detections]:
     """Return truth and detections from their files."""
     truth = read_truth(folder / TRUTH)
     return truth, read_predictions(folder / f"{task}.json", truth, {})[0]
+
+
+def repeat(truth: Truth, found: Detections, times: int) -> tuple[Truth, Detections]:
+    """Return a truth and detections with every image so often."""
+    number = len(truth.images)
+
+    def again(image: NDArray[np.int32]) -> NDArray[np.int32]:
+        return np.concatenate([image + np.int32(number * i) for i in range(times)])
+
+    arrays = ("category", "areas", "is_crowd", "is_group_of")
+    images = [one | {"id": i + 1} for i, one in enumerate(truth.images * times)]
+    many = replace(
+        truth,
+        **{name: np.tile(getattr(truth, name), times) for name in arrays},
+        images=images,
+        records=truth.records * times,
+        image=again(truth.image),
+        boxes=np.tile(truth.boxes, (times, 1)),
+        masks=join([truth.masks] * times),
+        verified=None if truth.verified is None else np.tile(truth.verified, (times, 1)),
+    )
+    return many, replace(concatenate([found] * times), image=again(found.image))
 
 
 def write_files(folder: Path, num_images: int, num_objects: int) -> None:

@@ -1,10 +1,12 @@
 """Compare two runs on the same images:  python tools/compare.py runs=[outputs/a,outputs/b].
 
 Each number with the interval of the difference and p; slices, changed images, other settings.
+Two evaluations of one run, such as with test-time augmentation: give their folders.
 """
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from oiv5_d2.console.help import answer_help
 from oiv5_d2.files import whole_file
 from oiv5_d2.keys import leaves
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
-from oiv5_d2.runs.layout import CONFIG_YAML, EVALUATION, find_part, find_run
+from oiv5_d2.runs.layout import CONFIG_YAML, EVALUATION, find_evaluation, find_part
 from oiv5_d2.runs.results import PREDICTIONS_JSON
 from oiv5_d2.table import Table
 
@@ -27,8 +29,10 @@ def main(run: DictConfig) -> None:
     """Find both runs, compare them, print and write what differs."""
     if not OmegaConf.is_list(run.runs) or len(run.runs) != 2:
         raise wrong_setting("runs", run.runs, "two runs are compared, such as runs=[a,b]")
-    dirs = [find_run(Path(one)) for one in run.runs]
-    content = {"runs": list(map(str, dirs)), **compare_runs(dirs, run)}
+    dirs, evaluations = zip(*(find_evaluation(Path(one)) for one in run.runs), strict=True)
+    if run.html and any(one.name != EVALUATION for one in evaluations):
+        raise wrong_setting("html", "true", "the page shows evaluations of final weights only")
+    content = {"runs": name_both(dirs, evaluations), **compare_runs(dirs, evaluations, run)}
     content["settings"] = other_settings(dirs)
     show(content, run.images)
     if run.output is not None:
@@ -38,14 +42,21 @@ def main(run: DictConfig) -> None:
         write_html(dirs, content, run.images)
 
 
-def write_html(dirs: list[Path], content: dict[str, Any], num_images: int) -> None:
+def write_html(dirs: Sequence[Path], content: dict[str, Any], num_images: int) -> None:
     """Write the page about both runs and say where it is."""
     from oiv5_d2.reporting.page.comparison import write_comparison_page
 
     print(write_comparison_page(dirs, content, Path.cwd(), num_images))
 
 
-def compare_runs(dirs: list[Path], run: DictConfig) -> dict[str, Any]:
+def name_both(dirs: Sequence[Path], evaluations: Sequence[Path]) -> list[str]:
+    """Return the runs, or their evaluations if these are of one run."""
+    return [str(one) for one in (evaluations if dirs[0] == dirs[1] else dirs)]
+
+
+def compare_runs(
+    dirs: Sequence[Path], evaluations: Sequence[Path], run: DictConfig
+) -> dict[str, Any]:
     """Return differences, slices and changed images."""
     # Here, so that --help and a mistake on the command line are answered at once.
     from oiv5_d2.evaluation.differences import changed_images, compare, compare_slices
@@ -60,7 +71,7 @@ def compare_runs(dirs: list[Path], run: DictConfig) -> dict[str, Any]:
     truth = read_truth(dataset.json_path, dataset.name)
     truth = replace(truth, frame=(frame.MIN_SIZE_TEST, frame.MAX_SIZE_TEST))
     mids = read_mids(dataset.json_path, None)
-    paths = [one / EVALUATION / dataset.name / PREDICTIONS_JSON for one in dirs]
+    paths = [one / dataset.name / PREDICTIONS_JSON for one in evaluations]
     for path in paths:
         if not path.is_file():
             raise Problem(Kind.ABSENT, path, remedy=Remedy.EVALUATE)
@@ -80,7 +91,7 @@ def compare_runs(dirs: list[Path], run: DictConfig) -> dict[str, Any]:
     }
 
 
-def other_settings(dirs: list[Path]) -> dict[str, list[Any]]:
+def other_settings(dirs: Sequence[Path]) -> dict[str, list[Any]]:
     """Return both values of each setting of Detectron2 that differs."""
     first, second = (
         dict(leaves(OmegaConf.to_container(OmegaConf.load(one / CONFIG_YAML)))) for one in dirs

@@ -1,12 +1,14 @@
 """The metrics inside Detectron2: what a model finds is packed into arrays, image by image."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from oiv5_d2.evaluation.detections import BBOX, SEGM, Collector, concatenate
+import numpy as np
+
+from oiv5_d2.evaluation.detections import BBOX, SEGM, Collector, Detections, concatenate
 from oiv5_d2.evaluation.formats import write_coco
 from oiv5_d2.evaluation.hierarchy import read_above
 from oiv5_d2.evaluation.judge import judge
@@ -33,6 +35,8 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 
 logger = logging.getLogger(__name__)
+
+PIECE = 500_000  # detections that are sent at once
 
 
 def build_evaluator(
@@ -71,6 +75,20 @@ def evaluate(
     return dict(inference_on_dataset(model, loader, evaluator))
 
 
+def gather(found: Detections) -> Iterator[Detections]:
+    """Yield the detections of all processes to the main one, process after process.
+
+    They are sent in pieces, so that no process holds more than one of another in transit.
+    """
+    if comm.get_world_size() == 1:
+        yield found
+        return
+    for sender, number in enumerate(comm.all_gather(len(found))):
+        own = np.arange(len(found) if sender == comm.get_rank() else 0)
+        for start in range(0, number, PIECE) or [0]:
+            yield from comm.gather(found.take(own[start : start + PIECE]))[sender : sender + 1]
+
+
 class Evaluator(DatasetEvaluator):  # type: ignore[misc]  # Detectron2 carries no types
     """Collects detections on a data set and judges them by every metric.
 
@@ -104,7 +122,7 @@ class Evaluator(DatasetEvaluator):  # type: ignore[misc]  # Detectron2 carries n
 
     def evaluate(self) -> dict[str, Metrics]:
         """Return all metrics on the main process, and write the files."""
-        parts = comm.gather(self._found.finish())
+        parts = list(gather(self._found.finish()))
         if not comm.is_main_process():
             return {}
         found, truth = concatenate(parts), self._truth

@@ -94,7 +94,11 @@ class Masks:
         return counts, _spans(np.diff(self.spans).ravel()), self.sizes
 
     def __setstate__(self, state: tuple[bytes, NDArray[np.int64], NDArray[np.int32]]) -> None:
-        for name, value in zip(("counts", "spans", "sizes"), state, strict=True):
+        counts = _Bytes()
+        counts.append(state[0])
+        for name, value in zip(
+            ("counts", "spans", "sizes"), (counts.finish(), *state[1:]), strict=True
+        ):
             object.__setattr__(self, name, value)
 
 

@@ -21,6 +21,7 @@ Values = dict[str, Floats]  # by name of a number: (B,) 0 to 100, NaN if not mea
 TRUE, FALSE, IGNORED = 1, 0, -1
 RECALLS = np.linspace(0.0, 1.0, 101)  # where COCO reads the precision
 BLOCK = 64  # resamples that are computed together
+CELLS = 1 << 23  # detections times resamples that are in memory at once
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,16 @@ def average_precision(ranking: Ranking, weights: Weights, recalls: Floats | None
     found = np.full((ranking.status.shape[1], len(weights)), np.nan)
     if not ranking.num_positives:
         return found
-    for start in range(0, len(weights), BLOCK):
-        block = weights[start : start + BLOCK]
+    size = min(BLOCK, CELLS // max(1, len(ranking.image)) + 1)
+    for start in range(0, len(weights), size):
+        block = weights[start : start + size]
         block = block.astype(np.result_type(block, np.float32), copy=False)
         positives = block @ ranking.positives.astype(block.dtype)
         special = block.take(ranking.image[ranking.special], axis=1)
         before = _false_before(ranking, block)
         for t, status in enumerate(ranking.status.T):
             curve = _curve(status, special, before)
-            found[t, start : start + BLOCK] = _area(*curve, positives, recalls)
+            found[t, start : start + size] = _area(*curve, positives, recalls)
     return found
 
 

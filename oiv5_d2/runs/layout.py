@@ -54,6 +54,18 @@ def find_run(path: Path) -> Path:
     return path if (path / RUN_JSON).is_file() else find_finished(path)
 
 
+def find_evaluation(path: Path) -> tuple[Path, Path]:
+    """Return a run's folder and that of its evaluations: of the final weights, or the one given.
+
+    Raises:
+        Problem: as `find_run`.
+    """
+    if path.name.startswith(EVALUATION) and (path.parent / RUN_JSON).is_file():
+        return path.parent, path
+    run_dir = find_run(path)
+    return run_dir, run_dir / EVALUATION
+
+
 @contextmanager
 def claim(run_dir: Path) -> Iterator[None]:
     """Make a run's folder and hold it, so that no two processes ever train in one.

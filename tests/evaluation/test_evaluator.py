@@ -1,6 +1,8 @@
 import csv
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -125,3 +127,36 @@ def test_the_open_images_metric_stands_beside_cocos(street, cfg, tmp_path):
     content = json.loads((tmp_path / "results.json").read_text())
     assert content["open_images"]["segm"]["AP50-Car"] == pytest.approx(100)
     assert content["coco"]["protocol"] and content["open_images"]["deviations"]
+
+
+GATHERING = """
+import sys
+import numpy as np
+import torch.distributed
+from oiv5_d2.evaluation import evaluator
+from oiv5_d2.evaluation.detections import Collector, concatenate
+
+rank, address = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+evaluator.PIECE, own = 3, Collector()
+for number in range((7, 4)[rank]):
+    own.append((number, rank), 0.5, [0, 0, 1, 1], (9, 9), b"%d" % (10 * rank + number))
+parts = list(evaluator.gather(own.finish()))
+if rank == 0:
+    found = concatenate(parts)
+    counts = [one["counts"].decode() for one in found.masks.outlines(np.arange(len(found)))]
+    print(found.category.tolist(), found.image.tolist(), counts, [len(one) for one in parts])
+assert rank == 0 or not parts
+"""
+
+
+@pytest.mark.slow
+def test_the_main_process_gets_the_detections_of_all_in_their_order(tmp_path):
+    command = [sys.executable, "-c", GATHERING]
+    words = [[str(rank), f"file://{tmp_path / 'meeting'}"] for rank in (1, 0)]
+    other = subprocess.Popen([*command, *words[0]])
+    main = subprocess.run([*command, *words[1]], capture_output=True, text=True, timeout=300)
+    assert other.wait(timeout=60) == 0, main.stderr
+    numbers = [str(number) for number in (*range(7), *range(10, 14))]
+    expected = [[0] * 7 + [1] * 4, [*range(7), *range(4)], numbers, [3, 3, 1, 3, 1]]
+    assert main.stdout.split("\n")[0] == " ".join(map(str, expected)), main.stderr

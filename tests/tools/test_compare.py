@@ -1,5 +1,6 @@
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -28,16 +29,32 @@ def runs(tmp_path):
     return [tmp_path / "a", tmp_path / "b"]
 
 
-def test_two_runs_are_compared_with_all_that_differs(runs, tmp_path, monkeypatch, capsys):
-    words = [f"runs=[{runs[0]},{runs[1]}]", "resamples=50", f"output={tmp_path / 'c.json'}"]
-    words += ["html=true", "images=0"]
+def compare(monkeypatch, runs, path, *more):
+    quoted = ",".join(f'"{one}"' for one in runs)
+    words = [f"runs=[{quoted}]", "resamples=50", f"output={path}", *more]
     monkeypatch.setattr(sys, "argv", [str(TOOL), *words])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     runpy.run_path(str(TOOL), run_name="__main__")
-    content = json.loads((tmp_path / "c.json").read_text())
+    return json.loads(path.read_text())
+
+
+def test_two_runs_are_compared_with_all_that_differs(runs, tmp_path, monkeypatch, capsys):
+    content = compare(monkeypatch, runs, tmp_path / "c.json", "html=true", "images=0")
     assert content["settings"] == {"SOLVER.BASE_LR": [0.1, 0.2]}
     names = {one["name"] for one in content["differences"]}
     assert {"segm/AP", "bbox/AP50-Person", "open_images/segm/AP50"} < names
     assert any(name.startswith("slice: ") for name in names)
     assert "mask AP" in (runs[1] / "comparison.html").read_text()
     assert content["images"] and "segm/AP" in capsys.readouterr().out
+
+
+def test_a_run_is_compared_with_another_evaluation_of_it(runs, tmp_path, monkeypatch):
+    augmented = runs[0] / "evaluation_TEST.AUG.ENABLED=True"
+    shutil.copytree(runs[1] / "evaluation", augmented)
+    content = compare(monkeypatch, [runs[0], augmented], tmp_path / "c.json")
+    assert content["runs"] == [str(runs[0] / "evaluation"), str(augmented)]
+    other = compare(monkeypatch, runs, tmp_path / "d.json")
+    assert content["differences"] == other["differences"]
+    with pytest.raises(SystemExit):
+        compare(monkeypatch, [runs[0], augmented], tmp_path / "e.json", "html=true")
+    assert not (tmp_path / "e.json").exists()
