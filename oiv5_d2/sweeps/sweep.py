@@ -69,6 +69,7 @@ class Worker:
     def __init__(self, settings: Settings, plan: Plan, ledger: Ledger, tool: Path) -> None:
         self._settings, self._plan, self._ledger, self._tool = settings, plan, ledger, tool
         self._dir = Path(settings.sweep_dir)
+        self._is_here = settings.slurm is None
         self._slots = self._make_slots()
         self._running: dict[int, tuple[Taken, trials.Running]] = {}  # by slot
         self.signal = 0
@@ -103,8 +104,7 @@ class Worker:
     def _make_slots(self) -> list[list[str] | None]:
         """Return the GPUs of each trial that runs at a time; None for all of them."""
         jobs, size = self._settings.jobs, max(1, self._settings.gpus)
-        is_here = self._settings.slurm is None
-        gpus = trials.visible_gpus() if jobs != 1 and is_here else []
+        gpus = trials.visible_gpus() if jobs != 1 and self._is_here else []
         if jobs == ONE_A_GPU:
             jobs = max(1, len(gpus) // size)
         assert isinstance(jobs, int)
@@ -120,7 +120,7 @@ class Worker:
                 return
             words = self._words(taken)
             logger.info("Trial %d%s: %s", taken.number, _again(taken), _said(taken))
-            running = trials.start(self._tool, words, taken.run_dir, gpus)
+            running = trials.start(self._tool, words, taken.run_dir, gpus, self._is_here)
             self._running[slot] = taken, running
 
     def _words(self, taken: Taken) -> list[str]:

@@ -44,7 +44,13 @@ class Running:
     begin: int
 
 
-def start(tool: Path, words: Sequence[str], run_dir: Path, gpus: Sequence[str] | None) -> Running:
+def start(
+    tool: Path,
+    words: Sequence[str],
+    run_dir: Path,
+    gpus: Sequence[str] | None,
+    is_here: bool = True,
+) -> Running:
     """Start the tool with such words.
 
     Args:
@@ -52,12 +58,13 @@ def start(tool: Path, words: Sequence[str], run_dir: Path, gpus: Sequence[str] |
         words: of its command line.
         run_dir: of the run, which exists; what the process writes goes into `OUTPUT` there.
         gpus: that the process may use; None for all.
+        is_here: False if the process only follows a job elsewhere.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(HEAVY)
+    context.set_forkserver_preload([__name__, *HEAVY])
     output = run_dir / OUTPUT
     begin = output.stat().st_size if output.is_file() else 0
-    arguments = (str(tool), list(words), run_dir, gpus)
+    arguments = (str(tool), list(words), run_dir, gpus, is_here)
     process = context.Process(target=_work, args=arguments, name=run_dir.name)
     process.start()
     return Running(process, output, begin)
@@ -104,7 +111,9 @@ def _words_of(running: Running) -> str:
         return file.read().decode(errors="replace")
 
 
-def _work(tool: str, words: list[str], run_dir: Path, gpus: Sequence[str] | None) -> None:
+def _work(
+    tool: str, words: list[str], run_dir: Path, gpus: Sequence[str] | None, is_here: bool
+) -> None:
     end_with_parent()
     for one in STOP_SIGNALS:
         signal.signal(one, signal.default_int_handler if one == signal.SIGINT else signal.SIG_DFL)
@@ -113,7 +122,8 @@ def _work(tool: str, words: list[str], run_dir: Path, gpus: Sequence[str] | None
         os.dup2(file.fileno(), sys.stderr.fileno())
     if gpus is not None:
         os.environ[GPUS] = ",".join(gpus)
-    _wait_for_former(run_dir)
+    if is_here:  # a job of before is not waited for, but followed
+        _wait_for_former(run_dir)
     sys.argv = [tool, *words]
     runpy.run_path(tool, run_name="__main__")
 

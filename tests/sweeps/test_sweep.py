@@ -113,7 +113,7 @@ def test_pruning_saves_steps_and_finds_the_same_best(sweep, tmp_path):
     rates = "rate=0.5,0.4,0.9,0.3,0.2,0.8,0.1,0.05,0.6,0.7"
     steps, best = [], []
     for pruner in (None, {"name": "MedianPruner", "n_startup_trials": 2}):
-        assert sweep({"pruner": pruner}, rates).wait(120) == 0
+        assert sweep({"pruner": pruner}, rates).wait(600) == 0
         rows = rows_of(tmp_path)
         steps.append(sum(int(row["steps"]) for row in rows))
         best.append((rows[0]["trial"], rows[0]["segm/AP"]))
@@ -147,7 +147,7 @@ def test_memory_does_not_grow_with_the_trials(sweep, tmp_path):
     process = sweep({}, "rate=range(0.01,0.21,0.01)")
     sizes = []
     for number in (2, 19):
-        wait_until(lambda: f"Trial {number}: " in said(tmp_path), process)  # noqa: B023
+        wait_until(lambda: f"Trial {number}: " in said(tmp_path), process, 600)  # noqa: B023
         worker = psutil.Process(process.pid)
         server = worker.children()[-1]
         sizes.append(worker.memory_info().rss + server.memory_info().rss)
