@@ -9,6 +9,7 @@ from detectron2.structures import Boxes, Instances  # isort: skip
 from detectron2.utils.events import EventStorage  # isort: skip
 from oiv5_d2.modeling.known import KnowingInstances, Known  # isort: skip
 
+NO_BOX_MASKS = "annotation.box_masks=0"
 OFF = (
     "annotation=partial",
     "annotation.regions=background",
@@ -46,6 +47,7 @@ def test_an_image_that_is_annotated_completely_has_stock_s_losses(model_of, samp
     stock = losses_of(model_of(), sample)
     for words in (("annotation=partial",), OFF):
         ours = losses_of(model_of(*words), sample)
+        assert ours.pop("loss_box_mask", torch.zeros(())).item() == 0
         assert {name: loss.item() for name, loss in ours.items()} == {
             name: loss.item() for name, loss in stock.items()
         }
@@ -65,7 +67,7 @@ def proposals_on(instances: Instances) -> Instances:
 
 
 def test_mask_loss_and_gradient_are_those_of_the_masked_objects_alone(model_of, sample):
-    model = model_of("annotation=partial")
+    model = model_of("annotation=partial", NO_BOX_MASKS)
     found = []
     for instances in (sample["instances"], sample["instances"][:1]):
         generator = torch.Generator().manual_seed(1)
@@ -150,9 +152,9 @@ def test_sigmoid_changes_the_classification_only(model_of, sample):
 
 
 def test_box_masks_train_the_mask_head_on_objects_without_a_mask(model_of, sample):
-    model = model_of("annotation=partial", "annotation.box_masks=0.5")
+    model = model_of("annotation=partial")
     losses = losses_of(model, sample)
-    plain = losses_of(model_of("annotation=partial"), sample)
+    plain = losses_of(model_of("annotation=partial", NO_BOX_MASKS), sample)
     assert losses.keys() == {*plain, "loss_box_mask"}
     assert all(losses[name].item() == plain[name].item() for name in plain)
     head = model.roi_heads.mask_head.predictor.weight
@@ -169,7 +171,7 @@ def test_the_colours_of_the_input_are_found_again(model_of, sample):
     torch.testing.assert_close(rgb[0].flip(0)[:, :64, :96], sample["image"].float())
 
 
-@pytest.mark.parametrize("words", [(), ("annotation.box_masks=0.5",)])
+@pytest.mark.parametrize("words", [(), (NO_BOX_MASKS,)])
 def test_an_image_may_have_regions_only(model_of, sample, make_objects, words):
     nothing = {**sample, "instances": make_objects(torch.zeros(0, 4), [], [])}
     nothing["instances"].remove("gt_masks")

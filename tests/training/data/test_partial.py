@@ -164,7 +164,8 @@ def test_a_model_of_boxes_needs_no_masks(cfg_of):
 
 
 def test_the_loader_hands_on_all_of_it(cfg_of):
-    cfg = cfg_of("d2.SOLVER.IMS_PER_BATCH=2", "d2.DATALOADER.NUM_WORKERS=1")
+    sampler = "d2.DATALOADER.SAMPLER_TRAIN=TrainingSampler"  # each image once
+    cfg = cfg_of("d2.SOLVER.IMS_PER_BATCH=2", "d2.DATALOADER.NUM_WORKERS=1", sampler)
     loader = build_train_loader(cfg, {})
     batch = next(loader)
     loader.close()
