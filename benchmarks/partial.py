@@ -32,6 +32,7 @@ from oiv5_d2.table import Table, to_text
 PARTIAL = ("data=mini_partial", "annotation=partial")
 NOT_REGIONS = ("annotation.regions=background", "annotation.rpn_regions=false")
 NOT_VERIFIED = ("annotation.unverified=false",)
+NOT_DRAWN = ("annotation.box_masks=0",)
 NO_MASKS = "mini_boxes"
 ALONE = (
     f"data.name={NO_MASKS}",
@@ -42,13 +43,15 @@ FILLED = "filled"
 CELLS: dict[str, tuple[str, ...]] = {
     "stock": ("data=mini_partial",),
     "full": ("data=mini",),
-    "regions": (*PARTIAL, "annotation.boxes=false", *NOT_VERIFIED),
-    "boxes": (*PARTIAL, *NOT_REGIONS, *NOT_VERIFIED),
-    "boxes+regions": (*PARTIAL, *NOT_VERIFIED),
+    "regions": (*PARTIAL, "annotation.boxes=false", *NOT_VERIFIED, *NOT_DRAWN),
+    "boxes": (*PARTIAL, *NOT_REGIONS, *NOT_VERIFIED, *NOT_DRAWN),
+    "boxes+regions": (*PARTIAL, *NOT_VERIFIED, *NOT_DRAWN),
+    "boxes+regions+verified": (*PARTIAL, *NOT_DRAWN),
     "all": PARTIAL,
     FILLED: (*PARTIAL, "d2.DATASETS.TRAIN=[mini_partial_train_pseudo]"),
     "alone-stock": ("data=mini_partial", *ALONE),
-    "alone-boxes": (*PARTIAL, *ALONE),
+    "alone-boxes": (*PARTIAL, *ALONE, *NOT_DRAWN),
+    "alone-all": (*PARTIAL, *ALONE),
 }
 TRAINING = (
     "+experiment=quickstart",

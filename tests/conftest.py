@@ -1,5 +1,6 @@
 """Data that many tests read: a tiny synthetic release, and real images where they are at hand."""
 
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +68,16 @@ def clean_catalog() -> Iterator[None]:
     for name in set(DatasetCatalog.list()) - before:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
+
+
+@pytest.fixture(autouse=True)
+def detectron2_is_heard() -> Iterator[None]:
+    """Undo that Detectron2's trainer, where nobody listens, keeps its messages to itself."""
+    logger = logging.getLogger("detectron2")
+    handlers, propagates, level = list(logger.handlers), logger.propagate, logger.level
+    yield
+    logger.handlers, logger.propagate = handlers, propagates
+    logger.setLevel(level)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_evaluating_twice_gives_the_same_bytes(run, tmp_path):
         evaluate_run(run.dir, "train", run.weights, "cpu", tmp_path / name)
         files.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
     assert files[0] == files[1]
-    assert set(files[0]) == {"results.json", "coco_instances_results.json"}
+    assert set(files[0]) == {"results.json", "coco_instances_results.json", "label_errors.csv"}
 
 
 @pytest.mark.usefixtures("clean_catalog")

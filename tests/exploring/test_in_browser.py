@@ -128,7 +128,7 @@ def test_an_image_is_enlarged_and_the_arrows_go_on(visit, url):
     assert page.run("document.querySelectorAll('#viewer tbody tr').length") == 2
     page.click("#viewer [aria-label=close]")
     assert not page.run("document.getElementById('viewer').open")
-    assert page.run("location.search") == ""
+    page.wait("location.search === ''")
 
 
 def test_an_address_opens_an_image_large(visit, url):

@@ -19,7 +19,10 @@ def box(image_id, category_id, bbox, iscrowd=0):
 @pytest.fixture
 def write(tmp_path):
     def write_part(name, annotations, num_images=3):
-        images = [{"id": i, "height": 10 * i, "width": 100} for i in range(1, num_images + 1)]
+        images = [
+            {"id": i, "file_name": f"{i}.jpg", "height": 10 * i, "width": 100}
+            for i in range(1, num_images + 1)
+        ]
         categories = [{"id": 2, "name": "Person"}, {"id": 7, "name": "Car"}]
         content = {"images": images, "annotations": annotations, "categories": categories}
         path = tmp_path / f"{name}.json"

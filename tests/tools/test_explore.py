@@ -39,10 +39,10 @@ def test_the_page_is_served_until_ctrl_c_and_the_data_is_only_read(tmp_path, dat
     try:
         said = (re.search(r"http://127\.0\.0\.1:\d+/", line) for line in tool.stdout)
         url = next(filter(None, said))
-        with urlopen(url[0], timeout=20) as response:
+        with urlopen(url[0], timeout=60) as response:
             assert b"<title>blocks</title>" in response.read()
         tool.send_signal(signal.SIGINT)
-        assert tool.wait(20) == 0
+        assert tool.wait(60) == 0
         assert tool.stderr.read() == ""
     finally:
         tool.kill()
