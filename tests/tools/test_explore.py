@@ -35,7 +35,14 @@ def test_the_page_is_served_until_ctrl_c_and_the_data_is_only_read(tmp_path, dat
     command = [sys.executable, str(TOOL), *words, f"data.dir={data_dir}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    tool = subprocess.Popen(command, **pipes, env=environment, cwd=tmp_path)
+    tool = subprocess.Popen(
+        command,
+        **pipes,
+        env=environment,
+        cwd=tmp_path,
+        # Ignored in what a shell runs in the background, this test included.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         said = (re.search(r"http://127\.0\.0\.1:\d+/", line) for line in tool.stdout)
         url = next(filter(None, said))
