@@ -17,7 +17,7 @@ ROUNDS, SECONDS, LEAST = 5, 10.0, 3
 CHOSEN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS")  # by the caller: left out
 WAITS = {
     "OpenMP's own": {"GOMP_SPINCOUNT": "300000"},
-    "ours: a third of that": {},
+    "ours: a thirtieth of that": {},
     "asleep at once": {"OMP_WAIT_POLICY": "PASSIVE"},
     "one thread": {"OMP_NUM_THREADS": "1"},
 }

@@ -45,7 +45,7 @@ def test_a_tool_imports_neither_before_it_has_something_to_do(tool):
 @pytest.mark.parametrize(
     ("chosen", "expected"),
     [
-        ({}, "100000"),
+        ({}, "10000"),
         ({"GOMP_SPINCOUNT": "7"}, "7"),
         ({"OMP_WAIT_POLICY": "ACTIVE"}, "None"),
     ],
