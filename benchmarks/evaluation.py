@@ -31,10 +31,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from oiv5_d2.evaluation import coco, intervals, open_images
+from oiv5_d2.evaluation.analysis import analyse
 from oiv5_d2.evaluation.detections import Collector, Detections, concatenate
+from oiv5_d2.evaluation.diagnosis import diagnose
 from oiv5_d2.evaluation.formats import read_predictions
-from oiv5_d2.evaluation.judge import find_tasks, judge, resampled
 from oiv5_d2.evaluation.masks import join
+from oiv5_d2.evaluation.scoring import find_tasks, resampled, score
 from oiv5_d2.evaluation.truth import Truth, build_truth, read_truth
 
 HEIGHT, WIDTH = 768, 1024
@@ -84,7 +86,7 @@ def main() -> None:
             compare_speed(folder)
         times = -(-ALL_IMAGES // num_images)
         print(f"the same images {times} times: {times * num_images:,}")
-        for label, way in (("COCO", by_ours), ("all", by_judge)):
+        for label, way in (("COCO", by_ours), ("all", by_everything)):
             print(
                 f"segm {label:16} {in_a_process(way, folder, 'segm', times).describe()}", flush=True
             )
@@ -162,11 +164,13 @@ def by_ours(folder: Path, task: str, times: int = 1) -> Measured:
     )
 
 
-def by_judge(folder: Path, task: str, times: int) -> Measured:
+def by_everything(folder: Path, task: str, times: int) -> Measured:
     """Measure every metric of boxes and masks, their intervals and the analysis."""
 
     def evaluate(truth: Truth, found: Detections) -> list[float]:
-        results = judge(truth, found, NONE_ABOVE, find_tasks(truth, found))
+        tasks = find_tasks(truth, found)
+        analysis = analyse(diagnose(truth, found, tasks[-1]), {})
+        results = score(truth, found, NONE_ABOVE, tasks, analysis)
         return list(results.tasks[task].values())[:6]
 
     return measure(lambda: repeat(*read_files(folder, task), times), evaluate)

@@ -62,8 +62,8 @@ def compare_runs(
     from oiv5_d2.evaluation.differences import changed_images, compare, compare_slices
     from oiv5_d2.evaluation.formats import read_predictions
     from oiv5_d2.evaluation.hierarchy import read_above
-    from oiv5_d2.evaluation.judge import find_tasks
     from oiv5_d2.evaluation.labels import read_mids
+    from oiv5_d2.evaluation.scoring import find_tasks
     from oiv5_d2.evaluation.truth import read_truth
 
     dataset = find_part(dirs[0], run.part)

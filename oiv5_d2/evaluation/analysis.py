@@ -7,49 +7,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oiv5_d2.evaluation.confusion import describe_confusion
-from oiv5_d2.evaluation.detections import Detections
-from oiv5_d2.evaluation.errors import Errors, describe_errors, find_errors, find_found
-from oiv5_d2.evaluation.matching import Candidates, everything, find_candidates, rank
+from oiv5_d2.evaluation.diagnosis import Diagnosis
+from oiv5_d2.evaluation.errors import describe_errors
+from oiv5_d2.evaluation.matching import Candidates, rank
 from oiv5_d2.evaluation.rankings import RECALLS, average_precision
 from oiv5_d2.evaluation.slices import slices
-from oiv5_d2.evaluation.thresholds import describe_classes
-from oiv5_d2.evaluation.truth import Truth
-from oiv5_d2.runs.thresholds import choose_thresholds
 
 
-def analyse(
-    truth: Truth, detections: Detections, task: str, names: Mapping[str, str]
-) -> dict[str, Any]:
+def analyse(diagnosis: Diagnosis, names: Mapping[str, str]) -> dict[str, Any]:
     """Return what `results.json` has under ``analysis``.
 
     Args:
-        truth: what is to be found.
-        detections: what was found.
-        task: ``segm`` or ``bbox``.
+        diagnosis: of the model's detections.
         names: display name of labels by MID.
     """
-    candidates = find_candidates(truth, detections, task)
-    errors = find_errors(candidates, task)
-    classes = describe_classes(rank(candidates, everything(truth)), truth.classes)
-    thresholds = np.array(list(choose_thresholds({"classes": classes}, truth.classes).values()))
+    task, candidates, errors = diagnosis.task, diagnosis.candidates, diagnosis.errors
     return {
         "task": task,
-        "classes": classes,
+        "classes": diagnosis.classes,
         "errors": describe_errors(candidates, errors),
-        "confusion": describe_confusion(candidates, errors, task, thresholds),
-        "slices": _describe_slices(candidates, errors, thresholds, names),
+        "confusion": describe_confusion(candidates, errors, task, diagnosis.thresholds),
+        "slices": _describe_slices(candidates, diagnosis.is_found, names),
     }
 
 
 def _describe_slices(
-    candidates: Candidates,
-    errors: Errors,
-    thresholds: NDArray[np.float64],
-    names: Mapping[str, str],
+    candidates: Candidates, is_found: NDArray[np.bool_], names: Mapping[str, str]
 ) -> dict[str, dict[str, float]]:
     """Return each slice's objects, AP, AP50, and recall from the thresholds on, all 0 to 100."""
     truth = candidates.truth
-    is_found = find_found(candidates, errors, thresholds)
     weights, described = np.ones((1, len(truth.images))), {}
     for name, view in slices(truth, names).items():
         found = [average_precision(one, weights, RECALLS)[:, 0] for one in rank(candidates, view)]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from oiv5_d2.evaluation.detections import Detections
 from oiv5_d2.evaluation.hierarchy import Above
 from oiv5_d2.evaluation.intervals import draw, everything, interval
-from oiv5_d2.evaluation.judge import resampled
 from oiv5_d2.evaluation.matching import View, find_candidates, match, rank
 from oiv5_d2.evaluation.rankings import RECALLS, Weights, average_precision
+from oiv5_d2.evaluation.scoring import resampled
 from oiv5_d2.evaluation.slices import slices
 from oiv5_d2.evaluation.truth import Truth
 from oiv5_d2.runs.results import Interval

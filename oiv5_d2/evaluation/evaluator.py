@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from oiv5_d2.evaluation.analysis import analyse
 from oiv5_d2.evaluation.detections import BBOX, SEGM, Collector, Detections, concatenate
+from oiv5_d2.evaluation.diagnosis import diagnose
 from oiv5_d2.evaluation.formats import write_coco
 from oiv5_d2.evaluation.hierarchy import read_above
-from oiv5_d2.evaluation.judge import judge
 from oiv5_d2.evaluation.label_errors import find_suspects, write_suspects
 from oiv5_d2.evaluation.labels import read_mids
 from oiv5_d2.evaluation.masks import encode
+from oiv5_d2.evaluation.scoring import score
 from oiv5_d2.evaluation.truth import Truth, read_truth
 from oiv5_d2.runs.results import (
     LABEL_ERRORS_CSV,
@@ -129,20 +131,15 @@ class Evaluator(DatasetEvaluator):  # type: ignore[misc]  # Detectron2 carries n
         if self._output_dir is not None:  # first, so that a failure below loses no detections
             write_coco(self._output_dir / PREDICTIONS_JSON, found, truth)
         mids = read_mids(self._path, None)
-        results = judge(
-            truth,
-            found,
-            read_above(truth, {}, None),
-            self._tasks,
-            self._remarks,
-            names={m: n for n, m in mids.items()},
-        )
+        diagnosis = diagnose(truth, found, self._tasks[-1])
+        analysis = analyse(diagnosis, {mid: name for name, mid in mids.items()})
+        above = read_above(truth, {}, None)
+        results = score(truth, found, above, self._tasks, analysis, self._remarks)
         for note in describe_gaps(results):
             logger.warning(note)
         if self._output_dir is not None:
             write_results(self._output_dir / RESULTS_JSON, results)
-            suspects = find_suspects(truth, found, self._tasks[-1])
-            write_suspects(self._output_dir / LABEL_ERRORS_CSV, suspects, truth)
+            write_suspects(self._output_dir / LABEL_ERRORS_CSV, find_suspects(diagnosis), truth)
         return results.tasks
 
     def _take(self, place: int, found: Instances) -> None:

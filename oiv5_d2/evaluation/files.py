@@ -1,13 +1,15 @@
-"""Predictions of any tool in a file, judged without the model that made them."""
+"""Predictions of any tool in a file, evaluated without the model that made them."""
 
 from pathlib import Path
 
+from oiv5_d2.evaluation.analysis import analyse
+from oiv5_d2.evaluation.diagnosis import diagnose
 from oiv5_d2.evaluation.formats import read_predictions, write_coco, write_csv
 from oiv5_d2.evaluation.hierarchy import read_above
 from oiv5_d2.evaluation.intervals import RESAMPLES
-from oiv5_d2.evaluation.judge import find_tasks, judge
 from oiv5_d2.evaluation.label_errors import Suspect, find_suspects, write_suspects
 from oiv5_d2.evaluation.labels import read_mids
+from oiv5_d2.evaluation.scoring import find_tasks, score
 from oiv5_d2.evaluation.truth import Truth, read_truth
 from oiv5_d2.runs.results import (
     LABEL_ERRORS_CSV,
@@ -28,7 +30,7 @@ def evaluate_file(
     table_path: Path | None = None,
     resamples: int = RESAMPLES,
 ) -> Results:
-    """Judge a file of predictions, and write the results and the predictions as COCO has them.
+    """Evaluate a file of predictions, and write the results and the predictions as COCO has them.
 
     Args:
         predictions_path: COCO results, or the challenge's CSV.
@@ -46,7 +48,9 @@ def evaluate_file(
     names = {mid: name for name, mid in mids.items()}
     above = read_above(truth, mids, tree_path)
     found, remarks = read_predictions(predictions_path, truth, mids)
-    results = judge(truth, found, above, find_tasks(truth, found), remarks, resamples, names)
+    tasks = find_tasks(truth, found)
+    analysis = analyse(diagnose(truth, found, tasks[-1]), names)
+    results = score(truth, found, above, tasks, analysis, remarks, resamples)
     write_coco(output_dir / PREDICTIONS_JSON, found, truth)
     write_results(output_dir / RESULTS_JSON, results)
     return results
@@ -61,7 +65,7 @@ def write_label_errors(output_dir: Path, truth_path: Path) -> tuple[Truth, list[
     """
     truth = read_truth(truth_path)
     found, _ = read_predictions(output_dir / PREDICTIONS_JSON, truth, read_mids(truth_path, None))
-    suspects = find_suspects(truth, found, find_tasks(truth, found)[-1])
+    suspects = find_suspects(diagnose(truth, found, find_tasks(truth, found)[-1]))
     write_suspects(output_dir / LABEL_ERRORS_CSV, suspects, truth)
     return truth, suspects
 

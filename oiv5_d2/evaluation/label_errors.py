@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oiv5_d2.evaluation.detections import Detections
-from oiv5_d2.evaluation.errors import KINDS, Errors, find_errors, find_found
-from oiv5_d2.evaluation.matching import NONE, Candidates, everything, find_candidates, rank
+from oiv5_d2.evaluation.diagnosis import Diagnosis
+from oiv5_d2.evaluation.errors import KINDS, Errors
+from oiv5_d2.evaluation.matching import NONE, Candidates
 from oiv5_d2.evaluation.rankings import IGNORED, TRUE
-from oiv5_d2.evaluation.thresholds import describe_classes
 from oiv5_d2.evaluation.truth import Truth
 from oiv5_d2.files import whole_file
-from oiv5_d2.runs.thresholds import choose_thresholds
 
 NOTHING, OTHER_CLASS = ("background", "both"), ("class",)  # kinds of errors
 SIZES = (32.0**2, 96.0**2)  # square pixels, as COCO divides small, medium and large
@@ -71,24 +70,13 @@ class Suspect(NamedTuple):
     annotation: int | None
 
 
-def find_suspects(truth: Truth, detections: Detections, task: str) -> list[Suspect]:
+def find_suspects(diagnosis: Diagnosis) -> list[Suspect]:
     """Return the likely label errors, the likeliest first.
 
     Args:
-        truth: the annotation.
-        detections: what a model found.
-        task: ``segm`` or ``bbox``.
+        diagnosis: of what a model found.
     """
-    candidates = find_candidates(truth, detections, task)
-    errors = find_errors(candidates, task)
-    curves = describe_classes(rank(candidates, everything(truth)), truth.classes)
-    chosen = choose_thresholds({"classes": curves}, truth.classes)
-    thresholds = np.array(list(chosen.values()))
-    is_found = find_found(candidates, errors, thresholds)
-    suspects = [
-        *_false_detections(candidates, errors, thresholds, is_found),
-        *_never_found(truth, errors, is_found),
-    ]
+    suspects = [*_false_detections(diagnosis), *_never_found(diagnosis)]
     return sorted(suspects, key=lambda one: (-one.certainty, -(one.score or 0.0)))
 
 
@@ -100,13 +88,9 @@ def write_suspects(path: Path, suspects: Sequence[Suspect], truth: Truth) -> Non
         writer.writerows(_row(number, one, truth) for number, one in enumerate(suspects, 1))
 
 
-def _false_detections(
-    candidates: Candidates,
-    errors: Errors,
-    thresholds: NDArray[np.float64],
-    is_found: NDArray[np.bool_],
-) -> Iterator[Suspect]:
+def _false_detections(diagnosis: Diagnosis) -> Iterator[Suspect]:
     """Yield the detections of nothing, and those of another class than a whole unfound object's."""
+    _, candidates, errors, _, thresholds, is_found = diagnosis
     truth, found = candidates.truth, candidates.found
     precision = _precisions(candidates, errors)
     nothing, other = ([KINDS.index(name) for name in names] for names in (NOTHING, OTHER_CLASS))
@@ -126,10 +110,11 @@ def _false_detections(
         )
 
 
-def _never_found(truth: Truth, errors: Errors, is_found: NDArray[np.bool_]) -> Iterator[Suspect]:
+def _never_found(diagnosis: Diagnosis) -> Iterator[Suspect]:
     """Yield the objects that were missed at every score."""
-    recall = _recalls(truth, is_found)
-    for i in np.flatnonzero(errors.missed).tolist():
+    truth = diagnosis.candidates.truth
+    recall = _recalls(truth, diagnosis.is_found)
+    for i in np.flatnonzero(diagnosis.errors.missed).tolist():
         yield Suspect(
             image=int(truth.image[i]),
             category=int(truth.category[i]),

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from oiv5_d2.evaluation import detections as evaluated
 from oiv5_d2.evaluation.errors import KINDS, Errors, find_errors
 from oiv5_d2.evaluation.formats import read_predictions
-from oiv5_d2.evaluation.judge import find_tasks
 from oiv5_d2.evaluation.labels import read_mids
 from oiv5_d2.evaluation.matching import find_candidates
 from oiv5_d2.evaluation.rankings import FALSE, TRUE
+from oiv5_d2.evaluation.scoring import find_tasks
 from oiv5_d2.exploring.layers import Detections, masks_of, starts_of
 from oiv5_d2.exploring.store import Store, fingerprint, open_store, save
 from oiv5_d2.exploring.truth import Part, to_truth

@@ -6,6 +6,7 @@ from judging import SIZE, annotate, block, detect, read
 
 from oiv5_d2.evaluation.analysis import analyse
 from oiv5_d2.evaluation.coco import evaluate
+from oiv5_d2.evaluation.diagnosis import diagnose
 from oiv5_d2.evaluation.errors import describe_errors, find_errors
 from oiv5_d2.evaluation.matching import find_candidates
 
@@ -84,7 +85,7 @@ def test_fixing_a_kind_gives_the_precision_that_was_promised(case, kind, tmp_pat
 def test_the_threshold_is_where_f1_is_best(tmp_path):
     found = [found_on(i, score=0.9) for i in range(1, 9)]
     found += [found_on(i, box=(40, 30, 10, 10), score=0.4) for i in range(1, 11)]
-    classes = analyse(*read(tmp_path, content(10), found), "segm", {})["classes"]
+    classes = analyse(diagnose(*read(tmp_path, content(10), found), "segm"), {})["classes"]
     person = classes["Person"]
     assert 0.8 < person["threshold"] < 0.9
     assert person["best_f1"] == pytest.approx(2 * 0.8 / 1.8)  # 4 of 5, none of them false
@@ -99,7 +100,7 @@ def test_scores_that_are_true_as_often_as_they_say_are_calibrated(tmp_path):
     found = [one | {"score": 0.8} for one in found]
     truth = content(10)
     truth["annotations"] = [one | {"category_id": 1} for one in truth["annotations"]]
-    person = analyse(*read(tmp_path, truth, found), "segm", {})["classes"]["Person"]
+    person = analyse(diagnose(*read(tmp_path, truth, found), "segm"), {})["classes"]["Person"]
     assert person["ece"] == pytest.approx(0)
     assert person["bins"][8] == [10, pytest.approx(0.8), pytest.approx(0.8)]
 
@@ -109,7 +110,7 @@ def test_a_slice_has_its_objects_only(tmp_path):
     for one in truth["annotations"]:
         one |= {"is_occluded": int(one["id"] <= 4), "is_truncated": -1, "label": "/m/x"}
     found = [found_on(i) for i in range(5, 11)]
-    slices = analyse(*read(tmp_path, truth, found), "segm", {"/m/x": "Woman"})["slices"]
+    slices = analyse(diagnose(*read(tmp_path, truth, found), "segm"), {"/m/x": "Woman"})["slices"]
     assert slices["occluded"] == {"objects": 4, "AP": 0, "AP50": 0, "recall": 0}
     assert slices["not occluded"]["AP50"] == pytest.approx(100)
     assert slices["label Woman"]["objects"] == slices["images with 1 object"]["objects"] == 10
@@ -117,7 +118,7 @@ def test_a_slice_has_its_objects_only(tmp_path):
 
 
 def test_the_confusion_counts_each_object_and_each_false_detection_once(case):
-    confusion = analyse(*case, "segm", {})["confusion"]
+    confusion = analyse(diagnose(*case, "segm"), {})["confusion"]
     assert confusion["classes"] == ["Person", "Car"]
     counts = np.array(confusion["counts"])
     # Of 600 objects: 100 taken for the other class, 100 misplaced, 100 missed. The detections of
@@ -131,7 +132,7 @@ def test_the_confusion_counts_each_object_and_each_false_detection_once(case):
 def test_the_confusion_takes_no_detection_below_the_threshold(tmp_path):
     found = [found_on(i, score=0.9) for i in range(1, 9)]
     found += [found_on(i, box=(40, 30, 10, 10), score=0.4) for i in range(1, 11)]
-    confusion = analyse(*read(tmp_path, content(10), found), "segm", {})["confusion"]
+    confusion = analyse(diagnose(*read(tmp_path, content(10), found), "segm"), {})["confusion"]
     assert confusion["counts"] == [[4, 0, 1], [0, 4, 1], [0, 0, 0]]
 
 
@@ -145,7 +146,7 @@ def test_an_object_goes_to_its_own_class_first_and_then_to_the_best_score(tmp_pa
     for name, (guesses, row) in cases.items():
         found = [found_on(1, category=category, score=score) for category, score in guesses]
         truth, read_back = read(tmp_path / name, one_person, found)
-        counts = analyse(truth, read_back, "segm", {})["confusion"]["counts"]
+        counts = analyse(diagnose(truth, read_back, "segm"), {})["confusion"]["counts"]
         assert counts[0] == row and sum(counts[-1]) == 1
 
 
@@ -160,7 +161,7 @@ def test_slices_by_neighbours_and_by_the_border(tmp_path):
         annotate(1, 2, block(*boxes[2]), [float(v) for v in boxes[2]], "no mask") | {"id": 6}
     )
     found = [found_on(1, box=box, category=1) for box in boxes[:3]]
-    slices = analyse(*read(tmp_path, truth, found), "segm", {})["slices"]
+    slices = analyse(diagnose(*read(tmp_path, truth, found), "segm"), {})["slices"]
     numbers = {name: (one["objects"], one["recall"]) for name, one in slices.items()}
     assert numbers["touches no other boxes"] == (2, 0)
     assert numbers["touches 1 or 2 other boxes"] == (3, 100)
@@ -175,14 +176,14 @@ def test_slices_by_neighbours_and_by_the_border(tmp_path):
 def test_sizes_are_those_of_the_image_as_the_model_gets_it(tmp_path):
     truth, found = read(tmp_path, content(4), [])
     for frame, name in (((48, 64), "below 32"), ((192, 999), "32 to 96"), ((0, 0), "below 32")):
-        slices = analyse(replace(truth, frame=frame), found, "segm", {})["slices"]
+        slices = analyse(diagnose(replace(truth, frame=frame), found, "segm"), {})["slices"]
         assert {one for one in slices if "frame" in one} == {f"{name} px in the model's frame"}
 
 
 def test_nothing_found_and_nothing_there_are_analysed(tmp_path):
-    analysis = analyse(*read(tmp_path / "a", content(4), []), "segm", {})
+    analysis = analyse(diagnose(*read(tmp_path / "a", content(4), []), "segm"), {})
     assert analysis["errors"]["missed"]["count"] == 4
     empty = content(4) | {"annotations": []}
-    analysis = analyse(*read(tmp_path / "b", empty, [found_on(1)]), "segm", {})
+    analysis = analyse(diagnose(*read(tmp_path / "b", empty, [found_on(1)]), "segm"), {})
     assert analysis["errors"]["background"]["count"] == 1 and analysis["classes"] == {}
     assert np.isnan(analysis["errors"]["background"]["AP50"])

@@ -7,8 +7,8 @@ from judging import random_case, read
 from oiv5_d2.evaluation import coco, open_images
 from oiv5_d2.evaluation.hierarchy import read_above
 from oiv5_d2.evaluation.intervals import draw, everything, interval, to_intervals
-from oiv5_d2.evaluation.judge import resampled
 from oiv5_d2.evaluation.rankings import RECALLS, Ranking, average_precision
+from oiv5_d2.evaluation.scoring import resampled
 
 
 @pytest.fixture(params=[1, 5])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from judging import SIZE, annotate, block, detect, random_case, read
 
+from oiv5_d2.evaluation.diagnosis import diagnose
 from oiv5_d2.evaluation.label_errors import COLUMNS, Reason, find_suspects, write_suspects
 
 BOX, ELSEWHERE = (4, 4, 20, 20), (40, 24, 16, 16)
@@ -50,7 +51,7 @@ def case(tmp_path_factory):
 @pytest.mark.parametrize("task", ["segm", "bbox"])
 def test_each_planted_error_is_found_with_its_reason_and_nothing_else(case, task):
     truth, _ = case
-    suspects = find_suspects(*case, task)
+    suspects = find_suspects(diagnose(*case, task))
     named = {
         (truth.images[one.image]["id"], truth.classes[one.category], one.reason) for one in suspects
     }
@@ -64,7 +65,7 @@ def test_each_planted_error_is_found_with_its_reason_and_nothing_else(case, task
 
 def test_they_are_ranked_by_how_often_the_model_is_right_in_such_a_case(case):
     truth, _ = case
-    by_reason = {one.reason: one for one in find_suspects(*case, "segm")}
+    by_reason = {one.reason: one for one in find_suspects(diagnose(*case, "segm"))}
     # Of people as sure as the one on image 3 that on 2 is true, and that on 1 is ignored; of cars
     # those on 21 to 24; of 20 cars of that size all but the one that is not there are found.
     certainty = {reason: one.certainty for reason, one in by_reason.items()}
@@ -79,7 +80,7 @@ def test_they_are_ranked_by_how_often_the_model_is_right_in_such_a_case(case):
 
 def test_the_table_names_image_class_box_score_and_reason(case, tmp_path):
     path = tmp_path / "errors.csv"
-    write_suspects(path, find_suspects(*case, "segm"), case[0])
+    write_suspects(path, find_suspects(diagnose(*case, "segm")), case[0])
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS and [row["rank"] for row in rows] == ["1", "2", "3"]
@@ -100,7 +101,7 @@ def test_the_table_names_image_class_box_score_and_reason(case, tmp_path):
 def test_detections_below_their_threshold_are_not_believed(case):
     truth, found = case
     low = np.where(found.image == 2, 0.001, found.scores)  # the place without an annotation
-    suspects = find_suspects(truth, type(found)(**{**vars(found), "scores": low}), "segm")
+    suspects = find_suspects(diagnose(truth, type(found)(**{**vars(found), "scores": low}), "segm"))
     assert Reason.NOTHING not in {one.reason for one in suspects}
 
 
@@ -108,7 +109,7 @@ def test_detections_below_their_threshold_are_not_believed(case):
 def test_random_cases_and_nothing_found_are_no_trouble(tmp_path, seed):
     truth, found = read(tmp_path, *random_case(seed))
     for some in (found, found.take(np.zeros(len(found), dtype=bool))):
-        suspects = find_suspects(truth, some, "segm")
+        suspects = find_suspects(diagnose(truth, some, "segm"))
         assert all(0 <= one.certainty <= 1 for one in suspects)
         objects = [one.annotation for one in suspects if one.reason is Reason.NEVER_FOUND]
         assert not truth.is_crowd[objects].any()

@@ -9,9 +9,11 @@ from PIL import Image
 
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.evaluation.analysis import analyse
+from oiv5_d2.evaluation.diagnosis import diagnose
 from oiv5_d2.evaluation.formats import read_predictions
 from oiv5_d2.evaluation.truth import read_truth
 from oiv5_d2.files import sha256
+from oiv5_d2.reporting.truth import open_part, read_images
 from oiv5_d2.runs.metrics import COCO
 from oiv5_d2.runs.prepared import Prepared
 from oiv5_d2.runs.results import Results, write_results
@@ -172,7 +174,7 @@ def write_run(street, root):
 def analyse_files(street, evaluation_dir):
     truth = read_truth(street.coco_path("test"))
     path = evaluation_dir / "coco_instances_results.json"
-    return analyse(truth, read_predictions(path, truth, {})[0], "segm", {})
+    return analyse(diagnose(truth, read_predictions(path, truth, {})[0], "segm"), {})
 
 
 @pytest.fixture
@@ -185,3 +187,13 @@ def run_dir(street, tmp_path):
 def kept_run_dir(street, tmp_path_factory):
     """The same, read only."""
     return write_run(street, tmp_path_factory.mktemp("kept"))
+
+
+@pytest.fixture
+def part(street):
+    return open_part(street.prepared("train"))
+
+
+@pytest.fixture
+def images(part):
+    return read_images(part.coco_path, [1, 2])

@@ -7,6 +7,7 @@ from PIL import Image
 
 from oiv5_d2.drawing.colours import INK, PALETTE, on_paper
 from oiv5_d2.evaluation.analysis import analyse
+from oiv5_d2.evaluation.diagnosis import diagnose
 from oiv5_d2.reporting.reasons import slice_table, threshold_table, write_reasons
 from oiv5_d2.runs.results import Results, read_results, write_results
 
@@ -16,7 +17,7 @@ def results(tmp_path_factory):
     """Of random detections, as they are read back from the file."""
     folder = tmp_path_factory.mktemp("random")
     truth, found = read(folder, *random_case(3))
-    analysis = analyse(truth, found, "segm", {})
+    analysis = analyse(diagnose(truth, found, "segm"), {})
     tasks = {"segm": {"AP": 1.0}}
     write_results(folder / "r.json", Results("d", "", 1, truth.num_instances, tasks,
                                              analysis=analysis))  # fmt: skip
@@ -56,7 +57,7 @@ def test_classes_that_nothing_was_found_of_are_drawn_too(tmp_path):
     truth, found = read(tmp_path, *random_case(3))
     nothing = found.take(np.zeros(len(found), dtype=bool))
     for name, some in (("none", truth), ("unverified", replace(truth, verified=None))):
-        analysis = analyse(some, nothing, "bbox", {})
+        analysis = analyse(diagnose(some, nothing, "bbox"), {})
         results = Results("d", "", 1, {}, {}, analysis=analysis)
         assert write_reasons(results, "title", tmp_path / name)
         assert {row[1] for row in threshold_table(results).rows} == {"-"}

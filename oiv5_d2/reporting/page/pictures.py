@@ -14,14 +14,14 @@ from omegaconf import OmegaConf
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.drawing.colours import PALETTE
 from oiv5_d2.drawing.shapes import RgbImage, fit
-from oiv5_d2.evaluation.errors import KINDS, WORDS, Errors, find_errors
+from oiv5_d2.evaluation.diagnosis import Diagnosis, diagnose
+from oiv5_d2.evaluation.errors import KINDS, WORDS
 from oiv5_d2.evaluation.formats import read_predictions
-from oiv5_d2.evaluation.judge import find_tasks
 from oiv5_d2.evaluation.label_errors import Suspect, find_suspects
 from oiv5_d2.evaluation.labels import read_mids
 from oiv5_d2.evaluation.masks import Masks
-from oiv5_d2.evaluation.matching import Candidates, find_candidates
 from oiv5_d2.evaluation.rankings import FALSE, TRUE
+from oiv5_d2.evaluation.scoring import find_tasks
 from oiv5_d2.evaluation.slices import slices
 from oiv5_d2.evaluation.truth import Truth, read_truth
 from oiv5_d2.pages.outlines import to_path
@@ -112,9 +112,8 @@ def draw_pictures(
     """
     part = open_part(find_dataset(run_dir, dataset))
     drawing = open_drawing(part, run_dir, dataset)
-    truth, found = drawing.candidates.truth, drawing.candidates.found
-    suspects = find_suspects(truth, found, find_tasks(truth, found)[-1])
-    doubted = take_suspects(suspects, truth, int(DOUBTED_SHARE * number))
+    suspects = find_suspects(drawing.diagnosis)
+    doubted = take_suspects(suspects, drawing.candidates.truth, int(DOUBTED_SHARE * number))
     thresholds = {id_: least.get(name, MIN_SCORE) for id_, name in part.classes.items()}
     images = read_images(part.coco_path, part.traits)
     chosen = choose_images(images, read_detections(run_dir, dataset), thresholds, doubted, number)
@@ -173,9 +172,7 @@ def open_drawing(part: Part, run_dir: Path, dataset: str) -> "Drawing":
     truth = replace(read_truth(part.coco_path, dataset), frame=read_frame(run_dir))
     mids = read_mids(part.coco_path, None)
     found, _ = read_predictions(run_dir / EVALUATION / dataset / PREDICTIONS_JSON, truth, mids)
-    task = find_tasks(truth, found)[-1]
-    candidates = find_candidates(truth, found, task)
-    return Drawing(part, candidates, find_errors(candidates, task))
+    return Drawing(part, diagnose(truth, found, find_tasks(truth, found)[-1]))
 
 
 def read_frame(run_dir: Path) -> tuple[int, int]:
@@ -191,21 +188,20 @@ class Drawing:
 
     Args:
         part: the data.
-        candidates: its annotations, and what was found.
-        errors: what is true and false of it.
+        diagnosis: of what was found there.
     """
 
-    def __init__(self, part: Part, candidates: Candidates, errors: Errors) -> None:
-        self.candidates = candidates
-        self._part, self._errors = part, errors
-        truth = candidates.truth
+    def __init__(self, part: Part, diagnosis: Diagnosis) -> None:
+        self._part, self.diagnosis = part, diagnosis
+        self.candidates, errors = diagnosis.candidates, diagnosis.errors
+        truth = self.candidates.truth
         self._slices = slices(truth, part.label_names)
         self._places = {image["id"]: i for i, image in enumerate(truth.images)}
         licences = coco_file.read_head(part.coco_path).get("licenses", ())
         self._licences = {one["id"]: one.get("url", "") for one in licences}
         hits = np.flatnonzero(errors.status == TRUE)
         self._finder_scores = np.full(len(truth.image), np.nan)
-        self._finder_scores[errors.target[hits]] = candidates.found.scores[hits]
+        self._finder_scores[errors.target[hits]] = self.candidates.found.scores[hits]
 
     def picture(self, chosen: Chosen) -> Picture:
         """Return one image with all that is to be drawn on it."""
@@ -252,8 +248,9 @@ class Drawing:
         )
 
     def _detection(self, row: int, scale: float) -> Drawn:
-        found, status = self.candidates.found, self._errors.status[row]
-        kind = KINDS[self._errors.kind[row]] if status == FALSE else ""
+        found, errors = self.candidates.found, self.diagnosis.errors
+        status = errors.status[row]
+        kind = KINDS[errors.kind[row]] if status == FALSE else ""
         return Drawn(
             category=int(found.category[row]),
             box=_box(found.boxes[row], scale),

@@ -2,9 +2,11 @@ import shutil
 
 import pytest
 
+from oiv5_d2.evaluation.analysis import analyse
+from oiv5_d2.evaluation.diagnosis import diagnose
 from oiv5_d2.evaluation.formats import read_predictions
 from oiv5_d2.evaluation.hierarchy import read_above
-from oiv5_d2.evaluation.judge import find_tasks, judge
+from oiv5_d2.evaluation.scoring import find_tasks, score
 from oiv5_d2.evaluation.truth import read_truth
 from oiv5_d2.reporting.page.page import write_run_page
 from oiv5_d2.runs.results import write_results
@@ -16,7 +18,9 @@ def evaluate(run_dir, street):
     truth = read_truth(street.coco_path("test"), "street_test")
     found, _ = read_predictions(folder / "coco_instances_results.json", truth, {})
     above, tasks = read_above(truth, {}, None), find_tasks(truth, found)
-    write_results(folder / "results.json", judge(truth, found, above, tasks, resamples=20))
+    analysis = analyse(diagnose(truth, found, tasks[-1]), {})
+    results = score(truth, found, above, tasks, analysis, resamples=20)
+    write_results(folder / "results.json", results)
 
 
 def complete(run_dir, street):

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from judging import random_case, read
 
+from oiv5_d2.evaluation.analysis import analyse
+from oiv5_d2.evaluation.diagnosis import diagnose
 from oiv5_d2.evaluation.hierarchy import read_above
-from oiv5_d2.evaluation.judge import judge
+from oiv5_d2.evaluation.scoring import score
 from oiv5_d2.reporting.tables import ap_table, class_table
 from oiv5_d2.runs.metrics import METRICS, Metric, check_metric
 from oiv5_d2.runs.results import Protocol, read_results, write_results
@@ -43,8 +45,9 @@ def new_metric(monkeypatch):
 def results(new_metric, tmp_path):
     content, detections = random_case(1)
     truth, found = read(tmp_path, content, detections)
-    judged = judge(truth, found, read_above(truth, {}, None), ("bbox", "segm"), resamples=20)
-    write_results(tmp_path / "results.json", judged)
+    above, analysis = read_above(truth, {}, None), analyse(diagnose(truth, found, "segm"), {})
+    made = score(truth, found, above, ("bbox", "segm"), analysis, resamples=20)
+    write_results(tmp_path / "results.json", made)
     return read_results(tmp_path / "results.json")
 
 

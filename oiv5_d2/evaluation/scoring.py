@@ -1,10 +1,9 @@
 """All metrics of some detections, as one record of results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
-from oiv5_d2.evaluation.analysis import analyse
 from oiv5_d2.evaluation.detections import BBOX, SEGM, Detections
 from oiv5_d2.evaluation.hierarchy import Above
 from oiv5_d2.evaluation.intervals import RESAMPLES, draw, to_intervals
@@ -15,7 +14,7 @@ from oiv5_d2.runs.metrics import METRICS, Metric
 from oiv5_d2.runs.results import Metrics, Results
 
 
-class Judge(Protocol):
+class Scorer(Protocol):
     """What the module of a metric has; tasks are ``bbox`` and ``segm``, numbers 0 to 100 or NaN."""
 
     def evaluate(self, truth: Truth, found: Detections, task: str, above: Above, /) -> Metrics:
@@ -30,9 +29,9 @@ class Judge(Protocol):
         """Return what is measured, in words, and where that departs from the official metric."""
 
 
-def judge_of(metric: Metric) -> Judge:
+def scorer_of(metric: Metric) -> Scorer:
     """Return what computes a metric: the module of this package that is called like its key."""
-    return cast(Judge, import_module(f"{__package__}.{metric.key}"))
+    return cast(Scorer, import_module(f"{__package__}.{metric.key}"))
 
 
 def resampled(
@@ -40,7 +39,7 @@ def resampled(
 ) -> dict[str, Values]:
     """Return all metrics by task, named as in `Results.tasks`, on each resample."""
     return {
-        metric.task(task): judge_of(metric).resampled(truth, detections, task, above, weights)
+        metric.task(task): scorer_of(metric).resampled(truth, detections, task, above, weights)
         for task in tasks
         for metric in METRICS
     }
@@ -52,14 +51,14 @@ def find_tasks(truth: Truth, detections: Detections) -> tuple[str, ...]:
     return (BBOX, SEGM) if has_masks else (BBOX,)
 
 
-def judge(
+def score(
     truth: Truth,
     detections: Detections,
     above: Above,
     tasks: Sequence[str],
+    analysis: dict[str, Any],
     remarks: Sequence[str] = (),
     resamples: int = RESAMPLES,
-    names: Mapping[str, str] | None = None,
 ) -> Results:
     """Return every metric of every task, with intervals.
 
@@ -68,9 +67,9 @@ def judge(
         detections: what was found.
         above: which classes are above which.
         tasks: ``bbox``, ``segm``.
+        analysis: why the model fails, as `analyse` returns it.
         remarks: sentences for the results.
         resamples: by which intervals are computed; 0 for none.
-        names: display name of labels by MID.
     """
     intervals = {}
     if resamples:
@@ -82,12 +81,12 @@ def judge(
         num_images=len(truth.images),
         num_instances=truth.num_instances,
         tasks={
-            metric.task(task): judge_of(metric).evaluate(truth, detections, task, above)
+            metric.task(task): scorer_of(metric).evaluate(truth, detections, task, above)
             for metric in METRICS
             for task in tasks
         },
-        protocols={metric.key: judge_of(metric).describe(truth) for metric in METRICS},
+        protocols={metric.key: scorer_of(metric).describe(truth) for metric in METRICS},
         intervals=intervals,
-        analysis=analyse(truth, detections, tasks[-1], names or {}),
+        analysis=analysis,
         remarks=tuple(remarks),
     )
