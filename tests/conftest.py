@@ -24,7 +24,7 @@ STREET_MIRROR = Path(__file__).parents[2] / "shared" / "data" / "street_mirror"
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep nothing in the cache of whoever runs the tests."""
+    """Keep nothing in the user's own cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OIV5_D2_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

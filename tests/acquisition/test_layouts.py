@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from raising import refused
+from touching import touch
 
 from oiv5_d2.acquisition.layouts import (
     find_images,
@@ -19,13 +20,6 @@ from oiv5_d2.problems import Kind, Remedy
 A, B = "a" * 16, "b" * 16
 KEYS = [f"train/{A}.jpg", f"validation/{B}.jpg"]
 FILES = pd.DataFrame({"Split": ["train", "validation"], "Key": KEYS})
-
-
-def touch(folder, *keys):
-    for key in keys:
-        path = folder / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
 
 
 @pytest.mark.parametrize(

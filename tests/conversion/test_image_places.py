@@ -3,16 +3,10 @@ from pathlib import Path
 
 import pytest
 from raising import refused
+from touching import touch
 
 from oiv5_d2.conversion.image_places import locate_images
 from oiv5_d2.problems import Kind, Remedy
-
-
-def touch(folder, *names):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
 
 
 @pytest.mark.parametrize(

@@ -19,14 +19,8 @@ from oiv5_d2.reporting.gallery import (
     write_jpeg,
     write_sheets,
 )
-from oiv5_d2.reporting.truth import open_part
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
-
-
-@pytest.fixture
-def part(street):
-    return open_part(street.prepared("train"))
 
 
 def ids(images):

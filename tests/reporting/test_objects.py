@@ -1,22 +1,10 @@
 import numpy as np
-import pytest
 
 from oiv5_d2.conversion import masks
 from oiv5_d2.conversion.polygons import to_polygons
 from oiv5_d2.openimages.clicks import Click, Drawing
 from oiv5_d2.reporting.gallery import CELL
 from oiv5_d2.reporting.objects import OFF, ON, object_cells
-from oiv5_d2.reporting.truth import open_part, read_images
-
-
-@pytest.fixture
-def part(street):
-    return open_part(street.prepared("train"))
-
-
-@pytest.fixture
-def images(part):
-    return read_images(part.coco_path, [1, 2])
 
 
 def test_each_object_has_a_cell_and_regions_have_none(part, images):

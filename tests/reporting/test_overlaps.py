@@ -1,21 +1,9 @@
 import numpy as np
-import pytest
 from raising import refused
 
 from oiv5_d2.conversion import masks
 from oiv5_d2.problems import Kind
 from oiv5_d2.reporting.overlaps import cut_cells
-from oiv5_d2.reporting.truth import open_part, read_images
-
-
-@pytest.fixture
-def part(street):
-    return open_part(street.prepared("train"))
-
-
-@pytest.fixture
-def images(part):
-    return read_images(part.coco_path, [1, 2])
 
 
 def test_a_pair_of_cells_shows_what_is_cut(part, images):

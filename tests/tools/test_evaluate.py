@@ -2,6 +2,7 @@ import json
 import runpy
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,10 @@ ORGANISERS = json.loads((Path(__file__).parents[1] / "evaluation/organisers.json
 
 
 @pytest.fixture
-def fail(tmp_path, monkeypatch, capsys):
+def fail(run_tool, tmp_path, monkeypatch):
     """Run the tool in an empty folder, where it can only fail; return its error line."""
-
-    def run(*arguments):
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the tool sets it: let it be restored
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", [str(TOOL), *arguments])
-        with pytest.raises(SystemExit):
-            runpy.run_path(str(TOOL), run_name="__main__")
-        return capsys.readouterr().err
-
-    return run
+    monkeypatch.chdir(tmp_path)
+    return partial(run_tool, "evaluate")
 
 
 @pytest.fixture

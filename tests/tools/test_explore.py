@@ -1,6 +1,5 @@
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
@@ -70,15 +69,10 @@ def test_the_page_is_served_until_ctrl_c_and_the_data_is_only_read(tmp_path, dat
         (["port=99999"], ["port=99999"]),
     ],
 )
-def test_a_mistake_is_a_line_or_two(words, facts, data_dir, monkeypatch, capsys):
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the tool sets it: let it be restored
+def test_a_mistake_is_a_line_or_two(words, facts, data_dir, monkeypatch, run_tool):
     monkeypatch.chdir(data_dir)
-    command = [str(TOOL), "open=false", "data.name=blocks", f"data.dir={data_dir}", *words]
-    monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(TOOL), run_name="__main__")
-    error = capsys.readouterr().err
-    assert stop.value.code == 1 and error.startswith("error: ")
+    error = run_tool("explore", "open=false", "data.name=blocks", f"data.dir={data_dir}", *words)
+    assert error.startswith("error: ")
     assert error.count("\n") == 1 + ("\n  " in error)
     for fact in facts:
         assert fact in error

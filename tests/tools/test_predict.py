@@ -1,5 +1,4 @@
-import runpy
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,27 +6,15 @@ import pytest
 from PIL import Image
 from tiny_runs import tiny_weights, write_run
 
-TOOL = Path(__file__).parents[2] / "tools" / "predict.py"
-
 
 @pytest.fixture
-def predict(tmp_path, monkeypatch, capsys):
+def predict(run_tool, tmp_path):
     """Run the tool on a tiny run; return its output, or its error line."""
     write_run(tmp_path / "run", tiny_weights(), ["Person", "Car", "Sign"], {})
     noise = np.random.default_rng(0).integers(0, 255, (48, 80, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "street.jpg")
 
-    def run(*words):
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the tool sets it: let it be restored
-        monkeypatch.setattr(sys, "argv", [str(TOOL), f"run={tmp_path / 'run'}", *words])
-        try:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        except SystemExit as stop:
-            assert stop.code == 1
-            return capsys.readouterr().err
-        return capsys.readouterr().out
-
-    return run
+    return partial(run_tool, "predict", f"run={tmp_path / 'run'}")
 
 
 def test_the_steps_of_an_image_are_drawn_beside_the_run_and_nothing_else(predict, tmp_path):

@@ -1,6 +1,5 @@
 import json
-import runpy
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ from PIL import Image
 
 from oiv5_d2.conversion import coco_file, masks
 
-TOOL = Path(__file__).parents[2] / "tools" / "show_data.py"
 CLASSES = ["Person", "Traffic light", "Car", "Traffic sign"]
 
 pytestmark = [
@@ -44,21 +42,10 @@ def data_dir(tmp_path_factory):
 
 
 @pytest.fixture
-def show(data_dir, tmp_path, monkeypatch, capsys):
+def show(run_tool, data_dir, tmp_path):
     """Run the tool; return its output, or its error line."""
-
-    def run(*arguments):
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the tool sets it: let it be restored
-        names = ["data.name=blocks", f"data.dir={data_dir}", f"output={tmp_path / 'show'}"]
-        monkeypatch.setattr(sys, "argv", [str(TOOL), *names, *arguments])
-        try:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        except SystemExit as stop:
-            assert stop.code == 1
-            return capsys.readouterr().err
-        return capsys.readouterr().out
-
-    return run
+    names = ["data.name=blocks", f"data.dir={data_dir}", f"output={tmp_path / 'show'}"]
+    return partial(run_tool, "show_data", *names)
 
 
 def test_a_sheet_is_written_and_its_path_printed(show, tmp_path):

@@ -1,14 +1,11 @@
 import json
-import runpy
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from oiv5_d2.runs.metrics import COCO
 from oiv5_d2.runs.results import Results, write_results
-
-TOOL = Path(__file__).parents[2] / "tools" / "write_report.py"
 
 
 @pytest.fixture
@@ -45,21 +42,10 @@ def run_dir(tmp_path):
 
 
 @pytest.fixture
-def report(tmp_path, monkeypatch, capsys):
+def report(run_tool, tmp_path, monkeypatch):
     """Run the tool; return its output, or its error line."""
-
-    def run(*arguments):
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the tool sets it: let it be restored
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", [str(TOOL), "images=false", *arguments])
-        try:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        except SystemExit as stop:
-            assert stop.code == 1
-            return capsys.readouterr().err
-        return capsys.readouterr().out
-
-    return run
+    monkeypatch.chdir(tmp_path)
+    return partial(run_tool, "write_report", "images=false")
 
 
 def test_the_newest_run_of_a_folder_is_reported_with_what_to_look_at(report, run_dir):
