@@ -66,11 +66,6 @@ def analyze(run: DictConfig) -> None:
         console.print("Random weights keep every proposal: a trained model is faster.")
 
 
-def start() -> None:
-    choose_defaults()
-    main()
-
-
 if __name__ == "__main__":
     answer_help(__doc__, "analyze")
-    report_errors(start, "analyze")
+    report_errors(main, "analyze", [choose_defaults])

@@ -109,11 +109,6 @@ def find_weights(run_dir: Path, weights: str) -> Path:
     return inside if inside.is_file() or not Path(weights).is_file() else Path(weights)
 
 
-def start() -> None:
-    choose_defaults()
-    main()
-
-
 if __name__ == "__main__":
     answer_help(__doc__, "evaluate")
-    report_errors(start, "evaluate")
+    report_errors(main, "evaluate", [choose_defaults])

@@ -64,11 +64,6 @@ def has_screen() -> bool:
     return sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
-def start() -> None:
-    read_class_file()
-    main()
-
-
 if __name__ == "__main__":
     answer_help(__doc__, "explore")
-    report_errors(start, "explore")
+    report_errors(main, "explore", [read_class_file])

@@ -125,11 +125,6 @@ def read_mids(run_dir: Path) -> dict[str, str]:
     return labels.read_mids(dataset.json_path, None)
 
 
-def start() -> None:
-    choose_defaults()
-    main()
-
-
 if __name__ == "__main__":
     answer_help(__doc__, "predict")
-    report_errors(start, "predict")
+    report_errors(main, "predict", [choose_defaults])

@@ -151,11 +151,8 @@ def next_commands(request: "Request") -> list[str]:
     return [command("show_data", *words), command("train_net", f"+experiment={experiment}", *words)]
 
 
-def start() -> None:
-    read_class_file()
-    main()
-
-
 if __name__ == "__main__":
     answer_help(__doc__, "prepare", ["data/open_images", "transfer/default"])
-    report_errors(start, "prepare", to_go_on="the same command continues from here")
+    report_errors(
+        main, "prepare", [read_class_file], to_go_on="the same command continues from here"
+    )

@@ -96,12 +96,6 @@ def training_feed(run: DictConfig, prepared: Prepared):  # noqa: ANN201  # of a 
     return build_feed(cfg, augment, prepared.name, list(run.data.classes), run.seed)
 
 
-def start() -> None:
-    read_class_file()
-    choose_defaults()
-    main()
-
-
 if __name__ == "__main__":
     answer_help(__doc__, "show")
-    report_errors(start, "show")
+    report_errors(main, "show", [read_class_file, choose_defaults])

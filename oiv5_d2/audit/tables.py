@@ -23,17 +23,6 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
     return [table for table in found if table.rows]
 
 
-def object_counts(num_of: Mapping[str, Mapping[str, int]]) -> Table:
-    """Return the objects to learn of each class, by part.
-
-    Args:
-        num_of: by part, the number by class.
-    """
-    classes = next(iter(num_of.values()), {})
-    rows = [(name, *(f"{counts[name]:,}" for counts in num_of.values())) for name in classes]
-    return Table("Training targets", ("class", *num_of), rows)
-
-
 def short_tables(report: Mapping[str, Any]) -> list[Table]:
     """Return the counts by class and the findings only."""
     found = [_objects(report["parts"], report["classes"]), _findings(report["findings"])]

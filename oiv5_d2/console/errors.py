@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
@@ -89,7 +89,12 @@ COMMANDS = {
 }
 
 
-def report_errors(main: Callable[[], Any], config_name: str, to_go_on: str = "") -> None:
+def report_errors(
+    main: Callable[[], Any],
+    config_name: str,
+    before: Iterable[Callable[[], None]] = (),
+    to_go_on: str = "",
+) -> None:
     """Call a tool's Hydra ``main`` so that a user's mistake ends it with a line or two and code 1.
 
     What was ended from outside has the code `TRY_AGAIN`.
@@ -100,11 +105,14 @@ def report_errors(main: Callable[[], Any], config_name: str, to_go_on: str = "")
     Args:
         main: the tool's.
         config_name: of its config.
+        before: what completes the command line, before Hydra reads it.
         to_go_on: how to continue after Ctrl-C, where that is possible.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come through Hydra as they are
     try:
         with redirect_stderr(cast("TextIO", _WithoutHydrasLine(sys.stderr))):
+            for complete in before:
+                complete()
             main()
         sys.stdout.flush()
     except BrokenPipeError:

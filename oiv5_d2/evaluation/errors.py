@@ -142,12 +142,11 @@ def _mean_precision(candidates: Candidates, errors: Errors, fixed: str) -> float
         moved = is_fixed & (errors.about != NONE)
         category[moved] = truth.category[errors.about[moved]]
     weights = np.ones((1, len(truth.images)))
-    values = [
-        average_precision(
-            ranking_of(candidates, category == index, status, positives, index), weights, RECALLS
-        )[0, 0]
+    rankings = [
+        ranking_of(truth, found, category == index, status, positives, index)
         for index in range(len(truth.categories))
     ]
+    values = [average_precision(one, weights, RECALLS)[0, 0] for one in rankings]
     measured = [value for value in values if not np.isnan(value)]
     return 100 * float(np.mean(measured)) if measured else float("nan")
 

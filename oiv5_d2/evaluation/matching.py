@@ -143,7 +143,8 @@ def rank(
 
 
 def ranking_of(
-    candidates: Candidates,
+    truth: Truth,
+    found: Detections,
     chosen: NDArray[np.bool_],
     status: NDArray[np.int8],
     positives: NDArray[np.bool_],
@@ -152,13 +153,13 @@ def ranking_of(
     """Return the ranking of one class at one overlap, from the status of all detections.
 
     Args:
-        candidates: the detections.
+        truth: the objects.
+        found: the detections.
         chosen: (N,) those of the class.
         status: (N,) TRUE, FALSE or IGNORED.
         positives: (M,) the objects to find.
         category: index of the class.
     """
-    truth, found = candidates.truth, candidates.found
     own = np.flatnonzero(chosen)
     special = np.flatnonzero(status[own] != FALSE)
     targets = truth.image[positives & (truth.category == category)]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from oiv5_d2.evaluation.detections import SEGM, Detections
 from oiv5_d2.evaluation.hierarchy import Above, expand_labels, expand_truth
-from oiv5_d2.evaluation.matching import place_in_group
+from oiv5_d2.evaluation.matching import place_in_group, ranking_of
 from oiv5_d2.evaluation.overlaps import (
     Indices,
     box_ious,
@@ -143,7 +143,8 @@ def rank(truth: Truth, detections: Detections, task: str, above: Above) -> list[
         status[best_inside[found.scores[best_inside] > 0]] = TRUE
         has_target = has_target | truth.is_group_of
     return [
-        _ranking(truth, found, status, has_target, index) for index in range(len(truth.classes))
+        ranking_of(truth, found, found.category == index, status, has_target, index)
+        for index in range(len(truth.classes))
     ]
 
 
@@ -233,22 +234,3 @@ def _mask_overlaps(
     overlap = np.zeros(len(pairs[0]), dtype=np.float32)
     overlap[order] = mask_ious(found.masks, truth.masks, chosen, np.zeros(len(truth.image), bool))
     return overlap.astype(np.float64)
-
-
-def _ranking(
-    truth: Truth,
-    found: Detections,
-    status: NDArray[np.int8],
-    has_target: NDArray[np.bool_],
-    category: int,
-) -> Ranking:
-    of_class = found.category == category
-    special = np.flatnonzero(status[of_class] != FALSE)
-    targets = truth.image[has_target & (truth.category == category)]
-    return Ranking(
-        scores=found.scores[of_class],
-        image=found.image[of_class],
-        special=special,
-        status=status[of_class][special][:, None],
-        positives=np.bincount(targets, minlength=len(truth.images)),
-    )

@@ -171,8 +171,3 @@ def measure(
             recall, overlap = (of_class >= FOUND).mean(), of_class.mean()
             fits[name] = Fit(len(of_class), float(recall), float(overlap))
     return fits
-
-
-def mean_recall(fits: dict[str, Fit]) -> float:
-    """Return the mean of the classes' recalls, 0 to 1."""
-    return float(np.mean([fit.recall for fit in fits.values()]))
