@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from oiv5_d2.conversion import coco_file
+from oiv5_d2.conversion.cuts import Cut
 from oiv5_d2.conversion.image_places import locate_images
 from oiv5_d2.conversion.images import check_images, size_of
 from oiv5_d2.conversion.outlines import Outlines
@@ -27,6 +28,17 @@ _NUMBER = re.compile(r"0|-?[1-9]\d{0,17}", re.ASCII)  # as a text, that is the s
 _SHOWN = 8  # categories of a file, in an error
 
 Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Given:
+    """A COCO file of one's own; it and its images are only read."""
+
+    path: Path
+    images_dir: Path | None = None
+    """The folder of its images, see `image_places`; None for the places that tools use."""
+    cut: Cut | None = None
+    """The part of its images to use; None for all."""
 
 
 @dataclass
@@ -44,8 +56,7 @@ class Adopted:
 
 
 def adopt(
-    path: Path,
-    images_dir: Path | None,
+    given: Given,
     classes: Sequence[str],
     to: Path,
     workers: int = 1,
@@ -55,8 +66,7 @@ def adopt(
     """Write a COCO file anew as the other rooms want it.
 
     Args:
-        path: the file; it and its images are only read.
-        images_dir: of its images, see `image_places`.
+        given: the file, or a part of it.
         classes: names of its categories, which get the ids from 1.
         to: where the new file goes.
         workers: the most processes to look at the images with.
@@ -65,11 +75,13 @@ def adopt(
 
     Raises:
         Problem: ABSENT, the file or an image; DAMAGED, with the record; SETTING, a class that the
-            file does not have.
+            file does not have; EMPTY, a part without an image.
     """
-    content = _read(path)
+    path, content = given.path, _read(given.path)
     category_ids = _categories(path, content["categories"], classes, _used(content))
-    images = _images(path, content["images"], images_dir)
+    if given.cut is not None:
+        content = _part(path, content, given.cut)
+    images = _images(path, content["images"], given.images_dir)
     faults = check_images(images.values(), Path("/"), workers, None, advance)
     if faults:
         more = f"; {len(faults) - 1} more such images" if len(faults) > 1 else ""
@@ -114,6 +126,26 @@ def _read(path: Path) -> dict[str, Any]:
     if any("segments_info" in one for one in content["annotations"][:1] if isinstance(one, dict)):
         _refuse(path, "the file", "it is a panoptic one, without a mask for each object")
     return content
+
+
+def _part(path: Path, content: Mapping[str, Any], cut: Cut) -> dict[str, Any]:
+    """Return the content with the images of one part, and without the others' annotations."""
+    ids = [_id(path, "image", record) for record in content["images"]]
+    others = set(ids) - cut.choose(ids)
+    if len(others) == len(set(ids)):
+        detail, key = f"no image is left for {cut.part}", "data.shares"
+        raise Problem(Kind.EMPTY, path, detail, key=key, remedy=Remedy.CHANGE_SETTING)
+    objects = content["annotations"]
+    image_ids = [_as_id(one.get("image_id")) if isinstance(one, dict) else None for one in objects]
+    return {
+        **content,
+        "images": [
+            one for one, id_ in zip(content["images"], ids, strict=True) if id_ not in others
+        ],
+        "annotations": [
+            one for one, id_ in zip(objects, image_ids, strict=True) if id_ not in others
+        ],
+    }
 
 
 def _info(content: Mapping[str, Any]) -> Mapping[str, Any]:

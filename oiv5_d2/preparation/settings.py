@@ -26,7 +26,7 @@ _REQUIRED = {
     "source": "a folder or URL that holds the release",
     "name": "a name for the data set",
     "train": "a COCO file",
-    "validation": "a COCO file",
+    "validation": "a COCO file, or cut data.train by data.shares={train: 0.8, validation: 0.2}",
     "classes": "names of the COCO file's categories",
 }  # of `data`: no default makes sense
 
@@ -146,8 +146,9 @@ def read_request(run: DictConfig) -> Request:
         Problem: SETTING, a value is missing, has a wrong type, or has no meaning; ABSENT, a folder
             or file that it names.
     """
+    is_cut = OmegaConf.is_dict(run.data.shares)  # then one COCO file is enough
     for key, what in _REQUIRED.items():
-        if OmegaConf.is_missing(run.data, key):
+        if OmegaConf.is_missing(run.data, key) and not (is_cut and key == "validation"):
             raise wrong_setting(f"data.{key}", "???", f"give {what}")
     settings = cast("dict[str, Any]", OmegaConf.to_container(run, resolve=True))
     settings["data"] |= _coco_files(settings["data"])
@@ -174,8 +175,20 @@ def _coco_files(data: dict[str, Any]) -> dict[str, Any]:
     if "train" not in data:
         return {"coco": None, "image_folder": None}
     given = {part: data.pop(part) for part in release.SPLITS}
+    if isinstance(shares := data["shares"], dict):
+        given = _cut_file(given, shares)
+        data["splits"] = ["train"]  # the one that is cut
     folder, data["images"] = data["images"], release.V5.images
     return {"coco": {part: path for part, path in given.items() if path}, "image_folder": folder}
+
+
+def _cut_file(given: dict[str, Any], shares: dict[str, Any]) -> dict[str, Any]:
+    """Return the file of each part, the one to train on, which `shares` cut."""
+    others = [part for part, path in given.items() if part != "train" and path not in (None, "???")]
+    if others:
+        detail = f"it cuts data.train, but there is data.{others[0]}, too"
+        raise wrong_setting("data.shares", shares, detail, change=f"data.{others[0]} data.shares")
+    return dict.fromkeys(shares, given["train"])
 
 
 def _expand(data: Data) -> None:
@@ -232,6 +245,17 @@ def _check_coco(data: Data) -> None:
             raise Problem(Kind.ABSENT, path, key=key, remedy=remedy)
     if not data.choice.classes:
         raise wrong_setting("data.classes", "[]", "give names of the file's categories")
+    _refuse_unused(data)
+
+
+def _refuse_unused(data: Data) -> None:
+    """Refuse what chooses images or objects of a release, beside a ready COCO file."""
+    choice = data.choice
+    splits = ("train",) if choice.shares else release.SPLITS
+    plain = Choice(choice.classes, splits=splits, shares=choice.shares, seed=choice.seed).settings()
+    for name, value in (choice.settings() | {"image_ids": data.image_ids}).items():
+        if value != plain[name]:
+            raise wrong_setting(f"data.{name}", value, "it has no effect on a ready COCO file")
 
 
 def _check_bucket(location: str) -> None:

@@ -22,9 +22,10 @@ from oiv5_d2.acquisition.tables import bytes_to_download, fetch_tables, repaired
 from oiv5_d2.acquisition.transfer import folder_of
 from oiv5_d2.audit.audit import audit, checks_version
 from oiv5_d2.audit.figures import AUDIT_JSON
-from oiv5_d2.conversion.adopt import adopt
+from oiv5_d2.conversion.adopt import Given, adopt
 from oiv5_d2.conversion.coco_file import count_images
 from oiv5_d2.conversion.convert import coco_path, convert, read_converted
+from oiv5_d2.conversion.cuts import Cut
 from oiv5_d2.conversion.verify import verify
 from oiv5_d2.jobs import Advance, Show, ignore
 from oiv5_d2.openimages.release import HEX_DIGITS
@@ -243,9 +244,14 @@ def _select(request: Request) -> Stage:
 def _adopt(request: Request, part: str, path: Path) -> Stage:
     data, workers = request.data, request.num_workers
     classes, folder, to = list(data.choice.classes), data.image_folder, coco_path(data.dir, part)
+    shares, seed = data.choice.shares, data.choice.seed
+    cut = Cut(part, shares, seed) if shares else None
 
     def run(advance: Advance) -> None:
-        adopted = adopt(path, folder, classes, to, workers, data.outlines, advance)
+        if cut:  # a part of an earlier cut would share images with the new ones
+            _remove_other_parts(data)
+        given = Given(path, folder, cut)
+        adopted = adopt(given, classes, to, workers, data.outlines, advance)
         if adopted.num_of_other_classes:
             what = "%s: %d annotations of other classes are left out"
             logger.warning(what, path, adopted.num_of_other_classes)
@@ -259,6 +265,7 @@ def _adopt(request: Request, part: str, path: Path) -> Stage:
             "path": str(path),
             "classes": classes,
             **data.outlines.settings(),
+            **(cut.settings() if cut else {}),
             "images": str(folder),
         },
         inputs=lambda: [path],

@@ -11,7 +11,7 @@ from oiv5_d2.audit import measure as inspection
 from oiv5_d2.audit import tables as summary
 from oiv5_d2.audit.audit import audit, read_audit
 from oiv5_d2.conversion import convert as coco
-from oiv5_d2.conversion.adopt import adopt
+from oiv5_d2.conversion.adopt import Given, adopt
 from oiv5_d2.conversion.masks import RelBox, decode, encode_box
 from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.selection import subset as subsets
@@ -359,7 +359,7 @@ def adopted(tmp_path):
         objects.append({**objects[0], "id": 99, "bbox": [30, 5, 9, 9], "segmentation": []})
         content = {"images": images, "annotations": objects, "categories": [{"id": 3, "name": "x"}]}
         (mine / f"{part}.json").write_text(json.dumps(content))
-        adopt(mine / f"{part}.json", None, ["x"], data_dir / "coco" / f"{part}.json")
+        adopt(Given(mine / f"{part}.json"), ["x"], data_dir / "coco" / f"{part}.json")
     return data_dir
 
 
@@ -380,6 +380,6 @@ def test_a_class_whose_objects_are_all_ignored_is_an_error_with_the_reasons(adop
     for one in content["annotations"]:
         one["iscrowd"] = int(bool(one["segmentation"]))
     given.write_text(json.dumps(content))
-    adopt(given, None, ["x"], adopted / "coco" / "train.json")
+    adopt(Given(given), ["x"], adopted / "coco" / "train.json")
     report = audit(adopted, ["train"], ["train"])
     assert found(report, "error", "no_target", "crowd 2, no mask 1")

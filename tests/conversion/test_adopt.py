@@ -9,7 +9,8 @@ from pycocotools import mask as coco_mask
 from raising import refused
 
 from oiv5_d2.conversion import coco_file
-from oiv5_d2.conversion.adopt import adopt
+from oiv5_d2.conversion.adopt import Given, adopt
+from oiv5_d2.conversion.cuts import Cut
 from oiv5_d2.problems import Kind, Remedy
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
@@ -44,11 +45,11 @@ def folder(tmp_path):
     return tmp_path / "mine"
 
 
-def taken(folder, content, classes=("person", "car"), images_dir=None):
+def taken(folder, content, classes=("person", "car"), images_dir=None, cut=None):
     """Adopt a COCO file, given as an object or as bytes; return its images and annotations."""
     path, to = folder / "given.json", folder.parent / "new.json"
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-    adopted = adopt(path, images_dir, list(classes), to)
+    adopted = adopt(Given(path, images_dir, cut), list(classes), to)
     images, annotations = (list(coco_file.read_records(to, n)) for n in ("images", "annotations"))
     return adopted, images, annotations
 
@@ -291,3 +292,34 @@ def test_the_file_and_its_images_are_only_read(folder):
     taken(folder, COCO)
     for path, (data, time) in before.items():
         assert path.read_bytes() == data and path.stat().st_mtime_ns == time
+
+
+SHARES = {"train": 0.5, "validation": 0.5}
+
+
+@pytest.mark.parametrize("change", [lambda content: None, with_text_ids], ids=["numbers", "texts"])
+def test_a_cut_gives_each_part_its_images_and_their_objects(folder, change):
+    content = mapped(change)
+    parts = [taken(folder, content, cut=Cut(part, SHARES, 0)) for part in SHARES]
+    names = [[image["file_name"] for image in images] for _, images, _ in parts]
+    assert sorted(map(len, names)) == [1, 1] and names[0] != names[1]
+    for adopted, (image,), (annotation,) in parts:
+        assert annotation["image_id"] == image["id"] and adopted.num_images == 1
+    assert sum(adopted.num_objects["car"] for adopted, *_ in parts) == 1
+
+
+def test_a_cut_depends_on_ids_and_seed_alone():
+    ids = list(range(1, 101))
+    first, second = (Cut(part, SHARES, 3).choose(ids) for part in SHARES)
+    assert len(first) == 50 and first | second == set(ids) and not first & second
+    assert Cut("train", SHARES, 3).choose(ids[::-1]) == first
+    assert Cut("train", SHARES, 4).choose(ids) != first
+    assert len(Cut("train", {"train": 0.3}, 3).choose(ids)) == 30
+
+
+def test_a_cut_that_leaves_no_image_or_hides_no_error_is_refused(folder):
+    with refused(Kind.EMPTY, key="data.shares"):
+        taken(folder, COCO, cut=Cut("validation", {"train": 0.9, "validation": 0.1}, 0))
+    for part in SHARES:
+        with refused(Kind.DAMAGED):
+            taken(folder, changed(image_id=99), cut=Cut(part, SHARES, 0))

@@ -39,6 +39,41 @@ def test_ready_coco_files_are_parts(tmp_path):
         ask(*words, "data.test=gone.json")
 
 
+ONE_FILE = ["data=coco", "data.name=mine", "data.classes=[car]"]
+CUT = "data.shares={train: 0.8, held_out: 0.2}"
+
+
+def test_one_coco_file_is_cut_into_parts(tmp_path):
+    (tmp_path / "a.json").touch()
+    words = [*ONE_FILE, f"data.train={tmp_path / 'a.json'}"]
+    with refused(Kind.SETTING, key="data.validation"):
+        ask(*words)
+    request = ask(*words, CUT)
+    assert request.data.coco == dict.fromkeys(["train", "held_out"], tmp_path / "a.json")
+    assert request.data.parts == ["train", "held_out"] and request.train_parts == ["train"]
+    with refused(Kind.SETTING, key="data.test data.shares"):
+        ask(*words, CUT, "data.test=b.json")
+    for shares in ("{train: 0.8, held_out: 0.3}", "{train: 0}"):
+        with refused(Kind.SETTING, key="data.shares"):
+            ask(*words, f"data.shares={shares}")
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [
+        ("data.limit.per_class=3", "data.limit"),
+        ("data.exclude=[IsOccluded]", "data.exclude"),
+        ("data.splits=[train]", "data.splits"),
+        ("data.only_masked=false", "data.only_masked"),
+    ],
+)
+def test_what_chooses_from_a_release_is_refused_beside_a_coco_file(tmp_path, word, key):
+    (tmp_path / "a.json").touch()
+    files = [f"data.{part}={tmp_path / 'a.json'}" for part in ("train", "validation")]
+    with refused(Kind.SETTING, key=key):
+        ask(*ONE_FILE, *files, word)
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "..", "a b"])
 def test_a_name_that_is_no_folder_s_is_refused(name, tiny_release):
     with refused(Kind.SETTING, key="data.name"):

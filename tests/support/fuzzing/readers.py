@@ -43,7 +43,7 @@ from oiv5_d2.acquisition.shards import DAMAGE
 from oiv5_d2.acquisition.tables import fetch_tables, repaired
 from oiv5_d2.acquisition.transfer import Transfer
 from oiv5_d2.conversion import coco_file, masks
-from oiv5_d2.conversion.adopt import adopt
+from oiv5_d2.conversion.adopt import Given, adopt
 from oiv5_d2.conversion.images import size_of
 from oiv5_d2.openimages import release
 from oiv5_d2.openimages.classes import read_classes, read_names
@@ -273,7 +273,7 @@ def check_coco(data: bytes, folder: Path) -> bool:
     corpus.coco_images(folder)
     (folder / "given.json").write_bytes(data)
     try:
-        adopt(folder / "given.json", None, _CLASSES, folder / "new.json")
+        adopt(Given(folder / "given.json"), _CLASSES, folder / "new.json")
     except Problem:
         return False
     given = json.loads(data.decode("utf-8-sig"))
