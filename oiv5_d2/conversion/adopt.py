@@ -25,6 +25,7 @@ from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 ADOPTED = "adopted_from"  # in the new file's info
 _LISTS = ("images", "annotations", "categories")
 _NUMBER = re.compile(r"0|-?[1-9]\d{0,17}", re.ASCII)  # as a text, that is the same number again
+_VERIFIED = ("positive_category_ids", "negative_category_ids")  # as `records` writes them
 _SHOWN = 8  # categories of a file, in an error
 
 Record = Mapping[str, Any]
@@ -81,7 +82,7 @@ def adopt(
     category_ids = _categories(path, content["categories"], classes, _used(content))
     if given.cut is not None:
         content = _part(path, content, given.cut)
-    images = _images(path, content["images"], given.images_dir)
+    images = _images(path, content["images"], given.images_dir, category_ids)
     faults = check_images(images.values(), Path("/"), workers, None, advance)
     if faults:
         more = f"; {len(faults) - 1} more such images" if len(faults) > 1 else ""
@@ -194,7 +195,10 @@ def _class_numbers(path: Path, there: Sequence[str], classes: Sequence[str]) -> 
 
 
 def _images(
-    path: Path, records: Sequence[Any], images_dir: Path | None
+    path: Path,
+    records: Sequence[Any],
+    images_dir: Path | None,
+    category_ids: Mapping[Any, int],
 ) -> dict[Any, dict[str, Any]]:
     """Return the new record of each image by its old id."""
     found: dict[Any, dict[str, Any]] = {}
@@ -209,12 +213,26 @@ def _images(
         found[old] = {
             "open_images_id": str(old),  # by which the tools find an image
             **record,
+            **_verified(path, old, record, category_ids),
             "file_name": str(file_path),
             "height": size[0],
             "width": size[1],
         }
     ids = _numbers(list(found))
     return {old: {**found[old], "id": id_} for old, id_ in zip(found, ids, strict=True)}
+
+
+def _verified(
+    path: Path, id_: Any, record: Record, category_ids: Mapping[Any, int]
+) -> dict[str, list[int]]:
+    """Return the labels that people verified on an image, by their new ids, if it has any."""
+    found = {}
+    for key in (key for key in _VERIFIED if key in record):
+        old = [_as_id(one) for one in record[key]] if isinstance(record[key], list) else [None]
+        if not category_ids.keys() >= set(old):
+            _refuse(path, f"image {id_!r}", f"its {key} are not a list of categories of the file")
+        found[key] = sorted({category_ids[one] for one in old} - {0})
+    return found
 
 
 def _size_of(path: Path, id_: Any, file_path: Path) -> tuple[int, int]:

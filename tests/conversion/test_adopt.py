@@ -294,6 +294,18 @@ def test_the_file_and_its_images_are_only_read(folder):
         assert path.read_bytes() == data and path.stat().st_mtime_ns == time
 
 
+def test_labels_that_people_verified_follow_the_classes(folder):
+    content = copy.deepcopy(COCO)
+    content["images"][0] |= {"positive_category_ids": [2, 1], "negative_category_ids": ["1"]}
+    _, images, _ = taken(folder, content, classes=["car"])
+    assert images[0]["positive_category_ids"] == [1] and not images[0]["negative_category_ids"]
+    assert "positive_category_ids" not in images[1]
+    for wrong in ([3], 2, None):
+        content["images"][0]["positive_category_ids"] = wrong
+        with refused(Kind.DAMAGED):
+            taken(folder, content)
+
+
 SHARES = {"train": 0.5, "validation": 0.5}
 
 
