@@ -1,5 +1,7 @@
 """Where Hydra looks for sweepers: it takes no class of another package for one."""
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import configure_log
@@ -23,8 +25,11 @@ class TrialSweeper(Sweeper):  # type: ignore[misc]
     def sweep(self, arguments: list[str]) -> None:
         """Run all trials; the words are those of the command line, without Hydra's own."""
         # Here, as Hydra imports this file for every tool.
+        from oiv5_d2.console.commands import check_run
+        from oiv5_d2.console.errors import CONFIG_DIR
+        from oiv5_d2.console.shell import command
         from oiv5_d2.console.slurm import check_installed
-        from oiv5_d2.sweeps.settings import Settings
+        from oiv5_d2.sweeps.settings import Settings, first_words, frozen_configs
         from oiv5_d2.sweeps.sweep import run_sweep
 
         hydra = self._config.hydra
@@ -32,4 +37,7 @@ class TrialSweeper(Sweeper):  # type: ignore[misc]
         settings = Settings(**OmegaConf.to_container(hydra.sweeper, resolve=True))
         if settings.slurm is not None:
             check_installed()
-        run_sweep(settings, arguments)
+        # A mistake in what all trials have is one mistake, not one of each trial's.
+        configs_dir = frozen_configs(Path(settings.sweep_dir)) or CONFIG_DIR
+        check_run(first_words(settings, arguments), configs_dir)
+        run_sweep(settings, arguments, partial(command, "train_net"))

@@ -27,6 +27,7 @@ from oiv5_d2.console.commands import (
     in_solver,
     is_below,
     is_watched,
+    locate_datasets,
     read_class_file,
     repeat_run,
 )
@@ -36,7 +37,7 @@ from oiv5_d2.console.screen import OURS, set_up_logging
 from oiv5_d2.console.shell import command, setting
 from oiv5_d2.keys import leaves
 from oiv5_d2.runs.layout import is_trial
-from oiv5_d2.runs.prepared import Prepared, locate
+from oiv5_d2.runs.prepared import Prepared
 from oiv5_d2.table import to_text
 
 logger = logging.getLogger(f"{OURS}.train_net")
@@ -61,13 +62,6 @@ def main(run: DictConfig) -> float:
     if is_watched():
         show_results(Path(os.path.relpath(run_dir)))
     return metric
-
-
-def locate_datasets(run: DictConfig) -> list[Prepared]:
-    """Find the data sets before the long import: most first runs fail for want of them."""
-    lists = filter(OmegaConf.is_list, (run.d2.DATASETS.TRAIN, run.d2.DATASETS.TEST))
-    names = [name for names in lists for name in names]
-    return locate(run.data.name, Path(run.data.dir), [*names, *filter(None, [run.trainer.test])])
 
 
 def follow_recipe(run: DictConfig, datasets: list[Prepared]) -> None:

@@ -7,15 +7,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from oiv5_d2.console.errors import CONFIG_DIR
+from oiv5_d2.console.errors import CONFIG_DIR, suggesting
 from oiv5_d2.console.shell import command
 from oiv5_d2.keys import check_known, leaves
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
+from oiv5_d2.runs.prepared import Prepared, locate
 from oiv5_d2.runs.provenance import detectron2_version
 
 GROUP = "detectron2"  # of configs/: Detectron2's defaults, a file per version
@@ -158,6 +161,39 @@ def check_d2(d2: Mapping[str, Any], choice: str) -> None:
     """
     defaults: Any = OmegaConf.to_container(OmegaConf.load(CONFIG_DIR / GROUP / f"{choice}.yaml"))
     check_known((key for key, _ in leaves({"d2": d2})), {key for key, _ in leaves(defaults)})
+
+
+def locate_datasets(run: Any) -> list[Prepared]:
+    """Find a run's data sets before the long import: most first runs fail for want of them.
+
+    Raises:
+        Problem: ABSENT, one is not prepared; SETTING, one of another data set family.
+    """
+    lists = filter(OmegaConf.is_list, (run.d2.DATASETS.TRAIN, run.d2.DATASETS.TEST))
+    names = [name for names in lists for name in names]
+    return locate(run.data.name, Path(run.data.dir), [*names, *filter(None, [run.trainer.test])])
+
+
+def check_run(words: Iterable[str], configs_dir: Path) -> None:
+    """Refuse words with which no run could begin, as far as it can be seen without PyTorch.
+
+    Args:
+        words: of a command line of ``train_net``.
+        configs_dir: the files of settings.
+
+    Raises:
+        Problem: SETTING, a key of Detectron2's that it does not know; or `locate_datasets`'s.
+        HydraException: what Hydra does not take.
+    """
+    words = list(words)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(configs_dir.absolute()), version_base="1.3"):
+        run = compose("train", words, return_hydra_config=True)
+    choices = run.hydra.runtime.choices
+    d2: Any = OmegaConf.to_container(run.d2)
+    check_d2(d2, choices[GROUP])
+    with suggesting(data_commands(choices.data, words)):
+        locate_datasets(run)
 
 
 def changed_settings(run: Any) -> dict[str, object]:

@@ -2,8 +2,7 @@
 
 import csv
 import logging
-import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +27,8 @@ STATES = {
 CUT_OFF = "cut off"  # running in the study, but no longer: the next start continues it
 WITHOUT_RESULT = (STATES[TrialState.FAIL], CUT_OFF)
 
+ToCommand = Callable[..., str]  # from the words of a command line to what is typed
+
 logger = logging.getLogger(__name__)
 
 
@@ -43,6 +44,7 @@ class Row(NamedTuple):
         minutes: that they took.
         reason: why there is no result.
         curve: the metric at the evaluations, by step.
+        command: that trains its run alone.
     """
 
     number: int
@@ -53,11 +55,14 @@ class Row(NamedTuple):
     minutes: float | None
     reason: str
     curve: dict[int, float]
+    command: str
 
 
-def write_leaderboard(sweep_dir: Path, plan: Plan, study: optuna.Study) -> list[Row]:
+def write_leaderboard(
+    sweep_dir: Path, plan: Plan, study: optuna.Study, to_command: ToCommand
+) -> list[Row]:
     """Write ``trials.csv`` into the sweep's folder, log it as a table, and return its rows."""
-    rows = read_rows(sweep_dir, plan, study)
+    rows = read_rows(sweep_dir, plan, study, to_command)
     names = differing(rows)
     path = sweep_dir / TRIALS_CSV
     with whole_file(path) as temporary, temporary.open("w", newline="") as file:
@@ -70,15 +75,15 @@ def write_leaderboard(sweep_dir: Path, plan: Plan, study: optuna.Study) -> list[
     lines = [to_text(table), *(f"Trial {row.number}: {row.reason}" for row in rows if row.reason)]
     logger.info("Trials, best %s first (%s):\n%s", plan.metric, path, "\n".join(lines))
     if rows and rows[0].state == STATES[TrialState.COMPLETE]:
-        logger.info("Best trial: %s", command(plan, rows[0]))
+        logger.info("Best trial: %s", rows[0].command)
     return rows
 
 
-def read_rows(sweep_dir: Path, plan: Plan, study: optuna.Study) -> list[Row]:
+def read_rows(sweep_dir: Path, plan: Plan, study: optuna.Study, to_command: ToCommand) -> list[Row]:
     """Return all trials: finished ones, best first, then pruned ones, then all others."""
     sign = 1 if is_loss(plan.metric) else -1
     ranks = [STATES[TrialState.COMPLETE], STATES[TrialState.PRUNED]]
-    rows = [_row(sweep_dir, trial) for trial in study.get_trials(deepcopy=False)]
+    rows = [_row(sweep_dir, plan, one, to_command) for one in study.get_trials(deepcopy=False)]
 
     def rank(row: Row) -> tuple[Any, ...]:
         place = ranks.index(row.state) if row.state in ranks else len(ranks)
@@ -93,11 +98,6 @@ def differing(rows: Sequence[Row]) -> list[str]:
     if len(rows) < 2:
         return names
     return [name for name in names if len({row.params.get(name) for row in rows}) > 1]
-
-
-def command(plan: Plan, row: Row) -> str:
-    """Return the command that trains a trial's run alone."""
-    return shlex.join(["python", "tools/train_net.py", *plan.words_of(row.params)])
 
 
 def columns(names: Sequence[str], metric: str) -> list[str]:
@@ -123,21 +123,23 @@ def word(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _row(sweep_dir: Path, trial: FrozenTrial) -> Row:
+def _row(sweep_dir: Path, plan: Plan, trial: FrozenTrial, to_command: ToCommand) -> Row:
     run_dir = sweep_dir / str(trial.number)
     is_run = (run_dir / layout.RUN_JSON).is_file()
     record = layout.read_record(run_dir) if is_run else {}
     seconds, reason = record.get("seconds"), trial.user_attrs.get(REASON, "")
+    params = trial.params or trial.system_attrs.get("fixed_params", {})
     is_cut_off = trial.state is TrialState.RUNNING and reason
     return Row(
         number=trial.number,
-        params=trial.params or trial.system_attrs.get("fixed_params", {}),
+        params=params,
         state=CUT_OFF if is_cut_off else STATES[trial.state],
         value=trial.value,
         steps=record.get("iterations"),
         minutes=None if seconds is None else seconds / 60,
         reason=reason,
         curve=dict(sorted(trial.intermediate_values.items())),
+        command=to_command(*plan.words_of(params)),
     )
 
 

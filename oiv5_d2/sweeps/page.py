@@ -10,7 +10,7 @@ import optuna
 from oiv5_d2.pages import page as pages
 from oiv5_d2.sweeps import figures, learning_curve
 from oiv5_d2.sweeps.figures import Axis, Line, Scale
-from oiv5_d2.sweeps.leaderboard import Row, cells, columns, command, differing, word
+from oiv5_d2.sweeps.leaderboard import Row, cells, columns, differing, word
 from oiv5_d2.sweeps.ranges import distributions
 from oiv5_d2.sweeps.settings import Plan
 
@@ -57,7 +57,7 @@ def write_page(sweep_dir: Path, plan: Plan, study: optuna.Study, rows: Sequence[
         "curves": _curve_chart(plan, rows),
         "shares": shares and shares[0],
         "law": shares and shares[1],
-        "command": command(plan, best) if best else "",
+        "command": best.command if best else "",
     }
     pages.write_page(sweep_dir / PAGE, __package__, "page.html.jinja", content)
     return sweep_dir / PAGE

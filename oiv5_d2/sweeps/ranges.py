@@ -62,6 +62,19 @@ def combinations(ranges: Mapping[str, str]) -> Iterator[dict[str, str]]:
         yield dict(zip(ranges, map(str, chosen), strict=True))
 
 
+def first(ranges: Mapping[str, str]) -> dict[str, Any]:
+    """Return the first value of each range.
+
+    Raises:
+        Problem: as `distributions`.
+    """
+    found = distributions(ranges)
+    return {
+        key: one.choices[0] if isinstance(one, CategoricalDistribution) else one.low  # type: ignore[attr-defined]
+        for key, one in found.items()
+    }
+
+
 def suggest(trial: Trial, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
     """Return the trial's values, asking the sampler for those that it does not have yet."""
     return {key: _suggest(trial, key, one) for key, one in space.items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 from oiv5_d2.files import write_whole
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
-from oiv5_d2.sweeps.ranges import split
+from oiv5_d2.sweeps.ranges import first, split
 
 SWEEP_JSON = "sweep.json"
 CONFIGS = "configs"  # the files of configs/ as they were when the sweep started
@@ -87,11 +87,7 @@ class Plan:
 
 
 def make_plan(settings: Settings, arguments: Sequence[str]) -> Plan:
-    """Return the plan of a command.
-
-    Raises:
-        Problem: SETTING, a range that all combinations cannot be made of.
-    """
+    """Return the plan of a command."""
     words, ranges = split([*(f"{k}={v}" for k, v in settings.params.items()), *arguments])
     return Plan(
         words=tuple(words),
@@ -102,6 +98,21 @@ def make_plan(settings: Settings, arguments: Sequence[str]) -> Plan:
         storage=settings.storage,
         study=Path(settings.sweep_dir).name,
     )
+
+
+def first_words(settings: Settings, arguments: Sequence[str]) -> list[str]:
+    """Return a command line with the first value of each range.
+
+    Raises:
+        Problem: SETTING, a range without values.
+    """
+    plan = make_plan(settings, arguments)
+    return plan.words_of(first(plan.ranges))
+
+
+def frozen_configs(sweep_dir: Path) -> Path | None:
+    """Return the folder of settings that `freeze` kept; None if the sweep is a new one."""
+    return sweep_dir / CONFIGS if (sweep_dir / SWEEP_JSON).is_file() else None
 
 
 def freeze(sweep_dir: Path, plan: Plan, configs_dir: Path) -> None:

@@ -47,6 +47,22 @@ class Taken:
         self._hold.close()
 
 
+def check_plan(plan: Plan) -> None:
+    """Refuse a plan that no trial can be made of.
+
+    Raises:
+        Problem: SETTING, a range without values, an unknown sampler or pruner, or an interval
+            without a sampler.
+    """
+    if plan.sampler:
+        distributions(plan.ranges)
+        build(optuna.samplers, "Sampler", plan.sampler)
+    else:
+        next(combinations(plan.ranges))
+    if plan.pruner:
+        build(optuna.pruners, "Pruner", plan.pruner)
+
+
 class Ledger:
     """The study of a sweep, in the eyes of one worker.
 
@@ -69,8 +85,6 @@ class Ledger:
         )
         if not plan.is_search:
             self._enqueue()
-        if plan.pruner:
-            build(optuna.pruners, "Pruner", plan.pruner)  # refused here, not in every trial
         self._choose_sampler(0)
         self._to_retry = {one.number for one in self.trials() if one.user_attrs.get(REASON)}
 

@@ -16,20 +16,21 @@ from oiv5_d2.problems import Kind, Problem, Stopped
 from oiv5_d2.runs import layout
 from oiv5_d2.runs.metrics import look_up
 from oiv5_d2.sweeps import trials
-from oiv5_d2.sweeps.leaderboard import WITHOUT_RESULT, write_leaderboard
+from oiv5_d2.sweeps.leaderboard import WITHOUT_RESULT, ToCommand, write_leaderboard
 from oiv5_d2.sweeps.page import write_page
 from oiv5_d2.sweeps.settings import CONFIGS, ONE_A_GPU, Plan, Settings, freeze, make_plan
-from oiv5_d2.sweeps.study import Ledger, Taken, locked
+from oiv5_d2.sweeps.study import Ledger, Taken, check_plan, locked
 
 logger = logging.getLogger(__name__)
 
 
-def run_sweep(settings: Settings, arguments: Sequence[str]) -> None:
+def run_sweep(settings: Settings, arguments: Sequence[str], to_command: ToCommand) -> None:
     """Run the trials of a command side by side, or those that are left; write the table.
 
     Args:
         settings: of the sweep.
         arguments: the command line's words.
+        to_command: makes of such words what is typed.
 
     Raises:
         Problem: FAILED, trials have no result; SETTING, MISMATCH or UNREACHABLE, before the first
@@ -38,6 +39,7 @@ def run_sweep(settings: Settings, arguments: Sequence[str]) -> None:
     """
     tool, sweep_dir = Path(sys.argv[0]).resolve(), Path(settings.sweep_dir)
     plan = make_plan(settings, arguments)
+    check_plan(plan)
     sweep_dir.mkdir(parents=True, exist_ok=True)
     with locked(sweep_dir):
         freeze(sweep_dir, plan, tool.parents[1] / CONFIGS)
@@ -47,7 +49,7 @@ def run_sweep(settings: Settings, arguments: Sequence[str]) -> None:
         with worker.listening():
             worker.work()
     finally:
-        rows = write_leaderboard(sweep_dir, plan, ledger.study())
+        rows = write_leaderboard(sweep_dir, plan, ledger.study(), to_command)
         page = write_page(sweep_dir, plan, ledger.study(), rows)
         logger.info("Page: %s", page)
     if worker.signal:

@@ -115,6 +115,8 @@ def _work(
     tool: str, words: list[str], run_dir: Path, gpus: Sequence[str] | None, is_here: bool
 ) -> None:
     end_with_parent()
+    # Python's own again, as in a run alone: this process's would import all of it in each worker.
+    multiprocessing.set_start_method(None, force=True)
     for one in STOP_SIGNALS:
         signal.signal(one, signal.default_int_handler if one == signal.SIGINT else signal.SIG_DFL)
     with (run_dir / OUTPUT).open("ab") as file:

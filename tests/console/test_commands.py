@@ -2,6 +2,7 @@ import sys
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from raising import refused
 
@@ -10,6 +11,7 @@ from oiv5_d2.console.commands import (
     COMMITTED,
     OVERRIDES,
     check_d2,
+    check_run,
     choose_defaults,
     data_commands,
     data_words,
@@ -81,6 +83,27 @@ def test_an_unknown_key_of_detectron2_is_refused_with_the_nearest():
     check_d2({"SOLVER": {"BASE_LR": 0.1}}, COMMITTED)
     with refused(Kind.SETTING, key="d2.SOLVER.BASE_LRR", about="d2.SOLVER.BASE_LR or"):
         check_d2({"SOLVER": {"BASE_LRR": 0.1}}, COMMITTED)
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """The words of a quickstart whose data is there, though empty."""
+    (tmp_path / "coco").mkdir()
+    for part in ("train", "validation"):
+        (tmp_path / "coco" / f"{part}.json").touch()
+    return ["+experiment=quickstart", f"data.dir={tmp_path}"]
+
+
+def test_what_no_run_could_begin_with_is_refused(prepared, tmp_path):
+    check_run(prepared, CONFIG_DIR)
+    with refused(Kind.SETTING, key="d2.SOLVER.BASE_LRR"):
+        check_run([*prepared, "+d2.SOLVER.BASE_LRR=0.1"], CONFIG_DIR)
+    with pytest.raises(HydraException):
+        check_run([*prepared, "model=none"], CONFIG_DIR)
+    words = ["data=mini_partial", f"data.dir={tmp_path / 'other'}"]
+    with refused(Kind.ABSENT, remedy=Remedy.PREPARE) as problem:
+        check_run(["+experiment=quickstart", *words], CONFIG_DIR)
+    assert problem.value.__notes__ == [command("prepare_data", *words)]
 
 
 def test_what_is_written_in_named_files_is_explicit_too():

@@ -4,6 +4,7 @@ It keeps its step in a file, as a run keeps its checkpoints, and reports as a ru
 """
 
 import json
+import multiprocessing
 import os
 import sys
 import time
@@ -24,6 +25,7 @@ def main() -> None:
     record = {"pieces": commands["pieces"] + 1, "metric": "segm/AP"}
     write_whole(run_dir / "run.json", json.dumps(record).encode())
     print(f"rate {rate}", flush=True)
+    print(f"workers start by {multiprocessing.get_start_method()}", flush=True)
     print(f"gpus {os.environ['CUDA_VISIBLE_DEVICES']}", flush=True)
     if rate > 1:
         print("error: step 3 diverged: loss=nan\n  Change rate.", file=sys.stderr)

@@ -7,7 +7,7 @@ from oiv5_d2.sweeps.leaderboard import Row
 
 def row(number, value, params, curve):
     state = "failed" if value is None else "finished"
-    return Row(number, params, state, value, 4, 1.0, "", curve)
+    return Row(number, params, state, value, 4, 1.0, "", curve, "")
 
 
 ROWS = [

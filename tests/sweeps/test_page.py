@@ -21,7 +21,7 @@ def page(ledger, make_plan, tmp_path):
             record = {"results": {"segm": {"AP": value}}, "seconds": 1.0, "iterations": 4}
             (taken.run_dir / "run.json").write_text(json.dumps(record))
             worker.finish(taken, value)
-        rows = write_leaderboard(tmp_path, plan, worker.study())
+        rows = write_leaderboard(tmp_path, plan, worker.study(), lambda *words: " ".join(words))
         return write_page(tmp_path, plan, worker.study(), rows).read_text()
 
     return write

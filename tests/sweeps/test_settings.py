@@ -8,7 +8,15 @@ from raising import refused
 from oiv5_d2.console.errors import CONFIG_DIR
 from oiv5_d2.problems import Kind
 from oiv5_d2.sweeps.ranges import distributions
-from oiv5_d2.sweeps.settings import Settings, freeze, make_plan, read_plan
+from oiv5_d2.sweeps.settings import (
+    CONFIGS,
+    Settings,
+    first_words,
+    freeze,
+    frozen_configs,
+    make_plan,
+    read_plan,
+)
 
 SWEEPS = sorted(path.stem for path in (CONFIG_DIR / "sweep").glob("*.yaml"))
 
@@ -40,6 +48,13 @@ def test_a_word_of_the_command_line_replaces_a_range_of_the_file():
     assert "d2.SOLVER.BASE_LR" not in plan.ranges and "d2.SOLVER.BASE_LR=0.1" in plan.words
 
 
+def test_the_first_values_of_all_ranges_are_a_command_line():
+    words = ["name=x", "d2.SEED=3,4", "trainer.ema=choice(0.5)", "jobs=2"]
+    found = first_words(composed("+sweep=search"), words)
+    expected = {"name=x", "d2.SEED=3", "trainer.ema=0.5", "d2.SOLVER.BASE_LR=0.01"}
+    assert {*found} == {*expected, "d2.SOLVER.WEIGHT_DECAY=1e-05"}
+
+
 @pytest.mark.parametrize("word", ["jobs=0", "jobs=many", "hydra.sweeper.trials=0"])
 def test_a_number_without_meaning_is_refused(word):
     with refused(Kind.SETTING):
@@ -56,10 +71,12 @@ def test_files_of_settings_stay_as_they_were_when_the_sweep_started(
     tmp_path, configs_dir, make_plan
 ):
     plan = make_plan()
+    assert frozen_configs(tmp_path / "sweep") is None
     freeze(tmp_path / "sweep", plan, configs_dir)
     (configs_dir / "train.yaml").write_text("a: 2\n")
     freeze(tmp_path / "sweep", plan, configs_dir)
-    assert (tmp_path / "sweep" / "configs" / "train.yaml").read_text() == "a: 1\n"
+    assert frozen_configs(tmp_path / "sweep") == tmp_path / "sweep" / CONFIGS
+    assert (tmp_path / "sweep" / CONFIGS / "train.yaml").read_text() == "a: 1\n"
     assert read_plan(tmp_path / "sweep") == plan
 
 

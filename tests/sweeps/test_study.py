@@ -4,6 +4,7 @@ from raising import refused
 
 from oiv5_d2.problems import Kind
 from oiv5_d2.runs.study import Reports
+from oiv5_d2.sweeps.study import check_plan
 
 SEARCH = {
     "ranges": {"a": "tag(log,interval(0.001,1))", "b": "choice(x,y)"},
@@ -93,9 +94,12 @@ def test_half_a_line_at_the_end_of_the_journal_is_dropped(ledger, tmp_path):
         ({"sampler": {"name": "TPESamplr"}}, "TPESampler"),
         ({"sampler": {"name": "TPESampler", "sed": 1}}, "sed"),
         ({"pruner": {"name": "median"}}, "median"),
+        ({"sampler": None}, "interval"),
+        ({"ranges": {"a": "interval(2,1)"}}, "interval"),
     ],
 )
-def test_a_sampler_or_pruner_that_is_not_there_is_refused_before_a_trial(ledger, parts, near):
+def test_a_plan_that_no_trial_can_be_made_of_is_refused(make_plan, parts, near):
+    check_plan(make_plan(**SEARCH))
     with refused(Kind.SETTING) as problem:
-        ledger(**{**SEARCH, **parts})
+        check_plan(make_plan(**{**SEARCH, **parts}))
     assert near in str(problem.value)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -132,6 +133,7 @@ def test_a_failed_trial_is_named_and_each_log_has_its_own_trial_alone(sweep, tmp
     for number, rate in enumerate(("2.0", "0.5", "0.25")):
         lines = (folder / str(number) / "output.txt").read_text().splitlines()
         assert [line for line in lines if line.startswith("rate")] == [f"rate {rate}"]
+        assert f"workers start by {multiprocessing.get_start_method()}" in lines
     assert (folder / "leaderboard.html").is_file()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import sys
 from pathlib import Path
 
@@ -18,6 +19,6 @@ if __name__ == "__main__":
     settings, words = common | json.loads(sys.argv[1]), sys.argv[2:]
     sys.argv = [str(Path("tools/stand_in.py").resolve())]
     try:
-        run_sweep(Settings(**settings), words)
+        run_sweep(Settings(**settings), words, lambda *words: shlex.join(words))
     except Problem as problem:
         raise SystemExit(str(problem)) from None

@@ -66,6 +66,14 @@ def test_a_mistake_on_the_command_line_is_named_at_once(tmp_path, word, facts):
         assert fact in done.stderr
 
 
+def test_a_sweep_whose_trials_could_not_begin_is_refused_at_once(tmp_path):
+    words = ["-m", "data.name=never", "d2.SEED=1,2", "logger=none", "sweep_dir=sweep"]
+    command = [sys.executable, str(ROOT / "tools" / "train_net.py"), *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("error: data/never/coco/train.json")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_value_of_another_type_is_refused(train_net, tmp_path, capsys):
     for part in ("train", "validation"):
         path = tmp_path / "data" / "mini" / "coco" / f"{part}.json"
