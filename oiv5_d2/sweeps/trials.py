@@ -1,7 +1,7 @@
 """A trial as a process: the tool's own command, in a process with nothing of another trial in it.
 
-Trials are forked from a server that has imported PyTorch and Detectron2, and nothing else: a trial
-starts at once, with the code that was there when the sweep started.
+Trials are forked from a server that has imported PyTorch, Detectron2 and what a run needs, and done
+nothing else: a trial starts at once, with the code that was there when the sweep started.
 """
 
 import fcntl
@@ -22,9 +22,12 @@ from oiv5_d2.processes import end_with_parent
 from oiv5_d2.runs.layout import LOCK
 
 OUTPUT = "output.txt"  # all that a trial said
-HEAVY = ["oiv5_d2.training.run", "oiv5_d2.evaluation.evaluator"]  # imported once, for all trials
+PACKAGE = Path(__file__).parents[1]
+FIRST = "oiv5_d2.training.run"  # it makes Detectron2 importable
+ROOMS = ("training", "evaluation", "modeling", "runs", "recipe", "console")  # whose code a run is
 GPUS = "CUDA_VISIBLE_DEVICES"
 ERROR = "error: "  # how the tool begins to say what a user can fix
+FAULT = "Traceback "  # and Python what is a fault of ours
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _STOPPED = {128 + one: one for one in STOP_SIGNALS}  # exit codes of a run that wrote a checkpoint
 
@@ -61,13 +64,20 @@ def start(
         is_here: False if the process only follows a job elsewhere.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *HEAVY])
+    context.set_forkserver_preload(preloaded())
     output = run_dir / OUTPUT
     begin = output.stat().st_size if output.is_file() else 0
     arguments = (str(tool), list(words), run_dir, gpus, is_here)
     process = context.Process(target=_work, args=arguments, name=run_dir.name)
     process.start()
     return Running(process, output, begin)
+
+
+def preloaded() -> list[str]:
+    """Return the modules that are imported once, for all trials."""
+    paths = (path for room in ROOMS for path in sorted((PACKAGE / room).rglob("*.py")))
+    names = (".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in paths)
+    return [__name__, FIRST, *(name.removesuffix(".__init__") for name in names)]
 
 
 def was_cut_off(code: int) -> bool:
@@ -84,8 +94,10 @@ def reason_of(running: Running) -> str:
     if code in _STOPPED:
         return f"stopped by {_STOPPED[code].name}"
     said = _words_of(running).splitlines()
-    errors = [i for i, line in enumerate(said) if line.startswith(ERROR)]
-    if errors:
+    errors, faults = (
+        [i for i, line in enumerate(said) if line.startswith(word)] for word in (ERROR, FAULT)
+    )
+    if max(errors, default=-1) > max(faults, default=-1):
         first, *rest = said[errors[-1] :]
         remedy = [line.strip() for line in rest[:1] if line.startswith("  ")]
         return ". ".join([first.removeprefix(ERROR), *remedy])

@@ -13,7 +13,7 @@ from oiv5_d2.sweeps.sweep import run_sweep
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    trials.HEAVY = []  # the stand-in needs neither PyTorch nor Detectron2
+    trials.preloaded = list  # the stand-in needs neither PyTorch nor Detectron2
     common = {"sweep_dir": "sweep", "jobs": 1, "metric": "segm/AP", "params": {}, "sampler": None}
     common |= {"pruner": None, "trials": 20, "storage": None, "gpus": 1, "slurm": None}
     settings, words = common | json.loads(sys.argv[1]), sys.argv[2:]
