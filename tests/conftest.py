@@ -1,6 +1,7 @@
 """Data that many tests read: a tiny synthetic release, and real images where they are at hand."""
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,10 @@ import pytest
 from desks import Desk, fill_with_oddities
 from hypothesis import HealthCheck, settings
 from servers import Server, serve
+
+# One thread each, here and in what is started from here: the suite has a process for every core,
+# and a tiny model's threads would spend four times as long waiting for one another as computing.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from oiv5_d2.openimages import release
 

@@ -1,15 +1,14 @@
 """What the tools print to be typed next works in the folder where it was printed."""
 
 import json
-import os
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forked import run_tool
 from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parents[2]
@@ -41,10 +40,7 @@ def prepared(cwd):
 
 
 def run(tool, *words, cwd, code=0):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / f"{tool}.py"), *words],
-        cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-    )  # fmt: skip
+    done = run_tool(tool, *words, cwd=cwd)
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from forked import run_tool
 from hydra import compose, initialize_config_dir
 from processes import wait_until
 from raising import refused
@@ -90,11 +91,9 @@ def without_times(path):
     return read_manifest(path).drop(columns="Fetched").to_csv().encode()
 
 
-def run_tool(cwd, *words):
-    """Start the tool as people do, and wait for it."""
-    return subprocess.run(
-        [sys.executable, str(TOOL), *words], cwd=cwd, capture_output=True, text=True, timeout=300
-    )
+def prepare_data(cwd, *words):
+    """Run the tool in a folder."""
+    return run_tool("prepare_data", *words, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -343,7 +342,7 @@ def test_of_the_real_images_all_317_masks_are_accounted_for(street_mirror, tmp_p
 
 
 def test_mini_from_nothing_to_the_next_command(tmp_path):
-    first = run_tool(tmp_path, "data=mini", *TINY)
+    first = prepare_data(tmp_path, "data=mini", *TINY)
     assert first.returncode == 0, first.stderr
     assert first.stderr == ""
     for words in (
@@ -359,7 +358,7 @@ def test_mini_from_nothing_to_the_next_command(tmp_path):
     for name in ("manifest.csv", "credits.csv", "image_list.txt", "audit.json", "coco/train.json"):
         assert f"data/mini/{name}" in ending
     assert "Masks of training targets" not in first.stdout
-    second = run_tool(tmp_path, "data=mini", "show_audit=true", *TINY)
+    second = prepare_data(tmp_path, "data=mini", "show_audit=true", *TINY)
     assert second.returncode == 0
     assert (
         "Everything is done already" in second.stdout
@@ -368,16 +367,16 @@ def test_mini_from_nothing_to_the_next_command(tmp_path):
 
 
 def test_an_error_that_the_audit_found_ends_it_with_exit_code_1_each_time(tmp_path):
-    words = ["data=mini", *TINY, "data.classes=[Car,Tree]"]
+    words = ["data=mini", *TINY, "data.classes=[Car,Tree]", "workers=1"]
     for _ in range(2):
-        done = run_tool(tmp_path, *words)
+        done = prepare_data(tmp_path, *words)
         assert done.returncode == 1
         assert "COCO files" in done.stdout
         line, remedy = done.stderr.strip().splitlines()
         assert line.startswith("error: data/mini/audit.json ") and "class Tree" in line
         assert "max_errors" in remedy
     assert "Everything is done already" in done.stdout
-    assert run_tool(tmp_path, *words, "max_errors=1").returncode == 0
+    assert prepare_data(tmp_path, *words, "max_errors=1").returncode == 0
 
 
 def test_no_name_is_split_and_nothing_is_cut_off_in_80_columns(prepared, monkeypatch):
@@ -397,7 +396,7 @@ def test_no_name_is_split_and_nothing_is_cut_off_in_80_columns(prepared, monkeyp
             assert not [word for word in words if word not in file.getvalue()]
 
 
-@pytest.mark.parametrize("words", [["data=mini", *TINY], ["--cfg", "job"]])
+@pytest.mark.parametrize("words", [["data=mini", "workers=1", *TINY], ["--cfg", "job"]])
 def test_it_ends_quietly_when_nobody_reads_it(tmp_path, words):
     command = [sys.executable, str(TOOL), *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -412,7 +411,7 @@ def test_a_mistake_ends_with_exit_code_1_and_a_line_that_names_it(tmp_path):
         (["data=mni"], "mini"),
         (["data=folder", "data.name=x", "data.source=gone"], "gone/openimages"),
     ]:
-        done = run_tool(tmp_path, *words)
+        done = prepare_data(tmp_path, *words)
         assert done.returncode == 1
         line, *remedy = done.stderr.strip().splitlines()
         assert line.startswith("error: ") and name in line and len(remedy) <= 1
@@ -454,7 +453,7 @@ def count_kills(tmp_path, tiny_release, moments):
     num_killed = 0
     for is_time in moments:
         num_killed += kill_when(start_tool(tmp_path, *words), is_time)
-    done = run_tool(tmp_path, *words)
+    done = prepare_data(tmp_path, *words)
     assert done.returncode == 0, done.stderr
     return num_killed
 
@@ -528,13 +527,8 @@ def after(seconds):
 @pytest.mark.slow
 def test_a_run_killed_at_many_moments_ends_with_the_same_bytes(prepared, tiny_release, tmp_path):
     whole = time.monotonic()
-    run_tool(
-        tmp_path,
-        "data=folder",
-        "data.name=folder",
-        f"data.source={tiny_release}",
-        "max_missing=0.5",
-    )
+    words = ["data=folder", "data.name=folder", f"data.source={tiny_release}", "max_missing=0.5"]
+    start_tool(tmp_path, *words).wait()
     whole = time.monotonic() - whole
     moments = [after(whole * number / 30) for number in range(8, 30)]
     count_kills(tmp_path, tiny_release, moments)

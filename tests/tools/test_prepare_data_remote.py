@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from forked import run_tool
 from processes import wait_until
 from real_servers import serve_by_nginx
 from servers import Fault, port_without_server, serve, sometimes
@@ -33,10 +34,9 @@ def words_for(url, *words):
     return [*where, "max_missing=0.5", *QUICK, *words]
 
 
-def run_tool(cwd, url, *words, **options):
+def prepare_data(cwd, url, *words):
     """Run the tool to its end in a folder of its own."""
-    command = [sys.executable, str(TOOL), *words_for(url, *words)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **options)
+    return run_tool("prepare_data", *words_for(url, *words), cwd=cwd)
 
 
 def made(data_dir):
@@ -63,7 +63,7 @@ def images_asked_for(server):
 def clean(tiny_release, tmp_path_factory):
     """The tiny release, prepared from its folder; not to be changed."""
     cwd = tmp_path_factory.mktemp("clean")
-    done = run_tool(cwd, tiny_release)
+    done = prepare_data(cwd, tiny_release)
     assert done.returncode == 0, done.stderr
     return cwd / "data"
 
@@ -71,21 +71,21 @@ def clean(tiny_release, tmp_path_factory):
 def test_a_served_release_gives_the_same_bytes_as_a_folder_and_is_fetched_once(
     clean, server, tmp_path
 ):
-    done = run_tool(tmp_path, server.url)
+    done = prepare_data(tmp_path, server.url)
     assert done.returncode == 0, done.stderr
     assert made(tmp_path / "data") == made(clean)
     present = read_manifest(tmp_path / "data" / "manifest.csv").query("State == 'present'")
     assert present["Source"].str.startswith(server.url).all()
     assert len(set(images_asked_for(server))) == len(images_asked_for(server))
     num_asked = len(server.log)
-    again = run_tool(tmp_path, server.url)
+    again = prepare_data(tmp_path, server.url)
     assert "Everything is done already" in again.stdout
     assert len(server.log) == num_asked
     assert not any(line.has_credentials for line in server.log)
 
 
 def test_a_plan_asks_for_no_image_and_no_mask(server, tmp_path):
-    done = run_tool(tmp_path, server.url, "plan=true")
+    done = prepare_data(tmp_path, server.url, "plan=true")
     assert done.returncode == 0, done.stderr
     assert images_asked_for(server) == []
     assert not (tmp_path / "data" / "images").exists()
@@ -95,7 +95,7 @@ def test_a_plan_asks_for_no_image_and_no_mask(server, tmp_path):
     assert all(sum(f" {split} " in line for line in lines) for split in release.SPLITS)
     # What it read of the tables serves the run that follows.
     num_before = len(server.log)
-    run_tool(tmp_path, server.url)
+    prepare_data(tmp_path, server.url)
     later = server.log[num_before:]
     assert not [line for line in later if line.method == "GET" and line.path.endswith(".csv")]
 
@@ -105,7 +105,7 @@ def test_masks_of_rare_classes_cost_hardly_more_bytes_than_they_have(tmp_path, t
     write_release(root, {"train": 60}, (192, 256), 0, lambda _: None)
     rare = ["data.classes=[Traffic light,Traffic sign]", "data.splits=[train]"]
     with serve(root) as server:
-        done = run_tool(tmp_path, server.url, *rare)
+        done = prepare_data(tmp_path, server.url, *rare)
         assert done.returncode == 0, done.stderr
         came = sum(line.num_bytes for line in server.log if line.path.endswith(".zip"))
     rows = read_manifest(tmp_path / "data" / "manifest.csv").query("Kind == 'mask'")
@@ -127,16 +127,16 @@ def test_what_failed_is_asked_for_again_when_that_is_wanted(tiny_release, clean,
         return Fault(403) if is_it else None
 
     with serve(tiny_release, faults) as server:
-        done = run_tool(tmp_path, server.url)
+        done = prepare_data(tmp_path, server.url)
         assert done.returncode == 0, done.stderr
         rows = read_manifest(tmp_path / "data" / "manifest.csv").set_index("Path")
         assert rows.loc[locked["path"], "State"] == "failed"
         assert rows.loc[locked["path"], "Reason"] == "refused"
         assert "refused" in done.stdout and "retry_failed=true" in done.stdout
         locked["is_locked"] = False
-        assert "Everything is done" in run_tool(tmp_path, server.url).stdout
+        assert "Everything is done" in prepare_data(tmp_path, server.url).stdout
         num_before = len(server.log)
-        done = run_tool(tmp_path, server.url, "retry_failed=true")
+        done = prepare_data(tmp_path, server.url, "retry_failed=true")
         assert done.returncode == 0, done.stderr
         present = set(rows[rows["State"] == "present"].index)
         asked = {Path(line.path).name for line in server.log[num_before:]}
@@ -146,7 +146,7 @@ def test_what_failed_is_asked_for_again_when_that_is_wanted(tiny_release, clean,
 
 def test_a_server_that_is_not_there_is_named(tmp_path):
     with port_without_server() as port:
-        done = run_tool(tmp_path, f"http://127.0.0.1:{port}")
+        done = prepare_data(tmp_path, f"http://127.0.0.1:{port}")
     assert done.returncode == 1
     line, _ = done.stderr.strip().splitlines()
     assert line.startswith(f"error: http://127.0.0.1:{port}/openimages/")
@@ -177,7 +177,7 @@ def test_ctrl_c_ends_it_in_one_line_and_what_came_stays(server, clean, tmp_path)
     assert process.returncode == 130
     assert said.strip() == "stopped: the same command continues from here"
     server.faults = None
-    assert run_tool(tmp_path, server.url).returncode == 0
+    assert prepare_data(tmp_path, server.url).returncode == 0
     assert made(tmp_path / "data") == made(clean)
 
 
@@ -202,7 +202,7 @@ def test_an_s3_bucket_serves_as_well(clean, tiny_release, tmp_path, monkeypatch)
                     key = str(path.relative_to(tiny_release / bucket))
                     client.upload_file(str(path), bucket, key, {"ACL": "public-read"})
         buckets = ["data.annotations=s3://openimages", "data.images=s3://open-images-dataset"]
-        done = run_tool(tmp_path, "null", *buckets, f"+transfer.store.endpoint={endpoint}")
+        done = prepare_data(tmp_path, "null", *buckets, f"+transfer.store.endpoint={endpoint}")
         assert done.returncode == 0, done.stderr
     finally:
         server.stop()
@@ -212,9 +212,9 @@ def test_an_s3_bucket_serves_as_well(clean, tiny_release, tmp_path, monkeypatch)
 def test_real_images_come_from_nginx_with_the_same_bytes_as_from_a_folder(street_mirror, tmp_path):
     for name in ("near", "far", "nginx"):
         (tmp_path / name).mkdir()
-    assert run_tool(tmp_path / "near", street_mirror).returncode == 0
+    assert prepare_data(tmp_path / "near", street_mirror).returncode == 0
     with serve_by_nginx(street_mirror, tmp_path / "nginx") as url:
-        done = run_tool(tmp_path / "far", url)
+        done = prepare_data(tmp_path / "far", url)
         assert done.returncode == 0, done.stderr
     assert made(tmp_path / "far" / "data") == made(tmp_path / "near" / "data")
     asked = (tmp_path / "nginx" / "access").read_text()
@@ -231,13 +231,13 @@ def test_ten_kills_under_a_server_that_errs_lose_nothing_and_fetch_nothing_twice
     root = tmp_path_factory.mktemp("larger") / "release"
     write_release(root, {"train": 120, "validation": 30, "test": 30}, (96, 128), 0, lambda _: None)
     (tmp_path / "clean").mkdir()
-    assert run_tool(tmp_path / "clean", root).returncode == 0
+    assert prepare_data(tmp_path / "clean", root).returncode == 0
     chance, num_killed = random.Random(0), 0
     with serve(root, sometimes(0.3), seed=3) as server:
         while num_killed < 10:
             limit = len(server.log) + chance.randrange(5, 120)
             num_killed += kill_when_asked(tmp_path, server, limit)
-        done = run_tool(tmp_path, server.url, PATIENT)
+        done = prepare_data(tmp_path, server.url, PATIENT)
         assert done.returncode == 0, done.stderr
     assert made(tmp_path / "data") == made(tmp_path / "clean" / "data")
     assert not list((tmp_path / "data").rglob(".part-*"))

@@ -4,12 +4,11 @@ import csv
 import gzip
 import io
 import shlex
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from forked import run_tool
 from hydra import compose, initialize_config_dir
 
 from oiv5_d2.conversion import coco_file
@@ -149,11 +148,5 @@ def test_a_word_that_hydra_does_not_take_is_shown_as_it_has_to_be_typed(tmp_path
 
 
 def run(tool, *words, cwd):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "tools" / f"{tool}.py"), *words],
-        cwd=cwd,
-        env={"HOME": str(cwd / "home"), "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    env = {"HOME": str(cwd / "home"), "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    return run_tool(tool, *words, cwd=cwd, env=env)

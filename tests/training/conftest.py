@@ -1,8 +1,9 @@
 """A prepared data set of four small images, and the run that learns it."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from PIL import Image
 from pycocotools import mask as mask_util
 
 from oiv5_d2.console.errors import CONFIG_DIR
+from oiv5_d2.evaluation import evaluator
 from oiv5_d2.evaluation.evaluator import build_evaluator
+from oiv5_d2.evaluation.scoring import score
 from oiv5_d2.jobs import OpenScreen, no_screen
 from oiv5_d2.runs.prepared import locate
 from oiv5_d2.training.catalog import register
@@ -44,9 +47,18 @@ TINY = (
     "d2.DATALOADER.NUM_WORKERS=0",
     "d2.INPUT.MIN_SIZE_TRAIN=[48,64]",
     "d2.INPUT.MIN_SIZE_TEST=64",
+    "d2.TEST.DETECTIONS_PER_IMAGE=20",
 )
 
 CLASSES = ("Person", "Traffic light", "Car", "Traffic sign")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_resamples() -> Iterator[None]:
+    """Compute intervals of 20 resamples, not of 1,000; how many are enough is tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluator, "score", partial(score, resamples=20))
+        yield
 
 
 @pytest.fixture(scope="session")
