@@ -45,6 +45,8 @@ class Features:
         accumulate: in how many micro batches a step is computed; ``auto``: as few as fit.
         reference_batch: for which rate and length were chosen: they follow the batch; 0 for none.
         epochs: the length, in passes over the training images; 0 for ``SOLVER.MAX_ITER``.
+        evaluate_every: the passes between two evaluations, and two checkpoints; 0 for
+            ``TEST.EVAL_PERIOD`` and ``SOLVER.CHECKPOINT_PERIOD``.
         stages: which part of the network trains when (`hooks.stages`); empty for all, always.
         evaluate_first: evaluate the model before its first step, too.
         hours: the length, in hours of steps on this machine; 0 for ``SOLVER.MAX_ITER``.
@@ -68,6 +70,7 @@ class Features:
     accumulate: int | str = 1
     reference_batch: int = 0
     epochs: float = 0.0
+    evaluate_every: float = 0.0
     stages: Sequence[Mapping[str, Any]] = ()
     evaluate_first: bool = False
     hours: float = 0.0
@@ -95,11 +98,12 @@ def check_features(
     check_precision(features.precision, cfg.MODEL.DEVICE)
     batch = cfg.SOLVER.IMS_PER_BATCH // num_processes
     check_accumulate(features.accumulate, batch, cfg.MODEL.DEVICE)
-    check_length(features.epochs, features.hours, features.reference_batch)
+    every = features.evaluate_every
+    check_length(features.epochs, features.hours, features.reference_batch, every)
     check_sampler(cfg.DATALOADER.SAMPLER_TRAIN)
     build_pipeline(cfg, features.augment)  # which refuses what it cannot build
     check_stages(features.stages, bool(cfg.MODEL.WEIGHTS))
-    check_early_stop(features.early_stop, features.min_gain, cfg)
+    check_early_stop(features.early_stop, features.min_gain, cfg, every)
     _check_values(features)
     averages = [EMA] if features.ema else []
     metric = check_metric(

@@ -8,6 +8,7 @@ run with that number of steps, however often it is resumed. Only the number depe
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,25 +92,34 @@ def within(cfg: CfgNode, budget: Budget) -> CfgNode:
 
 
 def with_length(
-    cfg: CfgNode, datasets: Iterable[Prepared], reference_batch: int, epochs: float, share: float
+    cfg: CfgNode,
+    datasets: Iterable[Prepared],
+    reference_batch: int,
+    epochs: float,
+    every: float,
+    share: float,
 ) -> CfgNode:
-    """Return the configuration for its batch and for a number of epochs; say what that changes.
+    """Return the configuration for its batch and for lengths in epochs; say what that changes.
 
     Args:
         cfg: frozen.
         datasets: prepared, those of ``DATASETS.TRAIN`` among them.
         reference_batch: for which the numbers in ``SOLVER`` were chosen; 0 for its own batch.
         epochs: passes over the training images; 0 to leave the steps as they are.
+        every: passes between two evaluations and two checkpoints; 0 to leave the periods.
         share: of the images to train on.
     """
     before = now = read_schedule(cfg)
     if reference_batch:
         now = schedule.follow_batch(now, reference_batch)
+    num_images = count_images(cfg, datasets, share) if epochs or every else 0
     if epochs:
-        num_images = count_images(cfg, datasets, share)
         now = schedule.stretch(now, schedule.count_steps(epochs, num_images, now.batch))
+    if every:
+        period = schedule.count_steps(every, num_images, now.batch)
+        now = replace(now, checkpoint_period=period, eval_period=period)
     if changes := schedule.describe(before, now):
-        why = {"reference_batch": reference_batch, "epochs": epochs}
+        why = {"reference_batch": reference_batch, "epochs": epochs, "evaluate_every": every}
         reasons = ", ".join(f"trainer.{name}={value:g}" for name, value in why.items() if value)
         logger.info("%s: %s", reasons, changes)
     return with_schedule(cfg, now)

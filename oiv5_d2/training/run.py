@@ -115,8 +115,8 @@ def check_run(cfg: CfgNode, settings: Settings, cuda_available: bool) -> tuple[C
     read_send(settings.wandb)
     classes, datasets, num_processes = settings.classes, settings.datasets, start.num_processes
     wanted = check_features(settings.features, cfg, classes, datasets, num_processes)
-    batch, epochs, share = wanted.reference_batch, wanted.epochs, wanted.data_share
-    return with_length(cfg, datasets, batch, epochs, share), replace(settings, features=wanted)
+    length = wanted.reference_batch, wanted.epochs, wanted.evaluate_every, wanted.data_share
+    return with_length(cfg, datasets, *length), replace(settings, features=wanted)
 
 
 def train_together(

@@ -52,7 +52,7 @@ def read_schedule(cfg: Any) -> Schedule:
     return Schedule(**found)
 
 
-def check_length(epochs: float, hours: float, reference_batch: int) -> None:
+def check_length(epochs: float, hours: float, reference_batch: int, every: float) -> None:
     """Refuse lengths without meaning, and two at once.
 
     Raises:
@@ -62,6 +62,7 @@ def check_length(epochs: float, hours: float, reference_batch: int) -> None:
         "epochs": epochs,
         "hours": hours,
         "reference_batch": reference_batch,
+        "evaluate_every": every,
     }.items():
         if value < 0:
             raise wrong_setting(f"trainer.{name}", value, "below 0; 0 is for none")

@@ -21,8 +21,8 @@ def datasets(prepared_dir):
     return locate("blocks", prepared_dir, ["blocks_train", "blocks_test"])
 
 
-def lengthened(cfg, datasets, reference_batch=0, epochs=0.0, share=1.0):
-    return with_length(cfg, datasets, reference_batch, epochs, share)
+def lengthened(cfg, datasets, reference_batch=0, epochs=0.0, every=0.0, share=1.0):
+    return with_length(cfg, datasets, reference_batch, epochs, every, share)
 
 
 def test_without_a_wish_the_configuration_stays_as_it_is(cfg, datasets, caplog):
@@ -49,6 +49,19 @@ def test_rate_and_length_follow_the_batch(cfg, datasets):
     # The rate follows the batch, and the length is what was asked for.
     both = lengthened(cfg, datasets, reference_batch=8, epochs=100)
     assert (both.SOLVER.MAX_ITER, both.SOLVER.BASE_LR) == (200, found.SOLVER.BASE_LR)
+
+
+def test_evaluations_and_checkpoints_come_after_so_many_passes(cfg, datasets, caplog):
+    with caplog.at_level("INFO"):
+        found = lengthened(cfg, datasets, epochs=100, every=1)
+    # 4 images, 2 in a step.
+    assert (found.TEST.EVAL_PERIOD, found.SOLVER.CHECKPOINT_PERIOD) == (2, 2)
+    assert found.SOLVER.MAX_ITER == 200
+    assert "trainer.evaluate_every=1" in caplog.text and "TEST.EVAL_PERIOD" in caplog.text
+    # The length in steps, or another reference batch, does not change what a pass is.
+    other = lengthened(cfg, datasets, reference_batch=8, every=2.5)
+    assert (other.TEST.EVAL_PERIOD, other.SOLVER.CHECKPOINT_PERIOD) == (5, 5)
+    assert lengthened(cfg, datasets, every=1, share=0.5).TEST.EVAL_PERIOD == 1
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.01])

@@ -163,7 +163,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(start, t
         (["metric=validation/total_loss"], "metric"),
         (
             ["trainer.early_stop=2", "d2.TEST.EVAL_PERIOD=0"],
-            "d2.TEST.EVAL_PERIOD d2.DATASETS.TEST trainer.early_stop=0",
+            "trainer.evaluate_every d2.TEST.EVAL_PERIOD d2.DATASETS.TEST trainer.early_stop=0",
         ),
         (["d2.DATALOADER.SAMPLER_TRAIN=Sampler"], "d2.DATALOADER.SAMPLER_TRAIN"),
         (["trainer.on_divergence=pray"], "trainer.on_divergence"),
@@ -266,11 +266,11 @@ def test_the_validation_loss_can_choose_the_best_checkpoint_and_end_a_run(start,
     words = ("trainer.early_stop=1", "trainer.min_gain=100.0", "trainer.validation_loss=true")
     metric = start(
         "d2.SOLVER.MAX_ITER=40",
-        "d2.TEST.EVAL_PERIOD=2",
+        "d2.TEST.EVAL_PERIOD=0",
+        "trainer.evaluate_every=1",  # of 4 images, 2 in a step
         "metric=validation/total_loss",
         "trainer.ema=0.9",
         "trainer.average_last=2",
-        "d2.SOLVER.CHECKPOINT_PERIOD=2",
         "trainer.test=blocks_test",
         *words,
     )

@@ -72,15 +72,16 @@ def test_a_time_budget_is_never_exceeded():
 
 
 @pytest.mark.parametrize(
-    ("epochs", "hours", "reference_batch", "key"),
+    ("lengths", "key"),
     [
-        (-1, 0, 0, "trainer.epochs"),
-        (0, -2, 0, "trainer.hours"),
-        (0, 0, -16, "trainer.reference_batch"),
-        (1, 1, 0, "trainer.hours=0 trainer.epochs=0"),
+        ((-1, 0, 0, 0), "trainer.epochs"),
+        ((0, -2, 0, 0), "trainer.hours"),
+        ((0, 0, -16, 0), "trainer.reference_batch"),
+        ((0, 0, 0, -1), "trainer.evaluate_every"),
+        ((1, 1, 0, 0), "trainer.hours=0 trainer.epochs=0"),
     ],
 )
-def test_lengths_without_meaning_are_refused(epochs, hours, reference_batch, key):
+def test_lengths_without_meaning_are_refused(lengths, key):
     with refused(Kind.SETTING, key=key):
-        check_length(epochs, hours, reference_batch)
-    check_length(0, 0, 0)
+        check_length(*lengths)
+    check_length(0, 0, 0, 0)

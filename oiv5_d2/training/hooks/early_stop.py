@@ -16,8 +16,14 @@ class EndedEarly(SystemExit):
         super().__init__(0)
 
 
-def check_early_stop(patience: int, min_gain: float, cfg: CfgNode) -> None:
+def check_early_stop(patience: int, min_gain: float, cfg: CfgNode, every: float = 0.0) -> None:
     """Refuse an early stop without meaning, or without the evaluations that decide it.
+
+    Args:
+        patience: evaluations without a gain.
+        min_gain: how much is one.
+        cfg: frozen.
+        every: passes over the images between two evaluations; 0 for ``TEST.EVAL_PERIOD``.
 
     Raises:
         Problem: SETTING.
@@ -25,9 +31,9 @@ def check_early_stop(patience: int, min_gain: float, cfg: CfgNode) -> None:
     if patience < 0 or min_gain < 0:
         key, value = ("early_stop", patience) if patience < 0 else ("min_gain", min_gain)
         raise wrong_setting(f"trainer.{key}", value, "below 0")
-    if patience and not (cfg.DATASETS.TEST and cfg.TEST.EVAL_PERIOD):
+    if patience and not (cfg.DATASETS.TEST and (every or cfg.TEST.EVAL_PERIOD)):
         detail = "nothing is evaluated before the last step"
-        change = "d2.TEST.EVAL_PERIOD d2.DATASETS.TEST trainer.early_stop=0"
+        change = "trainer.evaluate_every d2.TEST.EVAL_PERIOD d2.DATASETS.TEST trainer.early_stop=0"
         raise wrong_setting("trainer.early_stop", patience, detail, change=change)
 
 
