@@ -3,7 +3,7 @@
 After augmentation:  python tools/show_data.py +experiment=quickstart augmented=true
 Single objects:      python tools/show_data.py data=mini objects=true
 With their clicks:   python tools/show_data.py data=mini clicks=true
-Overlaps, cut:       python tools/show_data.py data=mini occlusion=smaller
+Overlaps, cut:       python tools/show_data.py data=traffic occlusion=smaller (not in drawn data)
 """
 
 from itertools import islice

@@ -5,6 +5,7 @@ What a bucket cannot give is a `Problem`, never an exception of obstore's own.
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from os.path import exists, isfile
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
@@ -143,6 +144,9 @@ class Bucket:
             options["range"] = (get.start, get.stop)
         elif get.start:
             options["range"] = {"offset": get.start}
+        path = self.folder and self.folder / get.key
+        if path and exists(path) and not isfile(path):  # to open a pipe would never end
+            raise FileNotFoundError(path)
         result = obstore.get(self._store, get.key, options=options or None)  # type: ignore[arg-type]
         found = result.meta["e_tag"]
         if get.etag and found and found != get.etag:

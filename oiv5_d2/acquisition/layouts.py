@@ -27,9 +27,10 @@ _PACKED = (".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".rar")  # not read
 _ARCHIVES = {".zip", *_PACKED, ".tgz", _COMPRESSED}
 # What V6 and V7 put before a name, and browsers and file managers after it.
 _RENAMED = re.compile(r"^oidv\d-| ?\(\d+\)(?=\.)| - Copy(?=\.)")
-_JPEG = {".jpg", ".jpeg"}
+_JPEG = {".jpg", ".jpeg", ".jpe", ".jfif"}
 _OTHER_IMAGES = {".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic"}
 _PNG, _ZIP = ".png", ".zip"
+_ID = re.compile(r"[0-9a-f]{16}")
 _SPLIT_OF = {**{split: split for split in SPLITS}, "val": "validation", "valid": "validation"}
 
 
@@ -92,14 +93,24 @@ def find_images(folder: Path, files: pd.DataFrame) -> pd.Series:
     if num_found:
         example = keys[keys != files["Key"]].iloc[0]
         logger.info("%d images are elsewhere in %s, such as %s", num_found, folder, example)
-    _tell_of_others(folder, {Path(key).stem for key in keys if not (folder / key).is_file()})
+    missing = {Path(key).stem for key in keys if not (folder / key).is_file()}
+    if missing:
+        _tell_of_others(folder, missing, places.values())
     return keys
 
 
-def _tell_of_others(folder: Path, missing: Collection[str]) -> None:
-    """Say which missing images are there in another format, or may be in an archive."""
-    if not missing:
-        return
+def _tell_of_others(folder: Path, missing: Collection[str], keys: Iterable[str]) -> None:
+    """Say what may be the missing images: named otherwise, of another format, in an archive.
+
+    Args:
+        folder: of the images.
+        missing: their ids.
+        keys: of the JPEGs that are there.
+    """
+    named = (key for key in keys if missing.intersection(_ID.findall(Path(key).stem.lower())))
+    if key := next(named, None):
+        what = "%d images are not there under their id, or not in their split's folder, but %s is"
+        logger.warning(what, len(missing), folder / key)
     others = [path for path in _files(folder, _OTHER_IMAGES) if path.stem.lower() in missing]
     if others:
         what = "%d images are there, but not as JPEG, such as %s: convert them to JPEG"
@@ -139,7 +150,7 @@ def find_masks(folder: Path, zip_key: str, wanted: Collection[str]) -> MaskPlace
         zip_key: the zip's, as in the release.
         wanted: names of mask files.
     """
-    if (folder / zip_key).exists():
+    if (folder / zip_key).is_file():
         return MaskPlace(zip_key, {})
     where, names = (folder / zip_key).parent, set(wanted)
     own = where / Path(zip_key).stem
@@ -200,7 +211,7 @@ def unusable_masks(folder: Path, zip_key: str, wanted: Collection[str]) -> tuple
 
 def mask_name(path: str) -> str:
     """Return the name of a mask, in the release's way, of a file in any folder of a zip or disk."""
-    name = path.rpartition("/")[2]
+    name = path.replace("\\", "/").rpartition("/")[2]  # as old programs on Windows pack them
     return f"{name[:-4]}{_PNG}" if name[-4:].lower() == _PNG else name
 
 

@@ -127,6 +127,8 @@ def repaired(
         if str(path) == problem.subject and _note_path(path).exists():
             path.unlink(missing_ok=True)
             _note_path(path).unlink()
+    if bucket.folder and problem.remedy is Remedy.FETCH_AGAIN:
+        problem.remedy = Remedy.FIX_SOURCE  # what is in a folder is not fetched
     raise problem
 
 

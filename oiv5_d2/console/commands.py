@@ -17,6 +17,7 @@ from yaml import YAMLError
 from oiv5_d2.console.errors import CONFIG_DIR, suggesting
 from oiv5_d2.console.shell import command
 from oiv5_d2.keys import check_known, leaves
+from oiv5_d2.openimages.tidy import open_text
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.runs.prepared import Prepared, locate
 from oiv5_d2.runs.provenance import detectron2_version
@@ -90,11 +91,12 @@ def read_class_file() -> None:
 def _read_names(path: Path) -> list[str]:
     remedy = Remedy.CHANGE_SETTING
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        with open_text(path) as text:
+            lines = text.read().splitlines()
     except OSError as error:
         detail = "give a list, such as [Person,Car], or a file with a class a line"
         raise Problem(Kind.ABSENT, path, detail, key=CLASSES, remedy=remedy) from error
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise Problem(Kind.DAMAGED, path, "not UTF-8", remedy=Remedy.SAVE_AS_UTF8) from error
     names = [name for line in lines if (name := line.partition("#")[0].strip())]
     if not names:

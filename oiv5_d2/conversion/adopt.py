@@ -312,7 +312,9 @@ def _as_id(value: Any) -> int | str | None:
 
 
 def _file_name(path: Path, record: Any) -> str:
-    name = record.get("file_name") if isinstance(record, dict) else None
+    """Return an image's name; LVIS has its address alone."""
+    known = record if isinstance(record, dict) else {}
+    name = known.get("file_name", known.get("coco_url"))
     if not isinstance(name, str) or not name:
         _refuse(path, f"image {record!r:.80}", "it has no file_name")
     return name

@@ -27,6 +27,7 @@ from oiv5_d2.runs.results import (
     write_results,
 )
 from oiv5_d2.training import compat  # noqa: F401  first: it makes Detectron2 importable
+from oiv5_d2.training.catalog import naming_damage
 from oiv5_d2.training.tta import describe_augmentation
 
 # isort: split
@@ -74,7 +75,8 @@ def evaluate(
     """
     loader = build_detection_test_loader(cfg, dataset_name)
     evaluator = build_evaluator(cfg, dataset_name, output_dir, remarks)
-    return dict(inference_on_dataset(model, loader, evaluator))
+    with naming_damage(dataset_name):
+        return dict(inference_on_dataset(model, loader, evaluator))
 
 
 def gather(found: Detections) -> Iterator[Detections]:

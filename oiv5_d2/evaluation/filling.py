@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.conversion.records import REAL_OBJECTS
 from oiv5_d2.problems import Kind, Problem, Remedy
-from oiv5_d2.runs.prepared import PSEUDO, Prepared
+from oiv5_d2.runs.prepared import PSEUDO, Prepared, check_files
 from oiv5_d2.training.models import load_model
 
 # isort: split
@@ -49,10 +49,14 @@ def fill(dataset: Prepared, masker: Masker, min_score: float, path: Path) -> Fil
         masker: makes the masks.
         min_score: objects whose score is lower stay without a mask, 0 to 1.
         path: of the new file.
+
+    Raises:
+        Problem: DAMAGED, an image, as `check_files` raises it.
     """
     head = coco_file.read_head(dataset.json_path)
     classes = {one["id"]: index for index, one in enumerate(head["categories"])}
     images = {one["id"]: one for one in coco_file.read_records(dataset.json_path, "images")}
+    check_files(dataset, images.values())
     found: list[dict[str, Any]] = []
     annotations = coco_file.read_records(dataset.json_path, "annotations")
     for image_id, some in groupby(annotations, lambda one: one["image_id"]):

@@ -154,6 +154,8 @@ def _value_fault(column: str, text: str) -> Fault | None:
         is_upper = re.fullmatch("[0-9a-fA-F]{16}", text)
         what = "has capital letters" if is_upper else "is not 16 hex digits"
         return Fault(what, Remedy.OWN_IMAGES)
+    if column == "LabelName" and not text.startswith("/"):
+        return Fault("is not a MID, such as /m/0k4j")
     if column == "MaskPath" and not re.fullmatch(MASK_PATH, text):
         return Fault("is not a plain name ending in .png")
     if column in release.ATTRIBUTES and text not in ("-1", "0", "1"):

@@ -20,7 +20,7 @@ from oiv5_d2.openimages.ids import IdSet, parse_ids
 _BLOCK_BYTES = 256 << 10
 _BLOCKS_A_CHECK = 8
 _FRAME_ROWS = 16 << 10  # a frame for each block would cost more than the reading
-_CLICKS = "Clicks"
+_CLICKS, _LABEL = "Clicks", "LabelName"
 # Columns that are always read, and checked in all rows. Others are checked in the rows that stay.
 _BOXES = [(f"{side}Min", f"{side}Max") for side in ("X", "Y", "BoxX", "BoxY")]
 _CHECKED = {"ImageID", *release.ATTRIBUTES, *(column for pair in _BOXES for column in pair)}
@@ -141,6 +141,8 @@ def _check_all(rows: pa.Table) -> None:
         if rows[column].null_count:
             raise ValueError(f"{column} is empty")
     parse_ids(rows["ImageID"])
+    if _LABEL in rows.column_names and not pc.all(pc.starts_with(rows[_LABEL], "/")).as_py():
+        raise ValueError(f"{_LABEL} is not a MID")
     for low_name, high_name in _BOXES:
         if low_name in rows.column_names:
             low, high = rows[low_name].to_numpy(), rows[high_name].to_numpy()

@@ -31,7 +31,8 @@ _EXCEL = re.compile(r"sep=.[\r\n]*")  # a first line that says what stands betwe
 # What pandas makes of a column with an empty cell, and what it and R make of yes and no.
 _WHOLE = {"-1.0": "-1", "0.0": "0", "1.0": "1", "true": "1", "false": "0"}
 _NO_VALUE = {"na", "nan", "null", "none"}
-_JPG, _FOLDERS = re.compile(r"\.jpe?g$", re.IGNORECASE), re.compile(r"^.*[/\\]", re.DOTALL)
+_JPG, _PNG = re.compile(r"\.jpe?g$", re.IGNORECASE), re.compile(r"\.png$", re.IGNORECASE)
+_FOLDERS = re.compile(r"^.*[/\\]", re.DOTALL)
 _SIDES = [(f"{side}Min", f"{side}Max") for side in ("X", "Y", "BoxX", "BoxY")]
 
 _LONGEST_LINE = 1 << 20
@@ -144,8 +145,8 @@ def open_text(path: Path, errors: str = "strict") -> Iterator[io.TextIOWrapper]:
         start = binary.read(4)
         binary.seek(0)
         encoding = next((name for mark, name in _WIDE if start.startswith(mark)), "utf-8-sig")
-        if start[1:2] == b"\0" and encoding == "utf-8-sig":  # no mark: a letter of 16 bits
-            encoding = "utf-16-le"
+        if b"\0" in start[:2] and encoding == "utf-8-sig":  # no mark: a letter of 16 bits
+            encoding = "utf-16-le" if start[:1] != b"\0" else "utf-16-be"
         if encoding != "utf-8-sig":  # those know no way to keep a stray byte
             errors = "replace" if errors == "surrogateescape" else errors
         with closing(io.TextIOWrapper(binary, encoding, errors, newline="")) as text:
@@ -161,7 +162,7 @@ def _split_header(path: Path, line: str, columns: Sequence[str]) -> tuple[str, R
             return separator, names
     plain = ",".join(_split(line, ",") or [line])
     fault = header_fault(plain.encode(errors="replace"), columns) or "a column is there twice"
-    raise damaged(path, 1, fault, Remedy.FIX_LINE)
+    raise damaged(path, 1, fault, Remedy.FIX_SOURCE)
 
 
 def _split(line: str, separator: str) -> Row:
@@ -174,13 +175,13 @@ def _split(line: str, separator: str) -> Row:
 
 def _tidy(values: Sequence[str], columns: Sequence[str], separator: str) -> Row:
     """Return a row's values as the release would have them, where that is no guess."""
-    row = dict(zip(columns, values, strict=True))
+    row = dict(zip(columns, map(str.strip, values), strict=True))
     if separator != ",":  # such as a spreadsheet's in German: 0,5 for 0.5
         row |= {name: row[name].replace(",", ".") for name in NUMBERS & row.keys()}
     id_ = _JPG.sub("", row["ImageID"])
     row["ImageID"] = id_.lower()
     if "MaskPath" in row:
-        name = _FOLDERS.sub("", row["MaskPath"])
+        name = _PNG.sub(".png", _FOLDERS.sub("", row["MaskPath"]))
         # A mask's name begins with its image's id.
         row["MaskPath"] = id_.lower() + name[len(id_) :] if id_ and name.startswith(id_) else name
     for column in release.ATTRIBUTES:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from oiv5_d2.files import whole_file
 from oiv5_d2.openimages import release
+from oiv5_d2.openimages.tidy import open_text
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.selection.subset import Subset
 
@@ -40,9 +41,9 @@ def write_image_list(subsets: Iterable[Subset], path: Path) -> None:
 
 
 def read_image_list(path: Path) -> dict[str, str]:
-    """Read lines ``split/ImageID``, or ``ImageID``; empty lines are skipped.
+    """Read lines ``split/ImageID``, or ``ImageID``; empty ones and what follows a # are skipped.
 
-    An id may have its file's ending, .jpg.
+    An id may have its file's ending, .jpg, and capital letters; the text may be UTF-16.
 
     Returns:
         each image's split, "" if the line has none, by ImageID, in the file's order.
@@ -52,8 +53,9 @@ def read_image_list(path: Path) -> dict[str, str]:
         Problem: DAMAGED, a line is something else, or an image is in two splits; EMPTY.
     """
     splits: dict[str, str] = {}
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        for number, text in enumerate(map(str.strip, file), start=1):
+    with open_text(path, "replace") as file:
+        for number, line in enumerate(file, start=1):
+            text = line.partition("#")[0].strip().lower()
             if not text:
                 continue
             found = _LINE.fullmatch(text)

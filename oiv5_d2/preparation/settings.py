@@ -22,6 +22,8 @@ from oiv5_d2.selection.choice import Choice
 from oiv5_d2.synthetic import Rates
 
 _SHOWN = 5  # names of a folder, in an error
+# How to name two folders of any names.
+_BY_TWO = "data.source data.source=null data.annotations=<folder> data.images=<folder>"
 _REQUIRED = {
     "source": "a folder or URL that holds the release",
     "name": "a name for the data set",
@@ -264,7 +266,8 @@ def _check_bucket(location: str) -> None:
         check_address(location)
     elif not folder.is_dir():
         detail, remedy = _near(folder.parent), Remedy.LAY_OUT_SOURCE
-        raise Problem(Kind.ABSENT, location, detail, key="data.source", remedy=remedy)
+        keys = _BY_TWO if folder.parent.is_dir() else "data.source"
+        raise Problem(Kind.ABSENT, location, detail, key=keys, remedy=remedy)
 
 
 def _near(source: Path) -> str:

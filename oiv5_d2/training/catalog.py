@@ -4,12 +4,14 @@ The catalog is one per process: register in every worker. Registering again repl
 runs of a sweep, which share a process, never see the data of the one before.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from oiv5_d2.runs.packed import open_packed
-from oiv5_d2.runs.prepared import Prepared, check_classes
+from oiv5_d2.runs.prepared import Prepared, check_classes, check_files
 from oiv5_d2.training.data.records import Part, Records
 
 
@@ -38,3 +40,22 @@ def register(prepared: Iterable[Prepared], classes: Sequence[str]) -> None:
                 for index, (category_id, _) in enumerate(packed.about["categories"])
             },
         )
+
+
+@contextmanager
+def naming_damage(dataset_name: str) -> Iterator[None]:
+    """Turn the error of Detectron2's reader about an image into a problem that names it.
+
+    Args:
+        dataset_name: registered; its images are read meanwhile.
+
+    Raises:
+        Problem: DAMAGED, as `check_files` raises it.
+    """
+    try:
+        yield
+    except (OSError, ValueError):
+        about = MetadataCatalog.get(dataset_name)
+        dataset = Prepared(dataset_name, Path(about.json_file), Path(about.image_root))
+        check_files(dataset, open_packed(dataset.json_path).images())
+        raise

@@ -14,6 +14,7 @@ from detectron2.utils import comm
 from oiv5_d2.jobs import Show
 from oiv5_d2.runs.layout import EVALUATION
 from oiv5_d2.training.averages import Weights, swapped
+from oiv5_d2.training.catalog import naming_damage
 from oiv5_d2.training.data.loader import outlive_signals
 from oiv5_d2.training.group import share_buffers
 from oiv5_d2.training.inference import infer
@@ -85,7 +86,8 @@ class Evaluations:
         loader = build_detection_test_loader(self._cfg, dataset_name)
         loader.worker_init_fn = outlive_signals
         tested = with_augmentation(self._cfg, self._model)
-        return infer(tested, loader, evaluator, self._show, dataset_name)
+        with naming_damage(dataset_name):
+            return infer(tested, loader, evaluator, self._show, dataset_name)
 
     @contextmanager
     def _running(self) -> Iterator[None]:

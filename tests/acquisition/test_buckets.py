@@ -341,3 +341,9 @@ def test_a_bucket_of_s3_is_read_as_anybody_may_read_it(bucket, connect, monkeypa
         gives_the_right_bytes(connect("s3://release/v5", store={"endpoint": url}), bucket)
     finally:
         server.stop()
+
+
+def test_a_pipe_in_a_folder_is_refused_not_waited_for(connect, tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with refused(Kind.ABSENT, about=tmp_path / "pipe.jpg"):
+        connect(str(tmp_path)).read(Get("pipe.jpg"))

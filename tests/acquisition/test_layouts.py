@@ -30,6 +30,7 @@ FILES = pd.DataFrame({"Split": ["train", "validation"], "Key": KEYS})
         (f"train/data/{A}.jpg", f"validation/data/{B}.jpg"),
         (f"train/Person/{A}.jpg", f"validation/Car/{B}.jpg"),
         (f"train/{A}.JPG", f"val/{B}.jpeg"),
+        (f"train/{A}.jpe", f"val/{B}.jfif"),
         (f"images/train/{A.upper()}.jpg", f"images/Val/{B}.jpg"),
     ],
 )
@@ -48,6 +49,14 @@ def test_images_of_another_format_are_told(tmp_path, caplog):
     find_images(tmp_path, FILES)
     (record,) = caplog.records
     assert record.levelname == "WARNING" and record.args[0] == 2
+
+
+@pytest.mark.parametrize("key", [f"validation/{A}.jpg", f"train/{A} (1).jpg", f"{A}_o.jpg"])
+def test_an_image_that_may_be_the_missing_one_is_told(tmp_path, caplog, key):
+    touch(tmp_path, key, f"validation/{B}.jpg")
+    find_images(tmp_path, FILES)
+    (record,) = caplog.records
+    assert record.args == (1, tmp_path / key)
 
 
 def test_an_archive_where_images_are_missing_is_told(tmp_path, caplog):
@@ -86,6 +95,12 @@ def test_a_zip_of_masks_is_found_by_its_name(tmp_path, where):
     assert Path(found) == Path(where, "train-masks-a.zip") and not unpacked
 
 
+def test_a_folder_with_a_zip_s_name_is_no_zip(tmp_path):
+    zip_key, name = V5.mask_zip("train", "a").path, f"{A}_m0k4j_1.png"
+    touch(tmp_path, f"{zip_key}/{name}")
+    assert find_masks(tmp_path, zip_key, [name]).unpacked == {name: tmp_path / zip_key / name}
+
+
 def test_one_zip_with_all_masks_stands_for_each(tmp_path):
     name = f"{A}_m0k4j_1.png"
     with zipfile.ZipFile(tmp_path / "masks.zip", "w") as archive:
@@ -115,7 +130,7 @@ def test_masks_that_are_not_png_are_found_for_the_message(tmp_path):
 
 def test_a_mask_s_name_is_its_own_in_any_folder_of_a_zip():
     assert mask_name("train-masks-a/x_y.PNG") == "x_y.png"
-    assert mask_name("x_y.png") == "x_y.png"
+    assert mask_name("x_y.png") == mask_name("train-masks-a\\x_y.png") == "x_y.png"
 
 
 @pytest.mark.parametrize("name", ["oidv6-{}.csv", "oidv7-{}.csv.gz", "{} (2).csv", "{} - Copy.csv"])

@@ -398,3 +398,9 @@ def kill_at(command, tables_dir, num_bytes):
             wait_until(has_come, process)
         finally:
             process.kill()
+
+
+def test_a_damaged_table_of_a_folder_has_to_be_fixed_there(tmp_path):
+    problem = Problem(Kind.DAMAGED, tmp_path / "tree.json", remedy=Remedy.FETCH_AGAIN)
+    with refused(Kind.DAMAGED, remedy=Remedy.FIX_SOURCE):
+        repaired(problem, Bucket(str(tmp_path), HASTY), [], {}, tmp_path)

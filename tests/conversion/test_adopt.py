@@ -144,8 +144,12 @@ def without_sizes(content):
         del one["height"], one["width"]
 
 
+def with_an_address_alone(content):  # as LVIS has it
+    content["images"][0]["coco_url"] = f"http://host/{content['images'][0].pop('file_name')}"
+
+
 ODD = [without_crowd, with_text_ids, with_ids_from_0, with_numbers_as_text, with_gaps]
-ODD += [with_a_group_of_the_same_name, with_flags_as_text, without_sizes]
+ODD += [with_an_address_alone, with_a_group_of_the_same_name, with_flags_as_text, without_sizes]
 
 
 @pytest.mark.parametrize("change", ODD)

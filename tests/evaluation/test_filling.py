@@ -126,3 +126,9 @@ def test_a_run_s_mask_head_is_given_the_boxes(tmp_path):
     assert 0.3 < found[0, 8:32, 13:37].mean() < 0.7  # untrained: it does not know
     found[0, 5:35, 10:40] = 0
     assert found.max() < 0.45  # outside the box there is a soft edge at most
+
+
+def test_an_image_that_is_gone_is_named(dataset, tmp_path):
+    (tmp_path / "2.png").unlink()
+    with refused(Kind.DAMAGED, about=tmp_path / "2.png"):
+        fill(dataset, left_half, 0.5, tmp_path / "filled.json")

@@ -61,6 +61,8 @@ UNTIDY = {
     "two tables joined": text_of([BOX]).encode() * 2,
     "file names for ids": text_of([changed(ImageID=f"{ID}.jpg"), BOX]).encode(),
     "UTF-16 without a mark": RELEASED.decode().encode("utf-16-le"),
+    "UTF-16 of the other kind without a mark": RELEASED.decode().encode("utf-16-be"),
+    "blanks around values": text_of([[f" {value} " for value in BOX]] * 2).encode(),
     "UTF-32": RELEASED.decode().encode("utf-32"),
     "Excel's first line": b"sep=,\r\n" + RELEASED,
     "a header in small letters": RELEASED.replace(

@@ -79,11 +79,12 @@ def test_a_list_that_was_written_selects_the_same_images(tiny_release, tmp_path)
 
 def test_a_list_may_be_written_by_other_hands(tmp_path):
     path = tmp_path / "list.txt"
-    text = (
-        "\ufeff0000000000000002\r\n\r\n  test/0000000000000001.jpg  \r\ntest/0000000000000002\r\n"
-    )
-    path.write_bytes(text.encode() + b"0000000000000001.jpg")
-    assert read_image_list(path) == {"0000000000000002": "test", "0000000000000001": "test"}
+    text = "0000000000000002\r\n\r\n  test/0000000000000001.jpg  \r\ntest/0000000000000002\r\n"
+    text += "# mine\nTEST/000000000000000A  # a tram"
+    expected = {name: "test" for name in ("0000000000000002", "0000000000000001")}
+    for encoding in ("utf-8-sig", "utf-16"):
+        path.write_bytes(text.encode(encoding))
+        assert read_image_list(path) == {**expected, "000000000000000a": "test"}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_a_list_may_be_written_by_other_hands(tmp_path):
         "val/0000000000000001",
         "train/1",
         "../../etc/passwd",
-        "train/000000000000000G",
+        "train/000000000000000g",
         "train/0000000000000001.png",
         "0000000000000001,train",
         "\udcff\udcfe",

@@ -7,7 +7,7 @@ from raising import refused
 from oiv5_d2.console.errors import CONFIG_DIR
 from oiv5_d2.openimages.release import V5
 from oiv5_d2.preparation.settings import read_request
-from oiv5_d2.problems import Kind
+from oiv5_d2.problems import Kind, Remedy
 
 NAMES = [path.stem for path in sorted((CONFIG_DIR / "data").glob("*.yaml"))]
 
@@ -125,10 +125,10 @@ def test_a_file_or_folder_that_does_not_exist_is_named(tiny_release, tmp_path):
     with refused(Kind.ABSENT, key="data.source", about=tmp_path / "nowhere"):
         ask("data=folder", f"data.source={tmp_path / 'nowhere'}")
     for place in (tiny_release / "openimages", tiny_release.parent):
-        with refused(Kind.ABSENT, key="data.source", about=f"data.source={tiny_release}"):
+        with refused(Kind.ABSENT, about=f"data.source={tiny_release}"):
             ask("data=folder", f"data.source={place}")
     (tmp_path / "mine" / "photos").mkdir(parents=True)
-    with refused(Kind.ABSENT, key="data.source", about="has photos"):
+    with refused(Kind.ABSENT, remedy=Remedy.LAY_OUT_SOURCE, about="has photos"):
         ask("data=folder", f"data.source={tmp_path / 'mine'}")
 
 

@@ -1,10 +1,12 @@
+import shutil
 from pathlib import Path
 
+import pytest
 from raising import refused
 
 from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.runs.prepared import Prepared, fingerprint, locate
-from oiv5_d2.training.catalog import register
+from oiv5_d2.training.catalog import naming_damage, register
 
 from detectron2.data import DatasetCatalog, MetadataCatalog  # isort: skip
 
@@ -49,6 +51,19 @@ def test_half_a_file_is_refused_by_name(tmp_path, clean_catalog):
     path.write_text('{"images": [')
     with refused(Kind.DAMAGED, remedy=Remedy.PREPARE_AGAIN, about="train.json"):
         register([Prepared("blocks_train", path, tmp_path)], CLASSES)
+
+
+def test_an_image_that_cannot_be_read_is_named(prepared_dir, clean_catalog, tmp_path):
+    shutil.copytree(prepared_dir, tmp_path / "blocks")
+    images_dir = tmp_path / "blocks" / "images"
+    register([Prepared("blocks_train", tmp_path / "blocks/coco/train.json", images_dir)], CLASSES)
+    with pytest.raises(OSError, match="of the disk"), naming_damage("blocks_train"):
+        raise OSError("of the disk")
+    path = next((images_dir / "train").iterdir())
+    path.write_bytes(path.read_bytes()[:99])
+    with refused(Kind.DAMAGED, remedy=Remedy.PREPARE_AGAIN, about=path):
+        with naming_damage("blocks_train"):
+            raise OSError("of a worker")
 
 
 def test_a_fingerprint_tells_data_apart(prepared_dir):

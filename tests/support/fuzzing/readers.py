@@ -127,13 +127,14 @@ def _read_by_pandas(columns: Sequence[str], data: bytes) -> pd.DataFrame:
 def _as_released(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table's text without the folders of masks and the endings of images' ids."""
     extra = {"MaskPath": r"(?s)^.*[/\\]", "ImageID": r"(?i)\.jpe?g$"}
+    frame = frame.apply(lambda column: column.str.strip())
     found = {name: frame[name].str.replace(what, "", regex=True)
              for name, what in extra.items() if name in frame}  # fmt: skip
     return frame.assign(**found)
 
 
 def _is_same(ours: str, theirs: str) -> bool:
-    return ours in (theirs, theirs.lower()) or ours.lower() == theirs.lower()
+    return ours.strip().lower() == theirs.lower()
 
 
 def _is_near(ours: float, theirs: str) -> bool:
