@@ -107,7 +107,7 @@ def _tell_of_others(folder: Path, missing: Collection[str], keys: Iterable[str])
         missing: their ids.
         keys: of the JPEGs that are there.
     """
-    named = (key for key in keys if missing.intersection(_ID.findall(Path(key).stem.lower())))
+    named = (key for key in keys if any(i in missing for i in _ID.findall(Path(key).stem.lower())))
     if key := next(named, None):
         what = "%d images are not there under their id, or not in their split's folder, but %s is"
         logger.warning(what, len(missing), folder / key)

@@ -250,9 +250,13 @@ def _quoted(error: HydraException) -> str:
     odd = getattr(error, "override", None)
     word = odd or next((word for word in sys.argv[1:] if "," in word and "=" in word), "")
     key, _, value = word.partition("=")
-    if not value or value[0] in "[{":
+    if not value or value[0] == "{" or re.search(r"^\[.*[\[{'\"]", value):
         return _in_one_line(error)
-    right = setting(key, value.strip("'\""))
+    if value[0] == "[":
+        names = value.strip("[]").split(",")
+        right = f"{key}=[{','.join(setting('', name.strip())[1:] for name in names)}]"
+    else:
+        right = setting(key, value.strip("'\""))
     right = shlex.quote(right) if re.search(r'[$`"!\\]', right) else f'"{right}"'
     return f"{word} has to be quoted, for Hydra and for the shell:  {right}"
 

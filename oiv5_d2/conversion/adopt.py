@@ -6,6 +6,7 @@ a mask become ignored regions with the shape of their box. Images are used where
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -182,8 +183,8 @@ def _categories(
 
 def _class_numbers(path: Path, there: Sequence[str], classes: Sequence[str]) -> dict[str, int]:
     """Return the new category id of each wanted class by its name in the file, in any case."""
-    folded = {name.casefold(): name for name in there}
-    found = [name if name in there else folded.get(name.casefold(), "") for name in classes]
+    folded = {_folded(name): name for name in there}
+    found = [name if name in there else folded.get(_folded(name), "") for name in classes]
     if unknown := [name for name, its_name in zip(classes, found, strict=True) if not its_name]:
         more = ", ..." if len(there) > _SHOWN else ""
         detail = f"not in {path}, which has {', '.join(there[:_SHOWN])}{more}"
@@ -192,6 +193,11 @@ def _class_numbers(path: Path, there: Sequence[str], classes: Sequence[str]) -> 
     if len(set(found)) < len(found):
         raise wrong_setting("data.classes", list(classes), "one is there twice")
     return {name: number for number, name in enumerate(found, start=1)}
+
+
+def _folded(name: str) -> str:
+    """Return a name as it is compared: in any case and any form of Unicode."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _images(

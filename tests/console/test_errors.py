@@ -138,6 +138,22 @@ def test_a_group_that_is_added_is_shown_with_its_plus(word, remedy, monkeypatch)
 
 
 @pytest.mark.parametrize(
+    ("word", "right"),
+    [
+        ("data.classes=[Fußgänger,Car]", "data.classes=['Fußgänger',Car]"),
+        ("data.classes=[Car (left), Bus]", "data.classes=['Car (left)',Bus]"),
+        ("data.source=a=b", "data.source='a=b'"),
+    ],
+)
+def test_a_word_that_hydra_does_not_take_is_shown_as_it_has_to_be_typed(word, right):
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        with pytest.raises(HydraException) as caught:
+            compose("prepare", ["data=folder", word])
+        assert explain(caught.value, "prepare").endswith(f'  "{right}"')
+        compose("prepare", ["data=folder", right])
+
+
+@pytest.mark.parametrize(
     ("override", "nearest"),
     [
         ("data.clases=[Car]", "data.classes"),

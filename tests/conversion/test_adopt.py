@@ -186,6 +186,11 @@ def test_classes_are_found_in_any_case_and_keep_the_names_asked_for(folder):
         taken(folder, COCO, classes=("Bus", "Car", "Persons"))
 
 
+def test_a_class_is_found_in_any_form_of_unicode(folder):
+    content = mapped(lambda one: one["categories"][1].update(name="Fußga\u0308nger"))
+    assert taken(folder, content, classes=("fußg\u00e4nger",))[0].num_objects == {"fußgänger": 1}
+
+
 def test_a_box_larger_than_its_mask_stays(folder):
     assert taken(folder, changed(bbox=[0, 1, 7, 3]))[2][0]["bbox"] == [0, 1, 7, 3]
     assert taken(folder, changed(bbox=[1, 1, 0, 0]))[2][0]["bbox"] == [1, 1, 3, 3]
