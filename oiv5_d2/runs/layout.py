@@ -104,20 +104,21 @@ def read_record(run_dir: Path) -> Record:
 
 
 def find_part(run_dir: Path, part: str) -> Prepared:
-    """Return the prepared data of one part of the data set family that a run used.
+    """Return the prepared data of one part of the first data set family that a run used.
 
     Raises:
         Problem: ABSENT, that part is not prepared.
     """
-    family, data_dir = _family(read_record(run_dir))
+    family, data_dir = _family(run_dir)
     (found,) = locate(family, data_dir, [f"{family}_{part}"])
     return found
 
 
 def find_dataset(run_dir: Path, dataset_name: str) -> Prepared:
-    """Return the same by the full name, ``{family}_{part}``."""
-    family, _ = _family(read_record(run_dir))
-    return find_part(run_dir, dataset_name.removeprefix(f"{family}_"))
+    """Return the same by the full name, ``{family}_{part}``, of any family that was used."""
+    family, data_dir = _family(run_dir)
+    (found,) = locate(family, data_dir, [dataset_name])
+    return found
 
 
 def output_dir_of(
@@ -160,13 +161,16 @@ def data_choice(run_dir: Path) -> tuple[str, list[str]]:
     """Return what a run chose under ``data``: the file of ``configs/data``, and all overrides."""
     chosen = OmegaConf.select(hydra_file(run_dir, "hydra"), "hydra.runtime.choices.data")
     overrides = hydra_file(run_dir, "overrides")
-    return chosen or _family(read_record(run_dir))[0], [str(word) for word in overrides]
+    return chosen or _family(run_dir)[0], [str(word) for word in overrides]
 
 
-def _family(record: Record) -> tuple[str, Path]:
-    """Return the name that a run's data sets share, and their data folder."""
-    name, files = next(iter(record["data"].items()))
-    json_path = Path(files["json"])
+def _family(run_dir: Path) -> tuple[str, Path]:
+    """Return the name that a run's data sets share, or the first one's, and their data folder."""
+    data, path = read_record(run_dir)["data"], run_dir / CONFIG_YAML
+    config = OmegaConf.load(path) if path.is_file() else OmegaConf.create({})
+    trained = OmegaConf.select(config, "DATASETS.TRAIN") or ()
+    name = next(one for one in (*trained, *data) if one in data)
+    json_path = Path(data[name]["json"])
     return name.removesuffix(f"_{json_path.stem}"), json_path.parents[1]
 
 

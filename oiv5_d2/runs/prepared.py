@@ -40,30 +40,39 @@ class Prepared(NamedTuple):
 def locate(data_name: str, data_dir: Path, dataset_names: Iterable[str]) -> list[Prepared]:
     """Find the prepared files of data sets called ``{data_name}_{part}``.
 
+    Those of another family are looked for in its folder beside this one's.
+
     Args:
         data_name: the data set family, ``data.name`` in the config.
         data_dir: where ``tools/prepare_data.py`` wrote it.
         dataset_names: as in ``DATASETS.TRAIN`` and ``DATASETS.TEST``.
 
     Raises:
-        Problem: ABSENT, one is not prepared; SETTING, a name that is not of this family.
+        Problem: ABSENT, one is not prepared; SETTING, a name of no family that is.
     """
     found = []
     for name in dict.fromkeys(dataset_names):
-        if not name.startswith(f"{data_name}_"):
-            raise Problem(
-                Kind.SETTING,
-                name,
-                f"not a part of data.name={data_name}, whose parts are named {data_name}_train",
-                key="d2.DATASETS.TRAIN d2.DATASETS.TEST data.name",
-                remedy=Remedy.CHANGE_SETTING,
-            )
-        part = name.removeprefix(f"{data_name}_")
-        json_path = data_dir / "coco" / f"{part}.json"
+        folder, part = _place_of(name, data_name, data_dir)
+        json_path = folder / "coco" / f"{part}.json"
         if not json_path.is_file():
-            raise _not_prepared(name, data_dir, json_path)
-        found.append(Prepared(name, json_path, data_dir / "images"))
+            raise _not_prepared(name, folder, json_path)
+        found.append(Prepared(name, json_path, folder / "images"))
     return found
+
+
+def _place_of(name: str, data_name: str, data_dir: Path) -> tuple[Path, str]:
+    """Return the data folder and the part that a data set's name stands for."""
+    if name.startswith(f"{data_name}_"):
+        return data_dir, name.removeprefix(f"{data_name}_")
+    words = name.split("_")
+    for length in range(len(words) - 1, 0, -1):  # a family and a part may have a _ in their names
+        folder, part = data_dir.parent / "_".join(words[:length]), "_".join(words[length:])
+        if (folder / "coco" / f"{part}.json").is_file():
+            return folder, part
+    detail = f"not a part of data.name={data_name}, whose parts are named {data_name}_train, "
+    detail += f"nor prepared in another folder of {data_dir.parent}"
+    keys, remedy = "d2.DATASETS.TRAIN d2.DATASETS.TEST data.name", Remedy.CHANGE_SETTING
+    raise Problem(Kind.SETTING, name, detail, key=keys, remedy=remedy)
 
 
 def _not_prepared(name: str, data_dir: Path, json_path: Path) -> Problem:

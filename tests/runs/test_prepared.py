@@ -33,6 +33,21 @@ def test_a_part_that_is_not_there_comes_with_those_that_are(elsewhere):
         locate("mine", Path("data/mine"), NAMES)
 
 
+def test_a_data_set_of_another_family_is_in_its_folder_beside_this_one(tmp_path):
+    for name in ("mine/coco/train", "real_streets/coco/train", "real_streets/coco/train_pseudo"):
+        path = tmp_path / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    names = ["mine_train", "real_streets_train", "real_streets_train_pseudo"]
+    found = locate("mine", tmp_path / "mine", names)
+    assert [one.name for one in found] == names
+    assert [one.json_path.stem for one in found] == ["train", "train", "train_pseudo"]
+    assert [one.images_dir.parent.name for one in found] == ["mine", *["real_streets"] * 2]
+    for unknown in ("real_streets_test", "other_train", "train"):
+        with refused(Kind.SETTING, key="d2.DATASETS.TRAIN d2.DATASETS.TEST data.name"):
+            locate("mine", tmp_path / "mine", [unknown])
+
+
 def test_data_that_is_in_the_project_s_folder_is_named_in_another_one(elsewhere):
     (elsewhere / "data/mine/coco/train.json").touch()
     about = f"data.dir={elsewhere / 'data/mine'}"

@@ -1,5 +1,6 @@
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from raising import refused
 from oiv5_d2.evaluation.runs import evaluate_run
 from oiv5_d2.files import read_json
 from oiv5_d2.problems import Kind, Remedy
-from oiv5_d2.runs.layout import claim
+from oiv5_d2.runs.layout import claim, find_dataset, find_part
 
 LOSSES = ("loss_cls", "loss_box_reg", "loss_mask", "loss_rpn_cls", "loss_rpn_loc")
 
@@ -191,6 +192,19 @@ def test_two_test_sets_and_boxes_only_end_with_a_metric(start, tmp_path, words):
     more = ("trainer.ema=0.5", "trainer.validation_loss=true", "trainer.test=blocks_test")
     assert np.isfinite(start("d2.SOLVER.MAX_ITER=1", *more, *words))
     assert np.isfinite(read_record(tmp_path / "run")["results"]["test"]["bbox"]["AP"])
+
+
+def test_a_run_learns_from_data_sets_of_two_families(start, prepared_dir, tmp_path):
+    data_dir, other = tmp_path / "data" / "blocks", tmp_path / "data" / "also"
+    for folder in (data_dir, other):
+        shutil.copytree(prepared_dir, folder)
+    names = "d2.DATASETS.TRAIN=[blocks_train,also_train]"
+    start(names, "trainer.epochs=1", data_dir=data_dir)
+    record = read_record(tmp_path / "run")
+    assert record["iterations"] == 4  # of 2 images, of 4 and 4
+    assert {*record["data"]} == {"blocks_train", "also_train", "blocks_validation"}
+    assert find_dataset(tmp_path / "run", "also_train").images_dir == other / "images"
+    assert find_part(tmp_path / "run", "train").images_dir == data_dir / "images"
 
 
 def test_without_a_test_set_the_metric_is_nan(start):
