@@ -4,8 +4,9 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -25,14 +26,13 @@ def split(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
     Args:
         words: of a command line; a setting keeps its ``+`` or ``++``.
+
+    Raises:
+        Problem: SETTING, a pattern that no file has.
     """
     found = {one.get_key_element(): one for one in _parse(words)}
     fixed = [one.input_line for key, one in found.items() if _is_fixed(key, one)]
-    ranges = {
-        key: one.input_line.partition("=")[2]
-        for key, one in found.items()
-        if one.is_sweep_override()
-    }
+    ranges = {key: _text(key, one) for key, one in found.items() if one.is_sweep_override()}
     return fixed, ranges
 
 
@@ -103,10 +103,22 @@ def _distribution(key: str, text: str) -> BaseDistribution:
         raise wrong_setting(key, text, str(error)) from error
 
 
+def _text(key: str, override: Override) -> str:
+    """Return a range as it was written; of a pattern, ``glob(r*)``, the files that it means now."""
+    text: str = override.input_line.partition("=")[2]
+    if not isinstance(override.value(), Glob):
+        return text
+    if names := list(override.sweep_string_iterator()):
+        return ",".join(names)
+    raise wrong_setting(key, text, "there is no such file")
+
+
 def _is_fixed(key: str, override: Override) -> bool:
     return key not in OF_A_SWEEP and not override.is_sweep_override()
 
 
 def _parse(words: Sequence[str]) -> list[Override]:
-    found: list[Override] = OverridesParser.create().parse_overrides(list(words))
+    hydra = GlobalHydra.instance()
+    loader = hydra.config_loader() if hydra.is_initialized() else None  # knows a pattern's files
+    found: list[Override] = OverridesParser.create(loader).parse_overrides(list(words))
     return found

@@ -1,7 +1,9 @@
 import pytest
+from hydra import initialize_config_dir
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from raising import refused
 
+from oiv5_d2.console.errors import CONFIG_DIR
 from oiv5_d2.problems import Kind
 from oiv5_d2.sweeps.ranges import combinations, distributions, split
 
@@ -11,6 +13,18 @@ def test_words_are_split_into_common_ones_and_ranges_of_which_the_last_counts():
     fixed, ranges = split([*words, "+c=choice(x,y)", "d=[1,2]"])
     assert fixed == ["a=3", "+experiment=quickstart", "d=[1,2]"]
     assert ranges == {"b": "interval(0,1)", "+c": "choice(x,y)"}
+
+
+def test_a_pattern_means_the_files_of_its_group():
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        fixed, ranges = split(["a=3", "model=glob(mask_rcnn_r*)", "+experiment=glob(quick*)"])
+        with refused(Kind.SETTING, key="solver"):
+            split(["solver=glob(slow*)"])
+    assert fixed == ["a=3"]
+    assert ranges == {
+        "model": "mask_rcnn_r101_fpn,mask_rcnn_r18_fpn,mask_rcnn_r50_fpn",
+        "+experiment": "quickstart",
+    }
 
 
 @pytest.mark.parametrize(
