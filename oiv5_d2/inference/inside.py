@@ -48,6 +48,8 @@ class Inside(NamedTuple):
         anchors: those that match a detection as the RPN would be trained to match them.
         refined: what the RPN makes of the anchors that it finds best.
         proposals: what it hands on, after NMS.
+        small_masks: (N, S, S) what the mask head says of each detection, before it is resized to
+            its box: 0 to 1; without a mask head of no detection.
         found: the detections, of the classes of the model: boxes, scores, masks.
         activations: by level, (h, w) mean of the absolute features of all channels, without the
             padding of the model's frame.
@@ -57,6 +59,7 @@ class Inside(NamedTuple):
     anchors: Candidates
     refined: Candidates
     proposals: Candidates
+    small_masks: Floats
     found: Instances
     activations: dict[str, Floats]
     strides: dict[str, int]
@@ -89,12 +92,14 @@ def look_inside(
         # A copy, for what comes next resizes the boxes where they are.
         view = _View(chosen.pred_boxes.clone(), scale, most)
         anchors, refined = _first_steps(model.proposal_generator, frame, features, view)
+        small_masks = _small_masks(chosen)
         found = detector_postprocess(chosen, image["height"], image["width"])
         strides = {name: one.stride for name, one in model.backbone.output_shape().items()}
     return Inside(
         anchors=anchors,
         refined=refined,
         proposals=view.take(proposals[0].proposal_boxes),
+        small_masks=small_masks,
         found=found.to("cpu"),
         activations={name: _mean(one[0], strides[name], frame) for name, one in features.items()},
         strides=strides,
@@ -104,6 +109,12 @@ def look_inside(
 def _choose(found: Instances, least: Sequence[float]) -> Instances:
     limits = found.scores.new_tensor(least)[found.pred_classes]
     return found[(found.scores >= limits) & found.pred_boxes.nonempty()]
+
+
+def _small_masks(found: Instances) -> Floats:
+    has_masks = found.has("pred_masks")
+    masks = found.pred_masks[:, 0] if has_masks else torch.zeros(0, 1, 1)
+    return np.asarray(masks.cpu().numpy(), dtype=np.float32)
 
 
 class _View(NamedTuple):

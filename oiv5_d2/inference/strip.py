@@ -10,7 +10,7 @@ from torch import nn
 from oiv5_d2.drawing.colours import FAINT_INK, Colour, colours_of
 from oiv5_d2.drawing.shapes import RgbImage, Shape, draw, fit
 from oiv5_d2.drawing.sheets import Cell, LegendEntry, Sheet, lay_out
-from oiv5_d2.inference.inside import Candidates, Inside, look_inside
+from oiv5_d2.inference.inside import Candidates, Floats, Inside, look_inside
 from oiv5_d2.inference.pictures import draw_objects
 from oiv5_d2.inference.prediction import write_jpeg
 from oiv5_d2.inference.predictor import Detection, Predictor
@@ -20,6 +20,7 @@ from oiv5_d2.jobs import Show
 ROOM = (420, 560)  # (height, width) of a cell
 OTHER = "about nothing that was found"
 BRIGHTEST = 99.5  # percentile of an activation from which on it is drawn brightest
+DIMMED = 0.5  # brightness of the image below the small masks
 GREY_SHARE = 0.25  # of the image in a map, so that one sees where things are
 
 
@@ -74,7 +75,8 @@ def draw_strip(
         colours: by class, in the model's order.
     """
     room = fit(image.shape[:2], ROOM)
-    steps = [*_steps(image, inside, found, colours), *_results(image, found, colours)]
+    results = _results(image, inside.small_masks, found, colours)
+    steps = [*_steps(image, inside, found, colours), *results]
     maps = [_map(image, level, inside) for level in inside.activations]
     legend = [LegendEntry(one, colour) for one, colour in colours.items()]
     legend.append(LegendEntry(OTHER, FAINT_INK))
@@ -104,14 +106,31 @@ def _steps(
 
 
 def _results(
-    image: RgbImage, found: Sequence[Detection], colours: Mapping[str, Colour]
+    image: RgbImage, small: Floats, found: Sequence[Detection], colours: Mapping[str, Colour]
 ) -> list[Cell]:
+    """Return the boxes, and the masks before and after they are resized."""
     bare = [one._replace(rle=None) for one in found]
-    number = f"{len(found)} detections"
-    return [
-        Cell(draw_objects(image, bare, colours), "boxes", f"{number}, each box moved again"),
-        Cell(draw_objects(image, found, colours), "masks", "one a box, resized to it"),
-    ]
+    cells = [Cell(draw_objects(image, bare, colours), "boxes", f"{len(found)}, each moved again")]
+    if len(small):
+        sides = f"{small.shape[2]} x {small.shape[1]} numbers a box: the surer, the brighter"
+        cells.append(Cell(_draw_small(image, small, found, colours), "mask head", sides))
+    return [*cells, Cell(draw_objects(image, found, colours), "masks", "resized, from 0.5 on")]
+
+
+def _draw_small(
+    image: RgbImage, small: Floats, found: Sequence[Detection], colours: Mapping[str, Colour]
+) -> RgbImage:
+    """Return the image in grey with the squares of each mask over its box, the best on top."""
+    canvas = _greyed(image).astype(np.float32) * DIMMED
+    for one, mask in reversed([*zip(found, small, strict=True)]):
+        x0, y0, x1, y1 = (round(side) for side in one.box)
+        window = canvas[y0:y1, x0:x1]
+        if window.size:
+            size = window.shape[1], window.shape[0]
+            share = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)[..., None]
+            window += (np.array(colours[one.class_name], dtype=np.float32) - window) * share
+    boxes = [Shape(one.class_name, one.box) for one in found]
+    return draw(canvas.round().astype(np.uint8), boxes, colours, image.shape[:2])
 
 
 def _draw_boxes(
@@ -136,11 +155,15 @@ def _map(image: RgbImage, level: str, inside: Inside) -> Cell:
     size = image.shape[1], image.shape[0]
     large = cv2.resize(shades, size, interpolation=cv2.INTER_NEAREST)
     coloured = cv2.cvtColor(cv2.applyColorMap(large, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    mixed = cv2.addWeighted(grey, GREY_SHARE, coloured, 1 - GREY_SHARE, 0)
+    mixed = cv2.addWeighted(_greyed(image), GREY_SHARE, coloured, 1 - GREY_SHARE, 0)
     height, width = values.shape
     detail = f"{width} x {height} features, one each {stride} px"
     return Cell(np.asarray(mixed, dtype=np.uint8), level, detail)
+
+
+def _greyed(image: RgbImage) -> RgbImage:
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return np.asarray(grey, dtype=np.uint8)
 
 
 def _fitted(cell: Cell, room: tuple[int, int]) -> Cell:

@@ -13,7 +13,9 @@ from oiv5_d2.jobs import unseen
 from oiv5_d2.problems import Kind
 from oiv5_d2.training.models import load_cfg, load_model
 
-from detectron2.structures import Boxes, pairwise_iou  # isort: skip  # once it can be imported
+# isort: split
+from detectron2.layers.mask_ops import paste_masks_in_image
+from detectron2.structures import Boxes, pairwise_iou
 
 CLASSES = ["Person", "Car", "Traffic light"]
 EVERYTHING = {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0}
@@ -84,6 +86,13 @@ def test_activations_are_of_the_image_without_its_padding(inside):
     assert all((one >= 0).all() for one in inside.activations.values())
 
 
+def test_masks_before_resizing_are_those_that_are_resized(inside):
+    small = torch.from_numpy(inside.small_masks)
+    assert ((small >= 0) & (small <= 1)).all()
+    pasted = paste_masks_in_image(small, inside.found.pred_boxes, (48, 80), 0.5)
+    assert len(pasted) and torch.equal(pasted, inside.found.pred_masks)
+
+
 def test_nothing_found_is_no_error(model, predictor, image):
     inside = look_inside(model, predictor.to_input(image), [1.1] * 3)
     assert len(inside.found) == len(inside.anchors.boxes) == 0
@@ -98,7 +107,7 @@ def test_a_strip_an_image_is_written(model, predictor, images_dir, tmp_path):
     (path,) = write_strips(model, predictor, pictures, thresholds, tmp_path / "out", unseen)
     assert path == tmp_path / "out" / "a.jpg"
     with Image.open(path) as strip:
-        assert strip.width > 5 * 500 and strip.height > 2 * 300
+        assert strip.width > 6 * 500 and strip.height > 2 * 300
 
 
 def test_another_kind_of_model_is_refused():

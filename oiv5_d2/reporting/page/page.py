@@ -12,6 +12,7 @@ from oiv5_d2.evaluation.errors import WORDS
 from oiv5_d2.pages.page import write_page
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.reporting.page.charts import score_charts, training_charts
+from oiv5_d2.reporting.page.parent import read_parent
 from oiv5_d2.reporting.page.pictures import Picture, draw_pictures, gallery
 from oiv5_d2.reporting.page.settings import chosen_files, given_words, read_settings
 from oiv5_d2.reporting.reasons import slice_table, threshold_table
@@ -77,6 +78,7 @@ def write_run_page(run_dir: Path, root: Path, num_pictures: int) -> Path:
         "colours": colours,
         "training": training_charts(read_scalars(run_dir)),
         "settings": read_settings(run_dir, root),
+        "parent": read_parent(run_dir, root),
         "given": given_words(run_dir),
         "files": chosen_files(run_dir),
         "packages": record["packages"],

@@ -44,19 +44,19 @@ def read_settings(run_dir: Path, root: Path) -> list[Setting]:
         root: the project's folder, which has Detectron2's defaults.
     """
     given = {word.split("=", 1)[0].lstrip("+~") for word in given_words(run_dir)}
-    own = _leaves(hydra_file(run_dir, "config"))
+    own = read_leaves(hydra_file(run_dir, "config"))
     own = {k: v for k, v in own.items() if not k.startswith(f"{DETECTRON2}.")}
-    theirs = _leaves(OmegaConf.load(run_dir / CONFIG_YAML))
+    theirs = read_leaves(OmegaConf.load(run_dir / CONFIG_YAML))
     defaults: dict[str, Any] = {}
     if (root / DEFAULTS).is_file():
-        defaults = _leaves(OmegaConf.select(OmegaConf.load(root / DEFAULTS), DETECTRON2))
+        defaults = read_leaves(OmegaConf.select(OmegaConf.load(root / DEFAULTS), DETECTRON2))
         # The project's own groups are in the file too, in capital letters.
         groups = {key.split(".")[0] for key in defaults}
         theirs = {k: v for k, v in theirs.items() if k.split(".")[0] in groups}
-    settings = [Setting(k, _word(v), "", _names(given, k)) for k, v in sorted(own.items())]
+    settings = [Setting(k, word(v), "", _names(given, k)) for k, v in sorted(own.items())]
     for name, value in sorted(theirs.items()):
-        key, default = f"{DETECTRON2}.{name}", _word(defaults[name]) if name in defaults else ""
-        settings.append(Setting(key, _word(value), default, _names(given, key)))
+        key, default = f"{DETECTRON2}.{name}", word(defaults[name]) if name in defaults else ""
+        settings.append(Setting(key, word(value), default, _names(given, key)))
     return settings
 
 
@@ -75,7 +75,8 @@ def chosen_files(run_dir: Path) -> dict[str, str]:
     }
 
 
-def _leaves(config: DictConfig | ListConfig) -> dict[str, Any]:
+def read_leaves(config: DictConfig | ListConfig) -> dict[str, Any]:
+    """Return the values of a configuration by dotted key; nothing private."""
     # Interpolations stay as they are written: some name what only the run's process knew.
     plain = OmegaConf.to_container(config, resolve=False)
     return dict(leaves(public(plain))) if isinstance(plain, Mapping) else {}
@@ -89,5 +90,6 @@ def _names(given: Iterable[str], key: str) -> bool:
     return any(key == one or ("." in one and key.startswith(f"{one}.")) for one in given)
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
+    """Return a value in one line, as YAML has it."""
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
