@@ -1,12 +1,13 @@
-"""The page to explore on 100,000 images with five objects each, in one run.
+"""The page to explore on 100,000 images with five objects each, all of it measured at once.
 
     python benchmarks/explore.py                 # 100,000 images
+    python benchmarks/explore.py runs=2          # beside them ten detections an image of two runs
     python benchmarks/explore.py images=10000
 
-Draws a few photos that all images link to, and a COCO file; then starts tools/explore.py as a user
-does and asks it what a browser asks, over six connections. Prints the seconds until the page is
-there, with 60 thumbnails and their outlines, at the first start and at the second one; the seconds
-of searches; and the process's peak of memory.
+Draws a few photos that all images link to, a COCO file, and the detections of runs; then starts
+tools/explore.py as a user does and asks it what a browser asks, over six connections. Prints the
+seconds until the page is there, with 60 thumbnails and their outlines, at the first start and at
+the second one; the seconds of searches; and the process's peak of memory.
 """
 
 import json
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
@@ -35,6 +36,7 @@ ROOT = Path(__file__).parents[1]
 HEIGHT, WIDTH = 768, 1024
 CLASSES = ("Person", "Traffic light", "Car", "Traffic sign")
 PHOTOS, OUTLINES, OBJECTS = 8, 400, 5
+DETECTIONS, FOUND_SHARE = 10, 0.7  # of an image; of the objects that a run finds
 CONNECTIONS = 6  # of a browser to one host
 SEARCHES = (
     "q=0001",
@@ -44,6 +46,13 @@ SEARCHES = (
     "order=smallest&class=Traffic+sign",
     "page=1667",
 )
+RUN_SEARCHES = ("a=missed", "a=found&b=missed", "layer=a&outcome=background&score=0.8&class=Car")
+
+
+Outlines = list[dict[str, Any]]  # fields of an annotation
+Chances = list[
+    list[int]
+]  # of each object: numbers that its shape, class and attributes follow from
 
 
 def draw_photo(rng: np.random.Generator, path: Path) -> None:
@@ -78,10 +87,8 @@ def image_lines(number: int) -> Iterator[str]:
         yield coco_file.dumps({**record, **verified, "title": f"Street {id_}", "rotation": 0.0})
 
 
-def object_lines(number: int, rng: np.random.Generator) -> Iterator[str]:
+def object_lines(outlines: Outlines, chances: Chances) -> Iterator[str]:
     """Yield the records of the objects."""
-    outlines = [draw_outline(rng) for _ in range(OUTLINES)]
-    chances = rng.integers(0, 1 << 30, (number * OBJECTS, 3)).tolist()
     for id_, (shape, category, bits) in enumerate(chances, start=1):
         is_ignored = bits % 10 == 0
         yield coco_file.dumps(
@@ -104,27 +111,61 @@ def object_lines(number: int, rng: np.random.Generator) -> Iterator[str]:
         )
 
 
-def write_data(data_dir: Path, number: int) -> None:
-    """Write a data folder of one part."""
-    rng = np.random.default_rng(0)
+def detection_lines(outlines: Outlines, chances: Chances, seed: int) -> Iterator[str]:
+    """Yield a run's detections: most of the objects, and others where there is nothing."""
+    rng = np.random.default_rng(seed)
+    for image in range(len(chances) // OBJECTS):
+        own = chances[image * OBJECTS : (image + 1) * OBJECTS]
+        others = rng.integers(0, 1 << 30, (DETECTIONS, 2)).tolist()
+        found = [one[:2] for one in own if rng.random() < FOUND_SHARE] + others
+        scores = np.round(rng.random(DETECTIONS), 4).tolist()
+        for (shape, category), score in zip(found[:DETECTIONS], scores, strict=True):
+            outline = outlines[shape % OUTLINES]
+            about = {"image_id": image + 1, "category_id": category % len(CLASSES) + 1}
+            about |= {"score": score, "bbox": outline["bbox"]}
+            yield coco_file.dumps({**about, "segmentation": outline["segmentation"]})
+
+
+def write_run(run_dir: Path, data_dir: Path, lines: Iterator[str]) -> None:
+    """Write what the page needs of a run."""
+    folder = run_dir / "evaluation" / "many_train"
+    folder.mkdir(parents=True)
+    data = {"many_train": {"json": str(data_dir / "coco" / "train.json")}}
+    record = {"name": run_dir.name, "data": data, "seconds": 1.0}
+    (run_dir / "run.json").write_text(json.dumps(record))
+    with (folder / "coco_instances_results.json").open("w") as file:
+        for i, line in enumerate(lines):
+            file.write(f"{',' if i else '['}{line}")
+        file.write("]")
+
+
+def write_data(root: Path, number: int, num_runs: int) -> tuple[Path, list[Path]]:
+    """Write a data folder of one part, and runs; return both."""
+    rng, data_dir = np.random.default_rng(0), root / "data" / "many"
     folder = data_dir / "images" / "train"
     folder.mkdir(parents=True)
     for i in range(PHOTOS):
         draw_photo(rng, data_dir / f"{i}.jpg")
     for id_ in range(1, number + 1):
         (folder / f"{id_:016x}.jpg").symlink_to(data_dir / f"{id_ % PHOTOS}.jpg")
+    outlines = [draw_outline(rng) for _ in range(OUTLINES)]
+    chances = rng.integers(0, 1 << 30, (number * OBJECTS, 3)).tolist()
     head = {"info": {}, "categories": [{"id": i, "name": n} for i, n in enumerate(CLASSES, 1)]}
-    lines = image_lines(number), object_lines(number, rng)
+    lines = image_lines(number), object_lines(outlines, chances)
     coco_file.write(data_dir / "coco" / "train.json", head, *lines)
     tiny = {"below_pixels": 16, "below_share": 1e-4, "num_masks": 0, "worst": []}
     (data_dir / "audit.json").write_text(json.dumps({"parts": {"train": {"tiny": tiny}}}))
+    runs = [root / "outputs" / f"run_{i}" for i in range(num_runs)]
+    for seed, run_dir in enumerate(runs):
+        write_run(run_dir, data_dir, detection_lines(outlines, chances, seed))
+    return data_dir, runs
 
 
 @contextmanager
-def started(data_dir: Path, root: Path) -> Iterator[tuple[str, int]]:
+def started(words: list[str], root: Path) -> Iterator[tuple[str, int]]:
     """Start the tool; yield its address and its process id."""
-    words = ["open=false", "port=0", "data.name=many", f"data.dir={data_dir}", "parts=[train]"]
-    command = [sys.executable, str(ROOT / "tools" / "explore.py"), *words, f"cache={root}/cache"]
+    words = [*words, "open=false", "port=0", f"cache={root}/cache"]
+    command = [sys.executable, str(ROOT / "tools" / "explore.py"), *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=environment, cwd=root
@@ -183,15 +224,15 @@ def peak(pid: int) -> float:
     return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1e3
 
 
-def measure(data_dir: Path, root: Path, name: str) -> None:
+def measure(words: list[str], root: Path, name: str, searches: Sequence[str]) -> None:
     """Start the tool, use it, and print what that needs."""
     start = time.perf_counter()
-    with started(data_dir, root) as (url, pid):
+    with started(words, root) as (url, pid):
         print(f"{name}: there after {time.perf_counter() - start:.1f} s, {peak(pid):.0f} MB")
         print(
             f"  first page {open_page(url):.2f} s, another one {open_page(url, 'page=900'):.2f} s"
         )
-        for query in SEARCHES:
+        for query in searches:
             seconds, number = search(url, query)
             print(f"  {query}: {seconds:.2f} s, {number:,} images")
         print(f"  peak {peak(pid):.0f} MB")
@@ -199,14 +240,19 @@ def measure(data_dir: Path, root: Path, name: str) -> None:
 
 def main() -> None:
     """Write the data, and measure both starts."""
-    number = next((int(w[7:]) for w in sys.argv[1:] if w.startswith("images=")), 100_000)
+    said = dict(word.split("=") for word in sys.argv[1:])
+    number, num_runs = int(said.get("images", 100_000)), int(said.get("runs", 0))
     with tempfile.TemporaryDirectory() as root:
-        data_dir = Path(root) / "data" / "many"
-        write_data(data_dir, number)
+        data_dir, runs = write_data(Path(root), number, num_runs)
         size = (data_dir / "coco" / "train.json").stat().st_size / 1e6
         print(f"{number:,} images, {number * OBJECTS:,} objects, a COCO file of {size:.0f} MB")
+        words = ["data.name=many", f"data.dir={data_dir}", "parts=[train]"]
+        searches = SEARCHES
+        if runs:
+            print(f"{num_runs} runs with {number * DETECTIONS:,} detections each")
+            words, searches = [f"runs=[{','.join(map(str, runs))}]"], (*SEARCHES, *RUN_SEARCHES)
         for name in ("first start", "second start"):
-            measure(data_dir, Path(root), name)
+            measure(words, Path(root), name, searches)
 
 
 if __name__ == "__main__":
