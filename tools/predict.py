@@ -43,31 +43,26 @@ def predict(run: DictConfig, run_dir: Path, changes: Mapping[str, object]) -> No
     from oiv5_d2.inference.predictor import Predictor
     from oiv5_d2.inference.slices import Slices
 
-    source, slices = str(run.input), Slices(run.slices.side, run.slices.overlap)
+    slices = Slices(run.slices.side, run.slices.overlap)
     drawing = prediction.Drawing(run.draw, choose_thresholds(run, run_dir))
-    is_video = sources.is_video(source)
-    pictures = [] if is_video else sources.find_pictures(source)
-    name = Path(source).stem if is_video or len(pictures) == 1 else Path(source).name
-    output_dir = Path(run.output or run_dir / "predictions" / (name.strip("*.") or "images"))
-    predictor = Predictor.from_run(run_dir, run.weights, run.device, {}, slices, changes)
-    path = output_dir / ledger.DETECTIONS_JSONL
-    if run.force or is_video:  # a video cannot be continued
-        path.unlink(missing_ok=True)
-    about = {
-        **describe(run_dir / run.weights, changes),
-        "slices": [slices.side, slices.overlap],
-        "draw": drawing.kind,
-        "thresholds": dict(drawing.thresholds),
-    }
-    found, show = ledger.Ledger(path, about), open_screen()
-    if is_video:
-        target = output_dir / f"{name}_{drawing.kind}.mp4"
-        with sources.open_video(source) as video:
-            prediction.predict_video(predictor, video, found, drawing, target, run.batch, show)
-    else:
-        target = output_dir / "pictures"
-        todo = (predictor, pictures, found, drawing, target, run.batch, show)
-        prediction.predict_pictures(*todo)
+    with sources.open_source(str(run.input)) as source:  # before the model, which takes longer
+        is_video = isinstance(source, sources.Video)
+        name = sources.name_source(str(run.input), [] if is_video else source)
+        output_dir = Path(run.output or run_dir / "predictions" / name)
+        predictor = Predictor.from_run(run_dir, run.weights, run.device, {}, slices, changes)
+        path = output_dir / ledger.DETECTIONS_JSONL
+        if run.force or is_video:  # a video cannot be continued
+            path.unlink(missing_ok=True)
+        about = {
+            **describe(run_dir / run.weights, changes),
+            "slices": [slices.side, slices.overlap],
+            "draw": drawing.kind,
+            "thresholds": dict(drawing.thresholds),
+        }
+        found = ledger.Ledger(path, about)
+        target = output_dir / (f"{name}_{drawing.kind}.mp4" if is_video else "pictures")
+        how = prediction.predict_video if is_video else prediction.predict_pictures
+        how(predictor, source, found, drawing, target, run.batch, open_screen())
     mids = read_mids(run_dir) if run.csv else None
     for written in ledger.write_files(found, output_dir, predictor.classes, mids):
         print(written)

@@ -1,7 +1,8 @@
 """What a model is to look at: images of a file, a folder or a pattern, a video, a camera."""
 
 import glob
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -56,6 +57,37 @@ def is_video(source: str) -> bool:
     return source.isdecimal() or Path(source).suffix.lower() in VIDEOS
 
 
+@contextmanager
+def open_source(source: str) -> Iterator[Video | list[Picture]]:
+    """Yield an open video or camera, or the images of a file, a folder or a pattern.
+
+    Raises:
+        Problem: those of `open_video` and `find_pictures`.
+    """
+    if is_video(source):
+        with open_video(source) as video:
+            yield video
+    else:
+        yield find_pictures(source)
+
+
+def name_source(source: str, pictures: Sequence[Picture]) -> str:
+    """Return a short name: of the one file, of the folder, or the last words of a pattern.
+
+    Args:
+        source: what is looked at.
+        pictures: its images; none of a video.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return path.resolve().name or "images"
+    if len(pictures) == 1:
+        return pictures[0].path.stem
+    if pictures:
+        return "_".join(re.findall(r"\w+", source)[-3:]) or "images"
+    return f"camera_{source}" if source.isdecimal() else path.stem
+
+
 def find_pictures(source: str) -> list[Picture]:
     """Return the images of a file, of a folder and those below it, or of a pattern, by name.
 
@@ -108,16 +140,19 @@ def open_video(source: str) -> Iterator[Video]:
     """Open a video file, or a camera by its number.
 
     Raises:
-        Problem: ABSENT, or DAMAGED: nothing that can be played.
+        Problem: ABSENT, no such file or camera; DAMAGED, it cannot be played.
     """
     is_camera = source.isdecimal()
     if not is_camera and not Path(source).is_file():
         raise Problem(Kind.ABSENT, source, key="input", remedy=Remedy.CHANGE_SETTING)
+    # OpenCV tells of each way to open a source that does not work for it.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     capture: Any = cv2.VideoCapture(int(source) if is_camera else source)
     try:
         if not capture.isOpened():
-            what = "no such camera" if is_camera else "no video that can be played"
-            raise Problem(Kind.DAMAGED, source, what, key="input", remedy=Remedy.CHANGE_SETTING)
+            kind, where = (Kind.ABSENT, f"camera {source}") if is_camera else (Kind.DAMAGED, source)
+            detail = "" if is_camera else "no video that can be played"
+            raise Problem(kind, where, detail, key="input", remedy=Remedy.CHANGE_SETTING)
         number = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         size = (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
         height, width = (int(capture.get(one)) for one in size)

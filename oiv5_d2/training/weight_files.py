@@ -6,6 +6,7 @@ containers are admitted here; a file that holds anything else is refused with th
 
 import _codecs
 import io
+import json
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+SAFETENSORS = ".safetensors"
 _BEFORE_1_6 = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)  # how torch.save began
 _KINDS = "biufcSU"  # of numbers and texts: no objects, no records
 _DTYPES = [type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDGSU"]
@@ -25,7 +27,7 @@ class ForeignContentError(pickle.UnpicklingError):
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """Read a ``.pkl`` of the model zoo or of Caffe2, a ``.pyth`` of pycls, or a ``.pth``.
+    """Read a ``.pkl`` of the zoo or of Caffe2, a ``.pyth`` of pycls, ``.pth`` or ``.safetensors``.
 
     The first bytes show how it was written; what its entries mean depends on the suffix.
 
@@ -37,9 +39,21 @@ def read_weights(path: Path) -> dict[str, Any]:
         ForeignContentError: it holds other objects than tensors, arrays and plain containers.
         Exception: it cannot be read: pickle, zip and torch each raise their own.
     """
+    if path.suffix == SAFETENSORS:
+        return _read_safetensors(path)
     checkpoint = _checkpoint(_named(_read(path)), path.suffix)
     _make_arrays(_named(checkpoint["model"]))
     return checkpoint
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """Read numbers by name, and the classes of the card that `tools/export.py` writes with them."""
+    from safetensors import safe_open  # of the optional group `export`
+
+    with safe_open(path, framework="pt") as file:
+        card = json.loads((file.metadata() or {}).get("card", "{}"))
+        weights = {name: file.get_tensor(name) for name in file.keys()}
+    return {"model": weights, "run": {"classes": card.get("classes")}}
 
 
 def _named(content: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 
-from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
 from oiv5_d2.training.heads import carry_over, classes_of
 from oiv5_d2.training.weight_files import ForeignContentError, read_weights
 
@@ -66,7 +66,8 @@ def load_pretrained(model: torch.nn.Module, path: str, classes: Sequence[str] = 
     Raises:
         Problem: ABSENT, there is no such file; UNREACHABLE, it cannot be downloaded; DAMAGED, it
             cannot be read; UNSUPPORTED, it holds more than weights (none of it is executed);
-            MISMATCH, no parameter of the backbone is in it.
+            MISMATCH, no parameter of the backbone is in it; SETTING, a package that reads such a
+            file is not installed.
     """
     if not path:
         logger.info("No weights given: training starts from random ones")
@@ -76,6 +77,9 @@ def load_pretrained(model: torch.nn.Module, path: str, classes: Sequence[str] = 
         loader.load(local)
     except ForeignContentError as error:
         raise _wrong(Kind.UNSUPPORTED, path, f"holds {error}", Remedy.SAVE_WEIGHTS) from error
+    except ImportError as error:
+        detail = f"{first_line(error)}: python tools/install.py export"
+        raise wrong_setting("d2.MODEL.WEIGHTS", path, detail) from error
     # pickle, zip and torch each raise their own errors; all mean the same.
     except Exception as error:
         raise _wrong(Kind.DAMAGED, path, first_line(error)) from error

@@ -10,6 +10,7 @@ from oiv5_d2.inference import card, export, parity, precision
 from oiv5_d2.inference.parity import compare
 from oiv5_d2.inference.predictor import Predictor, to_tensor
 from oiv5_d2.problems import Kind, Problem
+from oiv5_d2.training.weights import load_pretrained
 
 from detectron2.modeling import build_model  # isort: skip
 
@@ -125,3 +126,17 @@ def test_weights_are_numbers_with_their_card(model, tmp_path):
         assert set(file.keys()) == set(state)
         for name in state:
             assert (file.get_tensor(name) == state[name]).all()
+
+
+def test_another_training_starts_from_exported_weights(cfg, model, tmp_path):
+    pytest.importorskip("safetensors")
+    path = tmp_path / "model.safetensors"
+    export.write_weights(model, path, {"classes": CLASSES})
+    other = build_model(cfg)
+    assert load_pretrained(other, str(path), CLASSES) == []
+    state = model.state_dict()
+    assert all((values == state[name]).all() for name, values in other.state_dict().items())
+    fresh = build_model(cfg)
+    load_pretrained(fresh, str(path), ["Car", "Person", "Bus"])
+    rows = "roi_heads.box_predictor.cls_score.weight"
+    assert (fresh.state_dict()[rows][:2] == state[rows][[1, 0]]).all()

@@ -4,7 +4,14 @@ import pytest
 from PIL import Image
 from raising import refused
 
-from oiv5_d2.inference.sources import find_pictures, is_video, open_video, read_picture
+from oiv5_d2.inference.sources import (
+    find_pictures,
+    is_video,
+    name_source,
+    open_source,
+    open_video,
+    read_picture,
+)
 from oiv5_d2.problems import Kind
 
 
@@ -75,3 +82,26 @@ def test_what_cannot_be_played_is_told(tmp_path):
     for name, kind in (("a.mp4", Kind.DAMAGED), ("b.mp4", Kind.ABSENT)):
         with refused(kind, key="input"), open_video(str(tmp_path / name)):
             pass
+
+
+def test_a_camera_that_is_not_there_is_told_in_one_line(capfd):
+    with refused(Kind.ABSENT, key="input", about="camera 99"), open_source("99"):
+        pass
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("{}", "photos"),
+        ("{}/a.jpg", "a"),
+        ("{}/b.*", "b"),
+        ("{}/*.j*g", "photos_j_g"),
+        ("street.mp4", "street"),
+        ("0", "camera_0"),
+    ],
+)
+def test_what_is_found_has_the_name_of_where(images_dir, source, name):
+    source = source.format(images_dir)
+    pictures = [] if is_video(source) else find_pictures(source)
+    assert name_source(source, pictures) == name

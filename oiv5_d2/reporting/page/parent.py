@@ -89,14 +89,13 @@ def _compose(root: Path, words: list[str]) -> tuple[dict[str, str], DictConfig] 
 @contextmanager
 def _hydra_of(folder: Path) -> Iterator[None]:
     """Let Hydra compose from a folder, also within a tool that Hydra started."""
-    instance = GlobalHydra.instance()
-    outer = instance.hydra
-    instance.clear()
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
             yield
     finally:
-        instance.hydra = outer
+        GlobalHydra.instance().hydra = outer
 
 
 def _differing(config: DictConfig, parent: DictConfig) -> list[Change]:
