@@ -53,3 +53,21 @@ def read(texts: Sequence[str]) -> list[NDArray[np.int64]] | None:
         some[1::2] = np.cumsum(some[1::2])  # the second stands for itself, the fourth for more
         some[2::2] = np.cumsum(some[2::2])
     return lengths
+
+
+def draw(lengths: NDArray[np.int64], height: int, columns: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return some columns of a mask: of a small object far sooner than the whole mask.
+
+    Args:
+        lengths: of the mask, as `read` returns them.
+        height: of the mask in pixels.
+        columns: the first one, and the one after the last.
+
+    Returns:
+        (height, number of columns).
+    """
+    first, end = (height * column for column in columns)
+    stops = np.clip(np.cumsum(lengths), first, end)
+    runs = np.diff(stops, prepend=first)
+    is_object = np.arange(len(lengths)) % 2 == 1
+    return np.repeat(is_object, runs).reshape(-1, height).T

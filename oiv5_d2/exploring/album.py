@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as run_lengths
+from pycocotools import mask as coco_mask
 
-from oiv5_d2.conversion import masks
+from oiv5_d2.conversion import run_lengths
 from oiv5_d2.drawing.colours import PALETTE
 from oiv5_d2.evaluation.errors import WORDS
 from oiv5_d2.evaluation.masks import Rle
@@ -223,11 +223,13 @@ def _describe(shown: Shown, layer: Layer, row: int, scale: float) -> dict[str, A
 
 
 def _outline(rle: Rle, scale: float) -> str:
-    """Return a mask's outline; only its box is looked at, as a large image has many masks."""
-    if not rle["counts"]:
+    """Return a mask's outline; only its box is drawn, as a large image has many masks."""
+    lengths = run_lengths.read([rle["counts"].decode("ascii")]) if rle["counts"] else None
+    if lengths is None:
         return ""
-    x, y, width, height = map(int, run_lengths.toBbox(rle))
-    return to_path(masks.decode(rle)[y : y + height, x : x + width], scale, (x, y))
+    x, y, width, height = map(int, coco_mask.toBbox(rle))
+    columns = run_lengths.draw(lengths[0], rle["size"][0], (x, x + width))
+    return to_path(columns[y : y + height], scale, (x, y))
 
 
 def _or_none(value: float) -> float | None:

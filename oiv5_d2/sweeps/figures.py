@@ -31,12 +31,12 @@ class Line(NamedTuple):
     """A trial as a line.
 
     Attributes:
-        number: of the trial.
+        number: of the trial; None of a line that is none.
         points: in order.
         goodness: 1 for the best trial, 0 for the worst; None without a result.
     """
 
-    number: int
+    number: int | None
     points: list[Point]
     goodness: float | None
 

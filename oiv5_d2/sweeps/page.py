@@ -48,6 +48,7 @@ def write_page(sweep_dir: Path, plan: Plan, study: optuna.Study, rows: Sequence[
         "columns": columns(names, plan.metric)[:-1],
         "rows": [[word(cell) for cell in cells(row, names)[:-1]] for row in rows],
         "texts": [name for name in (*names, "state") if not _is_number(name, rows)],
+        "tips": {row.number: _tip(row, names) for row in rows},
         "reasons": [(row.number, row.reason) for row in rows if row.reason],
         "states": [row.state for row in rows],
         "axes": axes,
@@ -61,6 +62,12 @@ def write_page(sweep_dir: Path, plan: Plan, study: optuna.Study, rows: Sequence[
     }
     pages.write_page(sweep_dir / PAGE, __package__, "page.html.jinja", content)
     return sweep_dir / PAGE
+
+
+def _tip(row: Row, names: Sequence[str]) -> str:
+    """Return what is said of a trial where its line is pointed at."""
+    params = [f"{name} {word(row.params.get(name))}" for name in names]
+    return "\n".join([f"trial {row.number}: {word(row.value)}", *params])
 
 
 def _is_number(name: str, rows: Sequence[Row]) -> bool:
@@ -96,7 +103,7 @@ def _share_chart(plan: Plan, rows: Sequence[Row]) -> tuple[Chart, str] | None:
     law_points = [(across.at(share), up.at(value)) for share, value in drawn]
     num_measured = sum(share <= 1 for share, _ in drawn)
     measured, beyond = law_points[:num_measured], law_points[num_measured - 1 :]
-    lines = [Line(0, beyond, None), Line(0, measured, 1.0)]
+    lines = [Line(None, beyond, None), Line(None, measured, 1.0)]
     dots = [(across.at(share), up.at(value)) for share, value in points]
     names = ("share of the data, on a logarithmic axis", plan.metric)
     return Chart(across.ticks(), up.ticks(), lines, dots, names), law.words()

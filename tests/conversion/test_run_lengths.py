@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from oiv5_d2.conversion import masks, run_lengths
 from oiv5_d2.conversion.run_lengths import is_of_size
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
@@ -35,3 +36,12 @@ def test_what_is_no_run_lengths_is_refused(counts):
 def test_numbers_must_add_up_and_not_be_negative():
     assert is_of_size([3, 4, 5], 12)
     assert not is_of_size([3, 4, 4], 12) and not is_of_size([14, -2], 12)
+
+
+@pytest.mark.parametrize("columns", [(0, 7), (2, 5), (6, 7), (3, 3)])
+def test_some_columns_of_a_mask_are_those_of_the_whole(columns):
+    rng = np.random.default_rng(columns[1])
+    mask = rng.random((5, 7)) < 0.5
+    (lengths,) = run_lengths.read([masks.encode(mask)["counts"]])
+    drawn = run_lengths.draw(lengths, 5, columns)
+    np.testing.assert_array_equal(drawn, mask[:, slice(*columns)])

@@ -42,6 +42,9 @@ def test_trials_that_differ_in_several_settings_are_lines(page):
     assert text.count("<polyline") == 3 and 'class="dot"' not in text
     assert re.findall(r"<th [^>]*>(.*?)</th>", text)[:4] == ["trial", "segm/AP", "a", "b"]
     assert "4 trials: 3 finished, 1 failed." in text
+    assert re.findall(r"<title>(.*?)</title>", text, re.DOTALL)[1:] == [
+        *("trial 0: 1.00\na 1\nb x", "trial 3: 2.00\na 2\nb y", "trial 1: 5.00\na 1\nb y")
+    ]
 
 
 def test_a_sweep_over_shares_of_the_data_says_what_more_would_bring(page):
