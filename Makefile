@@ -23,11 +23,14 @@ smoke: install  ## the same chain, a few steps only
 	$(PYTHON) tools/train_net.py +experiment=quickstart name=smoke data.name=tiny d2.SOLVER.MAX_ITER=6 d2.SOLVER.WARMUP_ITERS=2
 	$(PYTHON) tools/write_report.py run=outputs/smoke to=outputs/experiments
 
+# An idle process takes tests from a busy one. What is compiled is kept, for the processes that tests start.
+TESTS := PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -n auto --dist worksteal
+
 test: install  ## the tests, without the slow ones
-	$(PYTHON) -m pytest -n auto
+	$(TESTS)
 
 test-all: install  ## every test
-	$(PYTHON) -m pytest -n auto -m "slow or not slow"
+	$(TESTS) -m "slow or not slow"
 
 fuzz: install  ## 10,000 mutated inputs for each reader (15 minutes); by coverage after `.uv/bin/uv sync --group fuzz`
 	PYTHONPATH=tests/support OMP_NUM_THREADS=1 $(PYTHON) -m fuzzing

@@ -41,6 +41,12 @@ class Objects(NamedTuple):
         arrays: tuple[Any, ...] = tuple(one[chosen] for one in self[1:])
         return Objects(self.num_images, *arrays)
 
+    def showing(self, chosen: NDArray[np.bool_]) -> Indices:
+        """Return the images that have some of the annotations, (M,) bool, in their order."""
+        shown = np.zeros(self.num_images, np.bool_)
+        shown[self.images[chosen]] = True
+        return np.flatnonzero(shown)
+
 
 class Part(NamedTuple):
     """One data set.
@@ -133,7 +139,7 @@ class Records(Sequence[Record]):
     def with_targets(self) -> "Records":
         """Return the images with something to learn."""
         objects = self.objects()
-        return self.chosen(np.unique(objects.images[objects.is_target]))
+        return self.chosen(objects.showing(objects.is_target))
 
     def count_unverified(self) -> list[int]:
         """Return for each class in how many images nobody verified whether it is there."""

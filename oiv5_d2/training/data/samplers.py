@@ -85,8 +85,8 @@ def _class_aware(objects: Objects, _: float) -> Order:
 
 def _images_by_class(objects: Objects) -> Mapping[int, Indices]:
     """Return the indices of the images that show each class, in the order of the classes."""
-    present = np.unique(objects.categories).tolist()
-    return {one: np.unique(objects.images[objects.categories == one]) for one in present}
+    present = np.flatnonzero(np.bincount(objects.categories)).tolist()
+    return {one: objects.showing(objects.categories == one) for one in present}
 
 
 def _repeatedly(rng: np.random.Generator, members: Indices, count: int) -> Indices:

@@ -25,9 +25,9 @@ RARE = 9  # a class of two images
 def objects(categories, is_target=True):
     """Objects of images, one a list of categories."""
     images = [index for index, some in enumerate(categories) for _ in some]
-    flat = np.array([one for some in categories for one in some])
+    flat = np.array([one for some in categories for one in some], np.int16)
     kept = np.broadcast_to(is_target, flat.shape)
-    return Objects(len(categories), np.array(images), flat, kept, kept)
+    return Objects(len(categories), np.array(images, np.int64), flat, kept, kept)
 
 
 OBJECTS = objects([[0, RARE]] * 2 + [[0]] * (NUM_IMAGES - 2))
