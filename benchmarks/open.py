@@ -84,7 +84,7 @@ def main() -> None:
 def stock(dataset: Prepared) -> None:
     """Load the first batch as Detectron2 does."""
     register_coco_instances(dataset.name, {}, str(dataset.json_path), str(dataset.images_dir))
-    loader = build_detection_train_loader(_cfg())
+    loader = build_detection_train_loader(cfg())
     next(iter(loader))
 
 
@@ -92,28 +92,30 @@ def ours(dataset: Prepared) -> None:
     """Load the first batch as a training does, which also identifies the data."""
     fingerprint(dataset)
     register([dataset], CLASSES)
-    next(build_train_loader(_cfg(), {}))
+    next(build_train_loader(cfg(), {}))
 
 
 WAYS = (("Detectron2", stock), ("ours, the first time", ours), ("ours, from then on", ours))
 
 
-def _cfg() -> Any:
+def cfg() -> Any:
+    """Return Detectron2's configuration of a training on the drawn files."""
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         return to_cfg(compose("train", [*WORDS]), "x")
 
 
 def measure(way: Way, dataset: Prepared) -> Needed:
     """Return what a way needs in this process."""
-    _cfg()  # whatever is imported only then
-    before, own = _peak(), _own()
+    cfg()  # whatever is imported only then
+    before, own = peak(), _own()
     begin, passed = time.process_time(), time.perf_counter()
     way(dataset)
     seconds = time.process_time() - begin, time.perf_counter() - passed
-    return Needed(*seconds, _peak() - before, _own() - own)
+    return Needed(*seconds, peak() - before, _own() - own)
 
 
-def _peak() -> float:
+def peak() -> float:
+    """Return the most MB that this process has had."""
     return _count("status", "VmHWM")
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/step.py                                        # the quickstart's
     python benchmarks/step.py +experiment=r50_traffic d2.MODEL.DEVICE=cpu d2.MODEL.WEIGHTS= \
-        d2.SOLVER.IMS_PER_BATCH=2 data=mini rounds=5
+        d2.SOLVER.IMS_PER_BATCH=1 d2.SOLVER.BASE_LR=1e-9 data=mini rounds=5
 
 All models start from the same weights and make their steps in turns on the same images, completely
 annotated ones. `stock` is Detectron2's step; `ours` has `trainer.channels_last`, its default; then
@@ -101,12 +101,12 @@ def main() -> None:
     words = [word for word in sys.argv[1:] if word.split("=")[0] not in OPTIONS]
     if not any(word.startswith("+experiment=") for word in words):
         words.insert(0, "+experiment=quickstart")
-        ways = {
-            "stock": Way(words, torch.float32, STOCK),
-            "ours": Way(words, torch.float32, OURS),
-            "ours, bf16": Way(words, torch.bfloat16, OURS),
-            "ours, annotation=partial": Way([*words, "annotation=partial"], torch.float32, OURS),
-        }
+    ways = {
+        "stock": Way(words, torch.float32, STOCK),
+        "ours": Way(words, torch.float32, OURS),
+        "ours, bf16": Way(words, torch.bfloat16, OURS),
+        "ours, annotation=partial": Way([*words, "annotation=partial"], torch.float32, OURS),
+    }
     with EventStorage():
         for _ in range(NUM_WARM + int(options["rounds"])):
             for way in ways.values():
