@@ -66,6 +66,7 @@ class Remedy(StrEnum):
     MOVE_AWAY = auto()
     NONE = auto()
     OWN_IMAGES = auto()
+    PACK_AGAIN = auto()
     PREPARE = auto()
     PREPARE_AGAIN = auto()
     RETRY_FAILED = auto()

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import simplejpeg
 from PIL import ExifTags, Image
@@ -56,7 +56,14 @@ def read_header(path: Path, full_decode: bool = False) -> Header:
         FileNotFoundError: there is no such file.
         ValueError: it is not an image, or is damaged; the message has the bare facts.
     """
-    with path.open("rb") as file, as_value_errors("JPEG"), warnings.catch_warnings(action="ignore"):
+    with path.open("rb") as file:
+        return header_of(file, full_decode)
+
+
+def header_of(file: BinaryIO, full_decode: bool = False) -> Header:
+    """Do the same with an open file."""
+    with as_value_errors("JPEG"), warnings.catch_warnings(action="ignore"):
+        file.seek(0)
         image = Image.open(file)
         header = Header(image.height, image.width, _orientation(image))
         file.seek(max(file.seek(0, io.SEEK_END) - len(_END), 0))

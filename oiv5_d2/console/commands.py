@@ -36,7 +36,11 @@ def data_commands(choice: str, overrides: Iterable[str]) -> dict[Remedy, str]:
         overrides: a command line's words; those under ``data`` belong to the choice.
     """
     prepare = command("prepare_data", *data_words(choice, overrides))
-    return {Remedy.PREPARE: prepare, Remedy.PREPARE_AGAIN: f"{prepare} force=true"}
+    return {
+        Remedy.PREPARE: prepare,
+        Remedy.PREPARE_AGAIN: f"{prepare} force=true",
+        Remedy.PACK_AGAIN: f"{prepare} pack=true",
+    }
 
 
 def data_words(choice: str, overrides: Iterable[str]) -> list[str]:

@@ -65,6 +65,7 @@ REMEDIES = {
     Remedy.MOVE_AWAY: "Move it elsewhere{or_change}: files made by others are never replaced.",
     Remedy.OWN_IMAGES: "Own images need ids of 16 hex digits, such as the first of their SHA-256; "
     "with a COCO file use data=coco{or_change}.",
+    Remedy.PACK_AGAIN: "Remove that file and pack again{or_change}:  {command}",
     Remedy.PREPARE: "Prepare the data{or_change}:  {command}",
     Remedy.PREPARE_AGAIN: "Prepare the data again{or_change}:  {command}",
     Remedy.REPACK_ZIP: "Pack the zip again, by deflate or stored{or_change}.",
@@ -82,6 +83,7 @@ REMEDIES = {
 # Otherwise this one: the tool, and what to fill in.
 COMMANDS = {
     Remedy.EVALUATE: ("evaluate", "run=<run>"),
+    Remedy.PACK_AGAIN: ("prepare_data", "data=<name> pack=true"),
     Remedy.PREPARE: ("prepare_data", "data=<name>"),
     Remedy.PREPARE_AGAIN: ("prepare_data", "data=<name> force=true"),
     Remedy.RESUME: ("train_net", "+experiment=<name> run_dir=<run> resume=true"),

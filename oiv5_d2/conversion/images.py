@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import simplejpeg
 
-from oiv5_d2.acquisition.jpeg import read_header
+from oiv5_d2.acquisition.jpeg import header_of
 from oiv5_d2.files import whole_file
 from oiv5_d2.processes import map_tasks
 
@@ -80,14 +80,19 @@ def size_of(path: Path) -> tuple[int, int]:
         ValueError: it is no image, or is cut short.
     """
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-        file.seek(-min(len(_JPEG_END), file.seek(0, os.SEEK_END)), os.SEEK_END)
-        is_whole = file.read() == _JPEG_END
+        return seen_size(file)
+
+
+def seen_size(file: BinaryIO) -> tuple[int, int]:
+    """Return the same of an open file; its errors are those of `size_of`."""
+    head = file.read(_HEAD_BYTES)
+    file.seek(-min(len(_JPEG_END), file.seek(0, os.SEEK_END)), os.SEEK_END)
+    is_whole = file.read() == _JPEG_END
     if is_whole and _EXIF not in head:  # the quick way: nearly all
         with suppress(ValueError):
             height, width, *_ = simplejpeg.decode_jpeg_header(head)
             return height, width
-    header = read_header(path)
+    header = header_of(file)
     size = header.height, header.width
     return size[::-1] if header.orientation in _TURNED else size
 

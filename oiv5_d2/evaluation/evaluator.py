@@ -28,11 +28,12 @@ from oiv5_d2.runs.results import (
 )
 from oiv5_d2.training import compat  # noqa: F401  first: it makes Detectron2 importable
 from oiv5_d2.training.catalog import naming_damage
+from oiv5_d2.training.data.loader import build_test_loader
 from oiv5_d2.training.tta import describe_augmentation
 
 # isort: split
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog, build_detection_test_loader
+from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.structures import Instances
 from detectron2.utils import comm
@@ -73,7 +74,7 @@ def evaluate(
     Returns:
         as `Results.tasks`; empty on all processes but the main one.
     """
-    loader = build_detection_test_loader(cfg, dataset_name)
+    loader = build_test_loader(cfg, dataset_name)
     evaluator = build_evaluator(cfg, dataset_name, output_dir, remarks)
     with naming_damage(dataset_name):
         return dict(inference_on_dataset(model, loader, evaluator))

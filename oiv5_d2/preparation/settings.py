@@ -121,6 +121,8 @@ class Request:
     max_errors: int
     full_decode: bool
     verify_sample: int
+    pack: bool
+    shard_mb: int
     d2: Any
     transfer: Transfer
 
@@ -219,6 +221,8 @@ def _check(request: Request) -> None:
         raise wrong_setting("max_missing", request.max_missing, "a share from 0 to 1")
     if not re.fullmatch(r"\w[\w.-]*", data.name):
         raise wrong_setting("data.name", repr(data.name), "letters, digits, '_', '-' and '.'")
+    if request.shard_mb < 1:
+        raise wrong_setting("shard_mb", request.shard_mb, "at least 1")
     for name in ("max_errors", "verify_sample"):
         if (number := getattr(request, name)) < 0:
             raise wrong_setting(name, number, "0 or more")

@@ -26,6 +26,8 @@ from oiv5_d2.conversion.adopt import Given, adopt
 from oiv5_d2.conversion.coco_file import count_images
 from oiv5_d2.conversion.convert import coco_path, convert, read_converted
 from oiv5_d2.conversion.cuts import Cut
+from oiv5_d2.conversion.image_store import index_path
+from oiv5_d2.conversion.packing import MB, find_shards, pack
 from oiv5_d2.conversion.verify import verify
 from oiv5_d2.jobs import Advance, Show, ignore
 from oiv5_d2.openimages.release import HEX_DIGITS
@@ -72,9 +74,10 @@ def run_stages(request: Request, show: Show, skipped: Callable[[str], object]) -
 def stages(request: Request) -> list[Stage]:
     """Return what has to be done, in order."""
     data = request.data
+    packs = [_pack(request, part) for part in data.parts] if request.pack else []
     if data.coco is not None:
         adoptions = [_adopt(request, part, path) for part, path in data.coco.items()]
-        return [*adoptions, _audit(request)]
+        return [*adoptions, _audit(request), *packs]
     return [
         *([_draw(request)] if data.is_drawn else []),
         _select(request),
@@ -82,6 +85,7 @@ def stages(request: Request) -> list[Stage]:
         *(_convert(request, part) for part in data.parts),
         *(_verify(request, part) for part in data.parts),
         _audit(request),
+        *packs,
     ]
 
 
@@ -350,6 +354,20 @@ def _audit(request: Request) -> Stage:
         outputs=lambda: [data.dir / AUDIT_JSON],
         count=lambda: {"images": sum(map(count_images, paths))},
         run=lambda advance: audit(data.dir, data.parts, trained, workers, advance),
+    )
+
+
+def _pack(request: Request, part: str) -> Stage:
+    data, path = request.data, coco_path(request.data.dir, part)
+    images_dir, shard_bytes = data.dir / "images", request.shard_mb * MB
+    splits = [] if data.coco else [images_dir / split for split in data.choice.splits]
+    return Stage(
+        name=f"pack {part}",
+        settings={"shard_mb": request.shard_mb},
+        inputs=lambda: [path, *splits],
+        outputs=lambda: [index_path(path), *find_shards(path)],
+        count=lambda: {"images": count_images(path)},
+        run=lambda advance: pack(path, images_dir, shard_bytes, advance),
     )
 
 

@@ -21,16 +21,15 @@ from blake3 import blake3
 from numpy.typing import NDArray
 from pycocotools import mask as run_lengths
 
+from oiv5_d2.conversion import sealed
 from oiv5_d2.conversion.records import REAL_OBJECTS
-from oiv5_d2.files import PART_PREFIX, read_json, sha256
+from oiv5_d2.files import read_json, sha256
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 FORMAT = 1  # of the table; another one is made again
 OBJECT, REGION, REAL_REGION = range(3)  # kinds; the last is one real object all the same
 
 _KEPT = ("iscrowd", "bbox", "keypoints", "ignore_reason")  # of an annotation, beside its mask
-_CHECKSUM_BYTES = 32
-_PIECE = 1 << 20
 _SCHEMA = pa.schema(
     {
         "file_name": pa.string(),
@@ -67,10 +66,12 @@ class Packed:
 
     def __init__(self, json_path: Path, table: pa.Table, about: Mapping[str, Any]) -> None:
         self.json_path, self.about, self._table = json_path, about, table
-        self.heights, self.widths = (self._column(n).to_numpy() for n in ("height", "width"))
-        self.ends: NDArray[np.int32] = self._column("kinds").offsets.to_numpy()[1:]
-        self.kinds: NDArray[np.uint8] = self._column("kinds").values.to_numpy()
-        self.categories: NDArray[np.int16] = self._column("categories").values.to_numpy()
+        self.heights, self.widths = (
+            sealed.column(table, n).to_numpy() for n in ("height", "width")
+        )
+        self.ends: NDArray[np.int32] = sealed.column(table, "kinds").offsets.to_numpy()[1:]
+        self.kinds: NDArray[np.uint8] = sealed.column(table, "kinds").values.to_numpy()
+        self.categories: NDArray[np.int16] = sealed.column(table, "categories").values.to_numpy()
 
     def __len__(self) -> int:
         return len(self.heights)
@@ -80,17 +81,20 @@ class Packed:
 
     def read(self, index: int) -> dict[str, Any]:
         """Return an image: ``image_id``, file name, size and ``annotations`` with category."""
-        record: dict[str, Any] = json.loads(self._column("record")[index].as_py())
+        record: dict[str, Any] = json.loads(sealed.column(self._table, "record")[index].as_py())
         return record
 
     def known(self, index: int) -> list[bool]:
         """Return for each class whether people verified it in an image; all where nobody says."""
-        found, num_classes = self._column("known")[index].as_py(), len(self.about["categories"])
+        found, num_classes = (
+            sealed.column(self._table, "known")[index].as_py(),
+            len(self.about["categories"]),
+        )
         return [found is None or number in found for number in range(num_classes)]
 
     def count_known(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return for each class in how many of some images, (N,) bool, it was verified: (K,)."""
-        column, num_classes = self._column("known"), len(self.about["categories"])
+        column, num_classes = sealed.column(self._table, "known"), len(self.about["categories"])
         is_of_chosen = np.repeat(chosen, np.diff(column.offsets.to_numpy()))
         counts = np.bincount(column.values.to_numpy()[is_of_chosen], minlength=num_classes)
         knows_all = column.is_null().to_numpy(zero_copy_only=False)
@@ -99,13 +103,9 @@ class Packed:
 
     def images(self) -> Iterator[dict[str, Any]]:
         """Yield file name and size of each image."""
-        names = self._column("file_name")
+        names = sealed.column(self._table, "file_name")
         for name, height, width in zip(names, self.heights, self.widths, strict=True):
             yield {"file_name": name.as_py(), "height": int(height), "width": int(width)}
-
-    def _column(self, name: str) -> Any:
-        column = self._table[name]
-        return column.chunk(0) if column.num_chunks else pa.array([], column.type)
 
 
 def open_packed(json_path: Path) -> Packed:
@@ -125,12 +125,12 @@ def _open(json_path: Path, stamp: Stamp | None) -> Packed:
             return found
     coco = read_json(json_path, Remedy.PREPARE_AGAIN)
     try:
-        table = _pack(coco, sha256(json_path), stamp)
+        table, about = _pack(coco, sha256(json_path), stamp)
     except (KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         detail = f"not a COCO file: {error!r}"
         raise Problem(Kind.DAMAGED, json_path, detail, remedy=Remedy.PREPARE_AGAIN) from error
     del coco  # gigabytes
-    return _keep(table, json_path, stamp)
+    return _keep(table, about, json_path, stamp)
 
 
 def _stamp(path: Path) -> Stamp:
@@ -151,59 +151,34 @@ def _places(json_path: Path) -> Iterator[Path]:
 def _read(path: Path, json_path: Path, stamp: Stamp | None) -> Packed | None:
     """Return a kept table; None if it is not there, is damaged, or is not of this COCO file."""
     with suppress(OSError, ValueError, KeyError, pa.ArrowException):
-        end = path.stat().st_size - _CHECKSUM_BYTES
-        mapped = pa.memory_map(str(path))
-        table = pa.ipc.open_file(pa.BufferReader(mapped.read_buffer(end))).read_all()
-        about = json.loads(table.schema.metadata[b"about"])
+        table, about = sealed.read_table(path)
         is_current = about["format"] == FORMAT and about["stamp"] == list(stamp or ())
-        if is_current and _checksum(path, end) == mapped.read(_CHECKSUM_BYTES):
+        if is_current and sealed.is_whole(path):
             return Packed(json_path, table, about)
     return None
 
 
-def _checksum(path: Path, num_bytes: int) -> bytes:
-    """Return the BLAKE3 of a file's first bytes, read in pieces: none of them stays in memory."""
-    found = blake3()
-    with path.open("rb") as file:
-        while num_bytes > 0:
-            piece = file.read(min(_PIECE, num_bytes))
-            found.update(piece)
-            num_bytes -= len(piece) or num_bytes
-    return found.digest()
-
-
-def _keep(table: pa.Table, json_path: Path, stamp: Stamp | None) -> Packed:
+def _keep(
+    table: pa.Table, about: Mapping[str, Any], json_path: Path, stamp: Stamp | None
+) -> Packed:
     """Write a table where it can be, and return it mapped from there; else from a file unnamed."""
     for path in _places(json_path):
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(table, path)
+            sealed.write_table(table, about, path)
             if found := _read(path, json_path, stamp):
                 return found
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "opened.arrow"
-        _write(table, path)
+        sealed.write_table(table, about, path)
         found = _read(path, json_path, stamp)
     assert found is not None
     return found
 
 
-def _write(table: pa.Table, path: Path) -> None:
-    """Write a table and its checksum; two processes that do so at once each write a whole file."""
-    temporary = path.with_name(f"{PART_PREFIX}{os.getpid()}-{path.name}")
-    try:
-        with pa.OSFile(str(temporary), "wb") as file:
-            with pa.ipc.new_file(file, table.schema) as writer:
-                writer.write_table(table, max_chunksize=max(len(table), 1))
-        digest = _checksum(temporary, temporary.stat().st_size)
-        with temporary.open("ab") as file:
-            file.write(digest)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _pack(coco: Mapping[str, Any], digest: str, stamp: Stamp | None) -> pa.Table:
+def _pack(
+    coco: Mapping[str, Any], digest: str, stamp: Stamp | None
+) -> tuple[pa.Table, dict[str, Any]]:
     categories = {one["id"]: one["name"] for one in coco["categories"]}
     ids = {category_id: index for index, category_id in enumerate(sorted(categories))}
     by_image: dict[int, list[Mapping[str, Any]]] = {one["id"]: [] for one in coco["images"]}
@@ -219,8 +194,7 @@ def _pack(coco: Mapping[str, Any], digest: str, stamp: Stamp | None) -> pa.Table
     for row in rows:
         for name, value in row.items():
             columns[name].append(value)
-    schema = _SCHEMA.with_metadata({"about": json.dumps(about)})
-    return pa.table(columns, schema=schema)
+    return pa.table(columns, schema=_SCHEMA), about
 
 
 def _row(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from oiv5_d2.conversion.image_store import Images, find_images
 from oiv5_d2.conversion.images import CHECKED_JSON, check_images
 from oiv5_d2.files import read_json
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
@@ -35,6 +36,11 @@ class Prepared(NamedTuple):
     name: str
     json_path: Path
     images_dir: Path
+
+    @property
+    def images(self) -> Images:
+        """Where its images are read from; errors are those of `find_images`."""
+        return find_images(self.json_path, self.images_dir, lambda path: survey(path).sha256)
 
 
 def locate(data_name: str, data_dir: Path, dataset_names: Iterable[str]) -> list[Prepared]:
@@ -136,7 +142,8 @@ def count_objects(datasets: Iterable[Prepared]) -> dict[str, int]:
 def check_files(dataset: Prepared, records: Iterable[Mapping[str, Any]]) -> None:
     """Look at every image of a data set, so that none stops a training later.
 
-    What was right is kept beside the data, where that can be written.
+    Packed images were looked at then: whether the pack is whole is all there is to see. What was
+    right of others is kept beside the data, where that can be written.
 
     Args:
         dataset: the data set.
@@ -145,6 +152,9 @@ def check_files(dataset: Prepared, records: Iterable[Mapping[str, Any]]) -> None
     Raises:
         Problem: DAMAGED, an image is not there, unreadable or of another size; it has the first.
     """
+    if pack := dataset.images.pack:
+        pack.check()
+        return
     data_dir = dataset.json_path.parent.parent
     checked_path = data_dir / CHECKED_JSON.format(dataset.json_path.stem)
     workers = len(os.sched_getaffinity(0))

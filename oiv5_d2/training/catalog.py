@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from oiv5_d2.runs.packed import open_packed
 from oiv5_d2.runs.prepared import Prepared, check_classes, check_files
-from oiv5_d2.training.data.records import Part, Records
+from oiv5_d2.training.data.records import Records, part_of
 
 
 def register(prepared: Iterable[Prepared], classes: Sequence[str]) -> None:
@@ -27,8 +27,8 @@ def register(prepared: Iterable[Prepared], classes: Sequence[str]) -> None:
         if dataset.name in DatasetCatalog.list():
             DatasetCatalog.remove(dataset.name)
             MetadataCatalog.remove(dataset.name)
-        packed = open_packed(dataset.json_path)
-        records = Records([Part(packed, str(dataset.images_dir))])
+        part = part_of(dataset)
+        records = Records([part])
         DatasetCatalog.register(dataset.name, lambda records=records: records)
         MetadataCatalog.get(dataset.name).set(
             json_file=str(dataset.json_path),
@@ -37,7 +37,7 @@ def register(prepared: Iterable[Prepared], classes: Sequence[str]) -> None:
             thing_classes=list(classes),
             thing_dataset_id_to_contiguous_id={
                 category_id: index
-                for index, (category_id, _) in enumerate(packed.about["categories"])
+                for index, (category_id, _) in enumerate(part.packed.about["categories"])
             },
         )
 

@@ -16,12 +16,11 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, EventWriter
 
-from oiv5_d2.runs.packed import open_packed
 from oiv5_d2.runs.prepared import Prepared
 from oiv5_d2.training import schedule
 from oiv5_d2.training.checkpoints import newest_whole, read
 from oiv5_d2.training.config import merge
-from oiv5_d2.training.data.records import Part, Records
+from oiv5_d2.training.data.records import Records, part_of
 from oiv5_d2.training.schedule import KEYS, Schedule, read_schedule
 from oiv5_d2.training.trainer import Trainer
 
@@ -139,7 +138,7 @@ def count_images(cfg: CfgNode, datasets: Iterable[Prepared], share: float) -> in
     """Return how many images ``DATASETS.TRAIN`` has to train on, at least 1."""
     used = [one for one in datasets if one.name in cfg.DATASETS.TRAIN]
     boxes = cfg.ANNOTATION.boxes if "ANNOTATION" in cfg else None
-    records = Records([Part(open_packed(o.json_path), str(o.images_dir)) for o in used], boxes)
+    records = Records([part_of(one) for one in used], boxes)
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         records = records.with_targets()
     return max(1, round(share * len(records)))

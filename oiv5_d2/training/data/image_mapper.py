@@ -10,15 +10,16 @@ from detectron2.data import transforms as T
 from detectron2.structures import Instances
 
 from oiv5_d2.training.data.lookups import Size
-from oiv5_d2.training.data.pixels import Resize, read_frame, resize_exactly
-from oiv5_d2.training.data.records import Record
+from oiv5_d2.training.data.pixels import Resize, decode_frame, resize_exactly
+from oiv5_d2.training.data.records import PLACE, Record, read_image
 from oiv5_d2.training.data.targets import Annotation, move_boxes, move_masks, to_instances
 
+_ONLY_HERE = ("annotations", PLACE)  # of a record, not of its sample
 BITMASK = "bitmask"  # of INPUT.MASK_FORMAT
 
 
 class ImageMapper(DatasetMapper):  # type: ignore[misc]
-    """Makes a sample for training of a record; ``gt_masks`` are `CroppedMasks`.
+    """Makes a sample of a record; ``gt_masks`` are `CroppedMasks`.
 
     With polygons and keypoints, targets are made by Detectron2's own functions.
 
@@ -29,22 +30,24 @@ class ImageMapper(DatasetMapper):  # type: ignore[misc]
     resize: Resize = staticmethod(resize_exactly)
 
     def __call__(self, record: Record) -> dict[str, Any]:
-        """Return the record with ``image`` (3, H, W) uint8 and ``instances``.
+        """Return the record with ``image`` (3, H, W) uint8 and, to train on, ``instances``.
 
         Raises:
             OSError: the image cannot be read.
+            Problem: DAMAGED, it is not what was packed.
             ValueError: it is of another size.
         """
-        frame = read_frame(record["file_name"], self.image_format, self.resize)
+        frame = decode_frame(read_image(record), self.image_format, self.resize)
         utils.check_image_size(record, frame.image)
         before = frame.image.shape[:2]
         transforms = self.augmentations(frame)
         size = frame.image.shape[:2]
-        sample = {name: value for name, value in record.items() if name != "annotations"}
+        sample = {name: value for name, value in record.items() if name not in _ONLY_HERE}
         sample["image"] = frame.to_planes()
         if self.proposal_topk is not None:
             utils.transform_proposals(sample, size, transforms, proposal_topk=self.proposal_topk)
-        sample |= self.find_targets(record, transforms, before, size)
+        if self.is_train:
+            sample |= self.find_targets(record, transforms, before, size)
         return sample
 
     def find_targets(

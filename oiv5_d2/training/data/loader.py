@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
@@ -14,6 +14,7 @@ from oiv5_d2.problems import Problem
 from oiv5_d2.table import to_text
 from oiv5_d2.training.data.augmentations import Augment
 from oiv5_d2.training.data.copy_paste import Sample
+from oiv5_d2.training.data.image_mapper import ImageMapper
 from oiv5_d2.training.data.learned import count_learned
 from oiv5_d2.training.data.mapper import Mapper, build_mapper, derive_seed
 from oiv5_d2.training.data.records import Record, Records, read_records
@@ -166,3 +167,16 @@ def build_train_loader(cfg: CfgNode, augment: Augment, data_share: float = 1.0) 
         logger.info("What is learned:\n%s", to_text(count_learned(records, order, classes)))
     mapper = build_mapper(cfg, augment, records)
     return Loader(records, mapper, batches, cfg.SEED, loading.NUM_WORKERS)
+
+
+def build_test_loader(cfg: CfgNode, name: str) -> DataLoader[list[Sample]]:
+    """Return the loader of a data set to be evaluated, as Detectron2 makes it; images one by one.
+
+    Their pixels are Detectron2's, to the bit.
+    """
+    loader: DataLoader[list[Sample]] = build_detection_test_loader(
+        read_records([name]),
+        mapper=ImageMapper(cfg, is_train=False),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
+    return loader

@@ -16,7 +16,7 @@ from oiv5_d2.training.data.augmentations import Augment, build_pipeline
 from oiv5_d2.training.data.copy_paste import Mix, Sample
 from oiv5_d2.training.data.image_mapper import ImageMapper
 from oiv5_d2.training.data.partial import PartialMapper
-from oiv5_d2.training.data.records import Record
+from oiv5_d2.training.data.records import PLACE, Record
 
 Mapper = Callable[[Record, int], Sample]
 
@@ -71,6 +71,8 @@ class _SampleMapper:
         try:
             sample: Sample = self.one_image(record)
         except (OSError, ValueError):
+            if PLACE in record:
+                raise  # its bytes are as they were
             image = {**record, "file_name": Path(record["file_name"]).name}
             folder = Path(record["file_name"]).parent
             for fault in check_images([image], folder, workers=1, checked_path=None):

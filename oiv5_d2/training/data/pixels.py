@@ -1,5 +1,6 @@
 """An image's pixels: Detectron2's to the bit, without the copies between its steps."""
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -48,31 +49,35 @@ def resize_fast(quads: Quads, step: T.ResizeTransform) -> Quads:
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
 
-def read_frame(path: str, image_format: str, resize: Resize = resize_exactly) -> "Frame":
-    """Return an image file's pixels.
+def decode_frame(data: bytes, image_format: str, resize: Resize = resize_exactly) -> "Frame":
+    """Return the pixels of an image file.
 
     A JPEG is decoded into the wanted order of channels at once. What is unusual about a file, and
     every other format, is left to Detectron2.
 
     Args:
-        path: of the file.
+        data: the file's bytes.
         image_format: as ``INPUT.FORMAT``.
         resize: how it will be resized.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it is no image, or a damaged one.
     """
-    if image_format in ("BGR", "RGB"):
-        with open(path, "rb") as file:
-            data = file.read()
-        if not any(sign in data for sign in _TURNED):
-            try:
-                if simplejpeg.decode_jpeg_header(data)[2] == _PLAIN:
-                    quads = simplejpeg.decode_jpeg(data, f"{image_format}X")
-                    return Frame(quads[..., :3], quads, resize)
-            except ValueError:
-                pass  # no JPEG, or a damaged one
-    return Frame(utils.read_image(path, format=image_format))
+    if image_format in ("BGR", "RGB") and not any(sign in data for sign in _TURNED):
+        try:
+            if simplejpeg.decode_jpeg_header(data)[2] == _PLAIN:
+                quads = simplejpeg.decode_jpeg(data, f"{image_format}X")
+                return Frame(quads[..., :3], quads, resize)
+        except ValueError:
+            pass  # no JPEG, or a damaged one
+    return Frame(decode(data, image_format))
+
+
+def decode(data: bytes, image_format: str) -> NDArray[Any]:
+    """Return the pixels of an image file as Detectron2's ``read_image`` does; its errors too."""
+    with Image.open(io.BytesIO(data)) as image:
+        turned = utils._apply_exif_orientation(image)
+        return np.asarray(utils.convert_PIL_to_numpy(turned, image_format))
 
 
 class Frame(T.AugInput):  # type: ignore[misc]

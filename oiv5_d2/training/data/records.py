@@ -10,11 +10,14 @@ from detectron2.data import MetadataCatalog
 from detectron2.structures import BoxMode
 from numpy.typing import NDArray
 
+from oiv5_d2.conversion.image_store import Images, Place
 from oiv5_d2.conversion.records import REAL_OBJECTS
 from oiv5_d2.runs.packed import OBJECT, REAL_REGION, Packed, open_packed
+from oiv5_d2.runs.prepared import Prepared
 
 Record = dict[str, Any]  # one image in Detectron2's format
 Indices = NDArray[np.int64]
+PLACE = "place"  # of a record: where its image is packed; images that are files have none
 
 _OF_OBJECTS = ("kinds", "categories")
 
@@ -53,15 +56,17 @@ class Part(NamedTuple):
 
     Attributes:
         packed: its COCO file.
-        images_dir: the folder that its file names are relative to.
+        images: where they are read from.
     """
 
     packed: Packed
-    images_dir: str
+    images: Images
 
 
 class Records(Sequence[Record]):
     """Images of one or more data sets; a process keeps a few bytes of each.
+
+    ``file_name`` is where an image's file would be, also if it is packed: see `read_image`.
 
     Args:
         parts: the data sets, of the same classes.
@@ -92,10 +97,12 @@ class Records(Sequence[Record]):
             return Records(self._parts, self._boxes, self._places[index])
         place = int(self._places[index])
         number = int(np.searchsorted(self._ends, place, side="right"))
-        packed, images_dir = self._parts[number]
+        packed, images = self._parts[number]
         row = place - int(self._ends[number]) + len(packed)
         record = packed.read(row)
-        record["file_name"] = os.path.join(images_dir, record["file_name"])
+        if images.pack:
+            record[PLACE] = Place(images, record["file_name"])
+        record["file_name"] = os.path.join(images.folder, record["file_name"])
         for annotation in record["annotations"]:
             self._complete(annotation)
         if self._boxes is not None:
@@ -153,5 +160,24 @@ class Records(Sequence[Record]):
 def read_records(names: Iterable[str], boxes: bool | None = None) -> Records:
     """Return the images of data sets of the catalog; `boxes` as in `Records`."""
     abouts = [MetadataCatalog.get(name) for name in names]
-    parts = [Part(open_packed(Path(one.json_file)), one.image_root) for one in abouts]
-    return Records(parts, boxes)
+    files = [Prepared(one.name, Path(one.json_file), Path(one.image_root)) for one in abouts]
+    return Records([part_of(one) for one in files], boxes)
+
+
+def part_of(dataset: Prepared) -> Part:
+    """Return a prepared data set as `Records` wants it."""
+    return Part(open_packed(dataset.json_path), dataset.images)
+
+
+def read_image(record: Record) -> bytes:
+    """Return the bytes of a record's image.
+
+    Raises:
+        OSError: it cannot be read.
+        Problem: DAMAGED, it is not what was packed.
+    """
+    place: Place | None = record.get(PLACE)
+    if place:
+        return place.read()
+    with open(record["file_name"], "rb") as file:
+        return file.read()

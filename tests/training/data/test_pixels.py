@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image
 
 from oiv5_d2.training.data.augmentations import Square, Window
 from oiv5_d2.training.data.mapper import seeded
-from oiv5_d2.training.data.pixels import Frame, read_frame, resize_exactly, resize_fast
+from oiv5_d2.training.data.pixels import Frame, decode_frame, resize_exactly, resize_fast
 
 SIZE = (45, 70)
 STEPS = (
@@ -27,6 +29,10 @@ def pixels():
     return Image.fromarray(coarse).resize(SIZE[::-1], Image.Resampling.BICUBIC)
 
 
+def read(path, *how):
+    return decode_frame(Path(path).read_bytes(), *how)
+
+
 def save(image, path, **words):
     image.save(path, **words)
     return str(path)
@@ -41,7 +47,7 @@ def test_every_pixel_is_detectron2_s(pixels, tmp_path, steps, image_format):
             stock = T.AugInput(utils.read_image(path, image_format))
             T.AugmentationList(steps)(stock)
         with seeded(seed):
-            ours = read_frame(path, image_format)
+            ours = read(path, image_format)
             T.AugmentationList(steps)(ours)
         np.testing.assert_array_equal(ours.image, stock.image)
         planes = torch.from_numpy(np.ascontiguousarray(stock.image.transpose(2, 0, 1)))
@@ -53,13 +59,13 @@ def test_every_pixel_is_detectron2_s(pixels, tmp_path, steps, image_format):
 @pytest.mark.parametrize("words", [{}, {"progressive": True}, {"optimize": True}])
 def test_a_jpeg_of_any_kind_has_detectron2_s_pixels(pixels, tmp_path, subsampling, words):
     path = save(pixels, tmp_path / "a.jpg", quality=90, subsampling=subsampling, **words)
-    np.testing.assert_array_equal(read_frame(path, "BGR").image, utils.read_image(path, "BGR"))
+    np.testing.assert_array_equal(read(path, "BGR").image, utils.read_image(path, "BGR"))
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_other_colours_are_read_as_detectron2_reads_them(pixels, tmp_path, mode):
     path = save(pixels.convert(mode), tmp_path / "a.jpg")
-    np.testing.assert_array_equal(read_frame(path, "BGR").image, utils.read_image(path, "BGR"))
+    np.testing.assert_array_equal(read(path, "BGR").image, utils.read_image(path, "BGR"))
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
@@ -67,15 +73,15 @@ def test_an_image_is_turned_as_its_camera_says(pixels, tmp_path, orientation):
     exif = pixels.getexif()
     exif[274] = orientation
     path = save(pixels, tmp_path / "a.jpg", exif=exif)
-    found = read_frame(path, "BGR").image
+    found = read(path, "BGR").image
     np.testing.assert_array_equal(found, utils.read_image(path, "BGR"))
     assert (found.shape[0] > found.shape[1]) == (orientation >= 5)
 
 
 def test_a_png_and_another_format_are_read_too(pixels, tmp_path):
     path = save(pixels, tmp_path / "a.png")
-    np.testing.assert_array_equal(read_frame(path, "BGR").image, utils.read_image(path, "BGR"))
-    assert read_frame(path, "L").to_planes().shape == (1, *SIZE)
+    np.testing.assert_array_equal(read(path, "BGR").image, utils.read_image(path, "BGR"))
+    assert read(path, "L").to_planes().shape == (1, *SIZE)
 
 
 def test_half_a_jpeg_cannot_be_read(pixels, tmp_path):
@@ -83,14 +89,14 @@ def test_half_a_jpeg_cannot_be_read(pixels, tmp_path):
     save(pixels, path)
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(OSError):
-        read_frame(str(path), "BGR")
+        read(path, "BGR")
 
 
 @pytest.mark.parametrize("side", [20, 31, 64, 150])
 def test_fast_resizing_is_pillow_s_but_for_the_last_bit(pixels, tmp_path, side):
     path = save(pixels, tmp_path / "a.jpg", quality=80)
     steps = T.AugmentationList([T.ResizeShortestEdge(side, 400), T.RandomFlip(1.0)])
-    exact, fast = (read_frame(path, "BGR", one) for one in (resize_exactly, resize_fast))
+    exact, fast = (read(path, "BGR", one) for one in (resize_exactly, resize_fast))
     for one in (exact, fast):
         steps(one)
     gaps = (exact.to_planes().int() - fast.to_planes().int()).abs()

@@ -1,0 +1,215 @@
+"""Where the bytes of a prepared part's images come from: its pack, or a file for each image.
+
+A pack is a few tar files, shards, and an index that says where in them each image is.
+`conversion.packing` writes it. The index is mapped into memory, so all processes share it. Of a
+shard each image is read by one call at its place: a disk that fails raises an error there, where
+mapped memory would end the process.
+"""
+
+import io
+import logging
+import os
+import weakref
+from bisect import bisect_left
+from collections.abc import Callable
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from blake3 import blake3
+
+from oiv5_d2 import files
+from oiv5_d2.conversion import sealed
+from oiv5_d2.problems import Kind, Problem, Remedy
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1  # of the index
+DIGEST_BYTES = 16
+SHARD_TAR = "{part}-{number:05d}.tar"
+
+
+def index_path(json_path: Path) -> Path:
+    """Return where the index of a COCO file's pack is."""
+    return json_path.parent.parent / "packed" / f"{json_path.stem}.arrow"
+
+
+def digest(data: bytes) -> bytes:
+    """Return what an image's bytes are known by: of BLAKE3, which takes 1 % of a decoding."""
+    return blake3(data).digest(DIGEST_BYTES)
+
+
+class Pack:
+    """The packed images of a part; another process gets its path only.
+
+    Args:
+        path: of the index.
+
+    Attributes:
+        about: ``sha256`` of the COCO file; ``shards``, bytes of each; ``format``.
+
+    Raises:
+        Problem: DAMAGED.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            table, self.about = sealed.read_table(path)
+            is_right = sealed.is_whole(path) and self.about["format"] == FORMAT
+        except (OSError, ValueError, KeyError, pa.ArrowException):
+            is_right = False
+        if not is_right:
+            raise _damaged(path, "not as it was written")
+        self.path, self._shards = path, dict[int, int]()
+        self._names = sealed.column(table, "file_name")
+        self._digests = sealed.column(table, "digest")
+        places = ("shard", "offset", "length")
+        self._places = [sealed.column(table, name).to_numpy() for name in places]
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_pack, (self.path,)
+
+    def __contains__(self, name: str) -> bool:
+        return self._find(name) is not None
+
+    @property
+    def shards(self) -> list[Path]:
+        """The files that hold the images."""
+        numbers, part = range(len(self.about["shards"])), self.path.stem
+        return [self.path.with_name(SHARD_TAR.format(part=part, number=n)) for n in numbers]
+
+    def check(self) -> None:
+        """Look at the shards: are they there, and as long as they were written?
+
+        Raises:
+            Problem: DAMAGED.
+        """
+        for path, num_bytes in zip(self.shards, self.about["shards"], strict=True):
+            found = path.stat().st_size if path.is_file() else None
+            if found != num_bytes:
+                raise _damaged(path, f"{found} bytes instead of {num_bytes}" if found else "absent")
+
+    def is_loose_in(self, folder: Path) -> bool:
+        """Return True if the images are files in a folder as well; one of them is looked at."""
+        return (folder / str(self._names[0])).is_file()
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of an image.
+
+        Raises:
+            FileNotFoundError: the pack has no image of this name.
+            Problem: DAMAGED, they are not those that were packed.
+        """
+        row = self._find(name)
+        if row is None:
+            raise FileNotFoundError(name)
+        shard, offset, length = (int(column[row]) for column in self._places)
+        try:
+            data = os.pread(self._open(shard), length, offset)
+        except FileNotFoundError:
+            data = b""
+        if digest(data) != self._digests[row].as_py():
+            raise _damaged(self.shards[shard], f"the bytes of {name} have changed")
+        return data
+
+    def _find(self, name: str) -> int | None:
+        row = bisect_left(range(len(self)), name, key=lambda i: self._names[i].as_py())
+        return row if row < len(self) and self._names[row].as_py() == name else None
+
+    def _open(self, shard: int) -> int:
+        if shard not in self._shards:
+            self._shards[shard] = os.open(self.shards[shard], os.O_RDONLY)
+            weakref.finalize(self, os.close, self._shards[shard])
+        return self._shards[shard]
+
+
+def open_pack(path: Path) -> Pack:
+    """Return a pack that is there, opened once by each process; errors are those of `Pack`."""
+    status = path.stat()
+    return _open_pack(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _open_pack(path: Path, num_bytes: int, written: int) -> Pack:
+    return Pack(path)
+
+
+class Images(NamedTuple):
+    """The images of a part.
+
+    Attributes:
+        folder: that their names are relative to.
+        pack: that has them; None: they are files in the folder.
+    """
+
+    folder: Path
+    pack: Pack | None = None
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of an image.
+
+        Raises:
+            OSError: it is not there, or cannot be read.
+            Problem: DAMAGED, it is not what was packed.
+        """
+        return self.pack.read(name) if self.pack else (self.folder / name).read_bytes()
+
+    def open(self, name: str) -> io.BytesIO:
+        """Return an image's bytes as a file; errors are those of `read`."""
+        return io.BytesIO(self.read(name))
+
+    def __contains__(self, name: object) -> bool:
+        if self.pack:
+            return str(name) in self.pack
+        return (self.folder / str(name)).is_file()
+
+
+class Place(NamedTuple):
+    """One image of a part."""
+
+    images: Images
+    name: str
+
+    def read(self) -> bytes:
+        """Return the image's bytes; errors are those of `Images.read`."""
+        return self.images.read(self.name)
+
+
+def find_images(
+    json_path: Path, folder: Path, sha256: Callable[[Path], str] = files.sha256
+) -> Images:
+    """Return the images of a part: those of its pack if it has one, made for this COCO file.
+
+    Args:
+        json_path: the COCO file.
+        folder: that file names are relative to.
+        sha256: of the COCO file; called only if there is a pack.
+
+    Raises:
+        Problem: MISMATCH, the pack is of another COCO file, and the files are not there; DAMAGED,
+            its index is.
+    """
+    path = index_path(json_path)
+    if not path.is_file():
+        return Images(folder)
+    pack = open_pack(path)
+    if pack.about["sha256"] == sha256(json_path):
+        return Images(folder, pack)
+    if not pack.is_loose_in(folder):
+        detail = f"not packed for {json_path} as it is now, and its images are no files either"
+        raise Problem(Kind.MISMATCH, path, detail, remedy=Remedy.PACK_AGAIN)
+    _say_once("%s was not packed for %s as it is now: images are read one by one", path, json_path)
+    return Images(folder)
+
+
+@cache
+def _say_once(*words: object) -> None:
+    logger.warning(*words)
+
+
+def _damaged(path: Path, detail: str) -> Problem:
+    return Problem(Kind.DAMAGED, path, detail, remedy=Remedy.PACK_AGAIN)

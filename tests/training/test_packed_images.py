@@ -1,0 +1,68 @@
+"""A data set whose images are packed trains and is evaluated as one of files, to the bit."""
+
+import json
+import shutil
+
+import pytest
+
+from oiv5_d2.conversion import coco_file
+from oiv5_d2.conversion.packing import find_shards, pack
+from oiv5_d2.problems import Kind, Problem, Remedy
+from oiv5_d2.runs.layout import read_record
+
+WORDS = ("d2.SOLVER.MAX_ITER=4", "d2.SOLVER.CHECKPOINT_PERIOD=4", "augment=[default,copy_paste]")
+LOSSES = "loss"
+
+
+@pytest.fixture
+def data_dirs(prepared_dir, tmp_path):
+    """The same data twice: as files, and packed without them."""
+    shutil.copytree(prepared_dir / "images", tmp_path / "loose/images")
+    for path in (prepared_dir / "coco").glob("*.json"):
+        coco = json.loads(path.read_text())
+        records = (map(coco_file.dumps, coco.pop(name)) for name in ("images", "annotations"))
+        coco_file.write(tmp_path / "loose/coco" / path.name, coco, *records)
+    shutil.copytree(tmp_path / "loose/coco", tmp_path / "packed/coco")
+    for path in (tmp_path / "packed/coco").glob("*.json"):
+        pack(path, tmp_path / "loose/images", 20_000)
+    return tmp_path / "loose", tmp_path / "packed"
+
+
+def losses(run_dir):
+    lines = map(json.loads, (run_dir / "metrics.json").read_text().splitlines())
+    return [{name: one[name] for name in one if LOSSES in name} for one in lines]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("d2.DATALOADER.NUM_WORKERS=2",), ("launch=cpu2",)],
+    ids=["here", "workers", "cpu2"],
+)
+def test_losses_weights_and_results_are_the_same(data_dirs, start, tmp_path, weights, words):
+    for data_dir in data_dirs:
+        start(*WORDS, *words, data_dir=data_dir, name=f"run_{data_dir.name}")
+    loose, packed = (tmp_path / f"run_{one.name}" for one in data_dirs)
+    assert losses(loose) == losses(packed) and losses(loose)[0]
+    assert read_record(loose)["results"] == read_record(packed)["results"]
+    ours, theirs = (weights(run_dir / "model_final.pth") for run_dir in (loose, packed))
+    assert all(ours[name].equal(theirs[name]) for name in ours)
+
+
+def test_a_damaged_pack_is_named_before_a_step_or_at_the_image(data_dirs, start, tmp_path):
+    _, data_dir = data_dirs
+    shard, *_ = find_shards(data_dir / "coco/train.json")
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1])
+    with pytest.raises(Problem) as caught:
+        start(*WORDS, data_dir=data_dir)
+    assert caught.value.subject == str(shard) and not (tmp_path / "run").exists()
+    shard.write_bytes(whole[:600] + bytes([whole[600] ^ 1]) + whole[601:])
+    with pytest.raises(Problem) as caught:
+        start(*WORDS, "d2.DATALOADER.NUM_WORKERS=1", data_dir=data_dir)
+    found = caught.value
+    assert (found.kind, found.remedy, found.subject) == (
+        Kind.DAMAGED,
+        Remedy.PACK_AGAIN,
+        str(shard),
+    )
+    assert "train/1.png" in found.detail
