@@ -77,6 +77,8 @@ def show_plan(plan: "Plan", request: "Request") -> None:
         times = (f"{duration(seconds_at(plan.num_bytes, rate))} at {name}"
                  for name, rate in NETWORKS.items())  # fmt: skip
         console.print(f"{size(plan.num_bytes)} to fetch: {', '.join(times)}")
+    if plan.pack_bytes:
+        console.print(f"{size(plan.pack_bytes)} to pack")
     needed = f"about {size(plan.disk_bytes)} needed, " if plan.disk_bytes else ""
     console.print(f"Disk of {request.data.dir}: {needed}{size(plan.free_bytes)} free")
     if plan.disk_bytes > plan.free_bytes:

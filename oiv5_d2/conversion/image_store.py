@@ -156,14 +156,14 @@ class Images(NamedTuple):
             OSError: it is not there, or cannot be read.
             Problem: DAMAGED, it is not what was packed.
         """
-        return self.pack.read(name) if self.pack else (self.folder / name).read_bytes()
+        return self.pack.read(name) if self.pack is not None else (self.folder / name).read_bytes()
 
     def open(self, name: str) -> io.BytesIO:
         """Return an image's bytes as a file; errors are those of `read`."""
         return io.BytesIO(self.read(name))
 
     def __contains__(self, name: object) -> bool:
-        if self.pack:
+        if self.pack is not None:
             return str(name) in self.pack
         return (self.folder / str(name)).is_file()
 

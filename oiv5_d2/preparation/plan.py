@@ -4,7 +4,7 @@ The tables are read, because they say which files are needed, and the mask zips'
 because they say where each mask is. Of a server's images, a sample is asked for its size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +12,8 @@ from typing import NamedTuple
 from oiv5_d2.acquisition.images import ImageNeed, needed_images
 from oiv5_d2.acquisition.manifest import IMAGE, MASK
 from oiv5_d2.acquisition.mask_zips import ZipNeed, needed_bytes
+from oiv5_d2.conversion.convert import coco_path
+from oiv5_d2.conversion.packing import list_members
 from oiv5_d2.files import free_bytes
 from oiv5_d2.jobs import Show, unseen
 from oiv5_d2.preparation.disk import bytes_beside
@@ -68,6 +70,8 @@ class Plan:
     splits: tuple[SplitNeed, ...] = ()
     free_bytes: int = 0
     """On the disk of the data folder."""
+    pack_bytes: int = 0
+    """Of packed images that are still to be written."""
 
     @property
     def num_bytes(self) -> int:
@@ -82,7 +86,8 @@ class Plan:
         beside = sum(
             bytes_beside(part.num_images, part.num_masks, part.num_ignored) for part in new
         )
-        return self.num_bytes + sum(split.masks.num_bytes for split in self.splits) + beside
+        twice = sum(split.masks.num_bytes for split in self.splits)
+        return self.num_bytes + twice + beside + self.pack_bytes
 
 
 def seconds_at(num_bytes: int, bits_per_second: float) -> float:
@@ -106,7 +111,8 @@ def make_plan(request: Request, show: Show = unseen) -> Plan:
     if not is_done.get("draw", True):
         return Plan(steps, free_bytes=free_bytes(data.dir))
     if data.coco is not None:
-        return Plan(steps, free_bytes=free_bytes(data.dir))
+        packed = _bytes_to_pack(request, is_done, ())
+        return Plan(steps, free_bytes=free_bytes(data.dir), pack_bytes=packed)
     if is_done["select"]:
         subsets = load_subsets(data)
     else:
@@ -116,7 +122,21 @@ def make_plan(request: Request, show: Show = unseen) -> Plan:
     splits: tuple[SplitNeed, ...] = ()
     if not is_done["fetch"]:
         splits = tuple(_split_needs(subsets, request, show))
-    return Plan(steps, parts, splits, free_bytes(data.dir))
+    packed = _bytes_to_pack(request, is_done, splits)
+    return Plan(steps, parts, splits, free_bytes(data.dir), packed)
+
+
+def _bytes_to_pack(
+    request: Request, is_done: Mapping[str, bool], splits: Iterable[SplitNeed]
+) -> int:
+    """Return what packs will take: as much as their images, which are there or to be fetched."""
+    data = request.data
+    paths = [coco_path(data.dir, part) for part in data.parts if not is_done.get(f"pack {part}", 1)]
+    try:
+        members = [one for path in paths for one in list_members(path, data.dir / "images")]
+    except Problem:  # not converted yet
+        return sum(split.images.num_bytes for split in splits)
+    return sum(one.num_bytes for one in members)
 
 
 def _states(request: Request) -> Iterator[tuple[str, bool]]:

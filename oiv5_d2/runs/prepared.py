@@ -152,7 +152,8 @@ def check_files(dataset: Prepared, records: Iterable[Mapping[str, Any]]) -> None
     Raises:
         Problem: DAMAGED, an image is not there, unreadable or of another size; it has the first.
     """
-    if pack := dataset.images.pack:
+    pack = dataset.images.pack
+    if pack is not None:
         pack.check()
         return
     data_dir = dataset.json_path.parent.parent

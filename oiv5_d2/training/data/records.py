@@ -100,7 +100,7 @@ class Records(Sequence[Record]):
         packed, images = self._parts[number]
         row = place - int(self._ends[number]) + len(packed)
         record = packed.read(row)
-        if images.pack:
+        if images.pack is not None:
             record[PLACE] = Place(images, record["file_name"])
         record["file_name"] = os.path.join(images.folder, record["file_name"])
         for annotation in record["annotations"]:

@@ -1,7 +1,9 @@
 import json
+from pathlib import Path
 
 import numpy as np
 
+from oiv5_d2.conversion.image_store import Images
 from oiv5_d2.runs.packed import open_packed
 from oiv5_d2.training.data.learned import count_learned
 from oiv5_d2.training.data.records import Part, Records
@@ -25,7 +27,7 @@ def records_of(path, *annotations):
     categories = [{"id": i, "name": name} for i, name in enumerate(CLASSES, start=1)]
     coco = {"images": images, "annotations": objects, "categories": categories}
     path.write_text(json.dumps(coco))
-    return Records([Part(open_packed(path), "")], boxes=True)
+    return Records([Part(open_packed(path), Images(Path()))], boxes=True)
 
 
 def test_targets_regions_and_unverified_images_are_counted_by_class(tmp_path):

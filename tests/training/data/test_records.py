@@ -1,10 +1,12 @@
 import json
+from pathlib import Path
 
 import pytest
 from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
 from detectron2.data.datasets import load_coco_json
 from odd_coco import coco
 
+from oiv5_d2.conversion.image_store import Images
 from oiv5_d2.runs.packed import open_packed
 from oiv5_d2.runs.prepared import locate
 from oiv5_d2.training.catalog import register
@@ -58,4 +60,4 @@ def test_unusual_files_are_read_as_detectron2_reads_them(tmp_path):
             mask = annotation.get("segmentation")
             if isinstance(mask, dict) and isinstance(mask["counts"], bytes):
                 mask["counts"] = mask["counts"].decode()
-    assert list(Records([Part(open_packed(path), "images")])) == expected
+    assert list(Records([Part(open_packed(path), Images(Path("images")))])) == expected
