@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from oiv5_d2.console.commands import changed_settings, choose_defaults, data_commands
 from oiv5_d2.console.errors import report_errors, suggesting
 from oiv5_d2.console.help import answer_help
+from oiv5_d2.conversion.image_store import Images
 from oiv5_d2.problems import wrong_setting
 from oiv5_d2.runs.layout import data_choice, find_part, find_run, output_dir_of
 from oiv5_d2.runs.results import Results, describe_gaps
@@ -57,7 +58,7 @@ def evaluate(
 
     changes, dataset = changed_settings(run), find_part(run_dir, part)
     results = evaluate_run(run_dir, part, weights_path, run.device, output_dir, changes)
-    write_more(run, output_dir, dataset.json_path, dataset.images_dir)
+    write_more(run, output_dir, dataset.json_path, dataset.images)
     show(results, f"{run_dir}, {weights_path.name}", output_dir)
 
 
@@ -75,20 +76,18 @@ def evaluate_predictions(run: DictConfig) -> None:
     show(results, str(path), output_dir)
 
 
-def write_more(
-    run: DictConfig, output_dir: Path, truth_path: Path, images_dir: Path | None
-) -> None:
+def write_more(run: DictConfig, output_dir: Path, truth_path: Path, images: Images | None) -> None:
     """Write the challenge's CSV and the likely label errors beside the results, as asked."""
     from oiv5_d2.evaluation.files import write_label_errors, write_submission
-    from oiv5_d2.reporting.suspects import LABEL_ERRORS_JPG, find_images, write_label_sheet
+    from oiv5_d2.reporting.suspects import LABEL_ERRORS_JPG, look_for_images, write_label_sheet
 
     if run.csv:
         write_submission(output_dir, truth_path)
     if run.label_errors:
         truth, suspects = write_label_errors(output_dir, truth_path)
         title, path = f"{truth.name}: likely label errors", output_dir / LABEL_ERRORS_JPG
-        if folder := images_dir or find_images(truth_path, truth):
-            write_label_sheet(truth, suspects[: run.label_errors], folder, title, path)
+        if found := images or look_for_images(truth_path, truth):
+            write_label_sheet(truth, suspects[: run.label_errors], found, title, path)
 
 
 def show(results: Results, title: str, output_dir: Path) -> None:

@@ -102,13 +102,13 @@ def write(run: DictConfig, run_dir: Path, cfg: "CfgNode", model: "Module", path:
 def training_images(run: DictConfig, run_dir: Path, cfg: "CfgNode") -> Iterator[Image]:
     """Yield images from all over the training data, as the exported model takes them."""
     from oiv5_d2.inference.predictor import to_tensor
-    from oiv5_d2.inference.sources import read_picture
+    from oiv5_d2.inference.sources import to_picture
     from oiv5_d2.runs.prepared import read_coco
 
     dataset = find_part(run_dir, "train")
-    images = read_coco(dataset.json_path)["images"]
+    images, source = read_coco(dataset.json_path)["images"], dataset.images
     for one in images[:: max(1, len(images) // run.calibration)][: run.calibration]:
-        yield to_tensor(cfg, read_picture(dataset.images_dir / one["file_name"])).numpy()
+        yield to_tensor(cfg, to_picture(source.open(one["file_name"]))).numpy()
 
 
 def check(
@@ -122,8 +122,8 @@ def check(
 
     dataset, classes = find_part(run_dir, run.part), read_record(run_dir)["classes"]
     truth = first_images(read_coco(dataset.json_path), run.num_images)
-    paths = [dataset.images_dir / one["file_name"] for one in truth["images"]]
-    images = [sources.read_picture(one) for one in paths]
+    source = dataset.images
+    images = [sources.to_picture(source.open(one["file_name"])) for one in truth["images"]]
     opened = {export.ONNX: export.open_onnx, export.TORCHSCRIPT: export.open_torchscript}[run.to]
     first, second = (Predictor(cfg, one, classes, {}) for one in (model, opened(path)))
     found = parity.compare(first, second, images, truth)

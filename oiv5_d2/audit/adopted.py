@@ -12,6 +12,7 @@ from oiv5_d2.audit.figures import Measured
 from oiv5_d2.conversion import coco_file
 from oiv5_d2.conversion.adopt import ADOPTED
 from oiv5_d2.conversion.convert import Converted
+from oiv5_d2.conversion.image_store import Images
 from oiv5_d2.selection.subset import Subset
 
 
@@ -21,7 +22,7 @@ def is_adopted(path: Path) -> bool:
 
 
 def measure_adopted(
-    path: Path, images_dir: Path, workers: int, advance: Callable[[int], object]
+    path: Path, source: Images, workers: int, advance: Callable[[int], object]
 ) -> Measured:
     """Measure a COCO file that `conversion.adopt` wrote; see `figures.Measured`.
 
@@ -33,7 +34,7 @@ def measure_adopted(
     subset = _subset(path, images)
     files = [
         file._replace(fault="", detail="") if file.fault == "turned" else file
-        for file in measure.inspect_images(images, images_dir, workers, advance)
+        for file in measure.inspect_images(images, source, workers, advance)
     ]
     objects = measure.measure_objects(path, images, _box_of(images))
     return Measured(subset, _converted(path.stem, len(images), objects), images, objects, files)

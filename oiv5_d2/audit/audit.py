@@ -17,7 +17,9 @@ from oiv5_d2.audit import measure
 from oiv5_d2.audit.adopted import is_adopted, measure_adopted
 from oiv5_d2.audit.figures import AUDIT_JSON, Measured, describe
 from oiv5_d2.audit.findings import find
+from oiv5_d2.conversion import coco_file
 from oiv5_d2.conversion.convert import coco_path, read_converted
+from oiv5_d2.conversion.image_store import Images, find_images
 from oiv5_d2.files import whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.selection.subset import load
@@ -100,9 +102,10 @@ def _with_causes(
 
 
 def _measure(data_dir: Path, part: str, workers: int, advance: Callable[[int], object]) -> Measured:
-    path, images_dir = coco_path(data_dir, part), data_dir / "images"
+    path = coco_path(data_dir, part)
+    source = _images(path, data_dir / "images")
     if is_adopted(path):
-        return measure_adopted(path, images_dir, workers, advance)
+        return measure_adopted(path, source, workers, advance)
     converted, subset = read_converted(path), load(data_dir / "subset", part)
     converted = replace(converted, left_out=_with_causes(converted.left_out, data_dir))
     images = measure.read_images(path)
@@ -111,5 +114,14 @@ def _measure(data_dir: Path, part: str, workers: int, advance: Callable[[int], o
         converted=converted,
         images=images,
         objects=measure.measure_objects(path, images, measure.released_boxes(subset)),
-        files=measure.inspect_images(images, images_dir, workers, advance),
+        files=measure.inspect_images(images, source, workers, advance),
     )
+
+
+def _images(path: Path, folder: Path) -> Images:
+    """Return a part's images as files, which may be damaged; those of its pack if there are none.
+
+    The pack is made from these files, so it says nothing about them.
+    """
+    first, loose = next(coco_file.read_records(path, "images"), None), Images(folder)
+    return loose if first and first["file_name"] in loose else find_images(path, folder)

@@ -1,7 +1,9 @@
 """What an audit measures: the objects of a COCO file, its image files, and what parts share."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from io import BytesIO
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,11 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from oiv5_d2.acquisition.jpeg import UPRIGHT, read_header
+from oiv5_d2.acquisition.jpeg import UPRIGHT, header_of
 from oiv5_d2.conversion import coco_file, masks
+from oiv5_d2.conversion.image_store import Images
 from oiv5_d2.conversion.masks import RelBox
 from oiv5_d2.conversion.records import have_same_aspect
-from oiv5_d2.files import sha256
 from oiv5_d2.processes import map_tasks
 from oiv5_d2.selection.subset import Subset
 
@@ -102,13 +104,13 @@ def _said(annotation: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def inspect_images(
-    images: pd.DataFrame, images_dir: Path, workers: int, advance: Callable[[int], object]
+    images: pd.DataFrame, source: Images, workers: int, advance: Callable[[int], object]
 ) -> list[ImageFile]:
     """Decode every image in full, compare it with what the COCO file says, and hash its bytes.
 
     Args:
         images: from `read_images`.
-        images_dir: the folder that FileName is relative to.
+        source: where they are read from.
         workers: the most processes to use; the result does not depend on it.
         advance: called with the number of images newly decoded.
     """
@@ -116,7 +118,7 @@ def inspect_images(
     tasks = [images[start : start + IMAGES_PER_TASK] for start in starts]
     num_workers = max(1, min(workers, len(tasks) // TASKS_PER_WORKER))
     found: list[ImageFile] = []
-    for some in map_tasks(partial(_inspect_all, images_dir), tasks, num_workers):
+    for some in map_tasks(partial(_inspect_all, source), tasks, num_workers):
         found += some
         advance(len(some))
     return found
@@ -183,22 +185,23 @@ def _shape(mask_size: Sequence[int] | None, height: int, width: int) -> str:
     return "turned" if have_same_aspect((mask_size[1], mask_size[0]), (height, width)) else "other"
 
 
-def _inspect_all(images_dir: Path, images: pd.DataFrame) -> list[ImageFile]:
+def _inspect_all(source: Images, images: pd.DataFrame) -> list[ImageFile]:
     rows: Iterable[Any] = images.itertuples(index=False)
     return [
-        ImageFile(row.ImageID, *_inspect(images_dir / row.FileName, row.Height, row.Width))
+        ImageFile(row.ImageID, *_inspect(source, row.FileName, row.Height, row.Width))
         for row in rows
     ]
 
 
-def _inspect(path: Path, height: int, width: int) -> tuple[str, str, str]:
+def _inspect(source: Images, name: str, height: int, width: int) -> tuple[str, str, str]:
     """Return the fields of an `ImageFile` after the id."""
     try:
-        digest = sha256(path)
+        data = source.read(name)
     except OSError:
         return "missing", "", ""
+    digest = hashlib.sha256(data).hexdigest()
     try:
-        header = read_header(path, full_decode=True)
+        header = header_of(BytesIO(data), full_decode=True)
     except (OSError, ValueError) as error:
         return "unreadable", str(error), digest
     if header.orientation != UPRIGHT:

@@ -15,14 +15,15 @@ import torch
 from numpy.typing import NDArray
 
 from oiv5_d2.conversion import coco_file, masks
+from oiv5_d2.conversion.image_store import Place
 from oiv5_d2.conversion.records import REAL_OBJECTS
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.runs.prepared import PSEUDO, Prepared, check_files
+from oiv5_d2.training.data.pixels import decode
 from oiv5_d2.training.models import load_model
 
 # isort: split
 from detectron2.config import CfgNode
-from detectron2.data.detection_utils import read_image
 from detectron2.data.transforms import ResizeShortestEdge
 from detectron2.layers import paste_masks_in_image
 from detectron2.structures import Boxes, Instances
@@ -58,10 +59,11 @@ def fill(dataset: Prepared, masker: Masker, min_score: float, path: Path) -> Fil
     images = {one["id"]: one for one in coco_file.read_records(dataset.json_path, "images")}
     check_files(dataset, images.values())
     found: list[dict[str, Any]] = []
+    source = dataset.images
     annotations = coco_file.read_records(dataset.json_path, "annotations")
     for image_id, some in groupby(annotations, lambda one: one["image_id"]):
-        image_path = dataset.images_dir / images[image_id]["file_name"]
-        found += _fill_image(list(some), image_path, classes, masker, min_score)
+        place = Place(source, images[image_id]["file_name"])
+        found += _fill_image(list(some), place, classes, masker, min_score)
     head["info"][PSEUDO] = {"min_score": min_score, "of": dataset.json_path.name}
     coco_file.write(path, head, map(coco_file.dumps, images.values()), map(coco_file.dumps, found))
     num_boxes = sum(one["ignore_reason"] in REAL_OBJECTS for one in found)
@@ -119,7 +121,7 @@ def masker_of_file(path: Path) -> Masker:
 
 def _fill_image(
     annotations: list[dict[str, Any]],
-    image_path: Path,
+    place: Place,
     classes: dict[int, int],
     masker: Masker,
     min_score: float,
@@ -131,7 +133,7 @@ def _fill_image(
     corners = torch.tensor([one["bbox"] for one in boxed])
     corners[:, 2:] += corners[:, :2]
     ids = torch.tensor([classes[one["category_id"]] for one in boxed])
-    found = masker(read_image(str(image_path), "RGB"), corners, ids).numpy()
+    found = masker(decode(place.read(), "RGB"), corners, ids).numpy()
     filled = {
         one["id"]: _with_mask(one, probabilities, min_score)
         for one, probabilities in zip(boxed, found, strict=True)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from oiv5_d2.conversion import run_lengths
+from oiv5_d2.conversion.image_store import Place
 from oiv5_d2.drawing.colours import PALETTE
 from oiv5_d2.evaluation.errors import WORDS
 from oiv5_d2.evaluation.masks import Rle
@@ -64,16 +65,16 @@ class Album:
         part = int(np.searchsorted(self._starts, number, side="right")) - 1
         return part, number - int(self._starts[part])
 
-    def file(self, number: int) -> tuple[Path, int]:
-        """Return the path of an image, and its longer side in pixels.
+    def file(self, number: int) -> tuple[Place, int]:
+        """Return where an image is, and its longer side in pixels.
 
         Raises:
             IndexError: there is no such image.
         """
         index, image = self.place(number)
         part = self.parts[index].part
-        path = part.images_dir / str(part.images[image]["file_name"])
-        return path, int(part.sizes[image].max())
+        place = Place(part.source, str(part.images[image]["file_name"]))
+        return place, int(part.sizes[image].max())
 
     def find(self, query: Query) -> dict[str, Any]:
         """Return a page of the images that are asked for, and how many there are in all."""

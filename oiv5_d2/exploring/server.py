@@ -78,6 +78,8 @@ class Site:
             return _refusal(HTTPStatus.NOT_FOUND, "there is nothing here")
         except OSError as error:
             return _refusal(HTTPStatus.NOT_FOUND, f"the image cannot be read: {error.strerror}")
+        except Problem as problem:  # a pack is damaged
+            return _refusal(HTTPStatus.NOT_FOUND, str(problem))
 
     def _search(self, _: str, said: Mapping[str, Sequence[str]]) -> Answer:
         return _json(self._album.find(read_query(said)))
@@ -86,8 +88,8 @@ class Site:
         return _json(self._album.describe(int(rest), OUTLINE_SIDES["large" in said]))
 
     def _image(self, rest: str, _: Mapping[str, Sequence[str]]) -> Answer:
-        path = self._album.file(int(rest))[0]
-        return Answer(whole_jpeg(path), "image/jpeg", KEPT)
+        place = self._album.file(int(rest))[0]
+        return Answer(whole_jpeg(place.read()), "image/jpeg", KEPT)
 
     def _thumbnail(self, rest: str, _: Mapping[str, Sequence[str]]) -> Answer:
         return Answer(self._thumbnails.get(*self._album.file(int(rest))), "image/jpeg", KEPT)

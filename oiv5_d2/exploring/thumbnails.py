@@ -1,12 +1,14 @@
 """Images, small: decoded at a reduced size, and kept in memory up to a bound."""
 
+import errno
 import threading
 from collections import OrderedDict
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from oiv5_d2.conversion.image_store import Place
 
 SIDE = 400  # of a thumbnail's longer side, in pixels
 QUALITY = 82  # of a JPEG that is made here
@@ -28,51 +30,51 @@ class Thumbnails:
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        self._kept: OrderedDict[tuple[Path, int], bytes] = OrderedDict()
+        self._kept: OrderedDict[tuple[Place, int], bytes] = OrderedDict()
         self._most, self.num_bytes, self._lock = most_bytes, 0, threading.Lock()
 
-    def get(self, path: Path, side: int) -> bytes:
+    def get(self, place: Place, side: int) -> bytes:
         """Return an image as a small JPEG.
 
         Args:
-            path: of the image.
+            place: of the image.
             side: the longer one of the image itself, in pixels: how far decoding may reduce it.
 
         Raises:
             OSError: there is no such file, or it is no image.
         """
         with self._lock:
-            if (path, side) in self._kept:
-                self._kept.move_to_end((path, side))
-                return self._kept[path, side]
-        made = to_jpeg(shrink(read_image(path, side)))
+            if (place, side) in self._kept:
+                self._kept.move_to_end((place, side))
+                return self._kept[place, side]
+        made = to_jpeg(shrink(decode(place.read(), side)))
         with self._lock:
-            self._keep((path, side), made)
+            self._keep((place, side), made)
         return made
 
-    def _keep(self, key: tuple[Path, int], made: bytes) -> None:
+    def _keep(self, key: tuple[Place, int], made: bytes) -> None:
         self.num_bytes += len(made) - len(self._kept.pop(key, b""))
         self._kept[key] = made
         while self.num_bytes > self._most:
             self.num_bytes -= len(self._kept.popitem(last=False)[1])
 
 
-def read_image(path: Path, side: int = 0) -> NDArray[np.uint8]:
+def decode(data: bytes, side: int = 0) -> NDArray[np.uint8]:
     """Return an image as (h, w, 3) uint8 BGR, at least `SIDE` long; not turned as EXIF says.
 
     Args:
-        path: of the image.
+        data: of the image's file.
         side: the longer one of the whole image; 0 to decode it in full.
 
     Raises:
-        OSError: there is no such file, or it is no image.
+        OSError: it is no image.
     """
     flag = next((flag for by, flag in REDUCED if side >= by * SIDE), cv2.IMREAD_COLOR)
-    data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    values = np.frombuffer(data, dtype=np.uint8)
     # Annotations are of the pixels as they are stored.
-    image = cv2.imdecode(data, flag | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
+    image = cv2.imdecode(values, flag | cv2.IMREAD_IGNORE_ORIENTATION) if data else None
     if image is None:
-        raise OSError(f"{path} is no image")
+        raise OSError(errno.EINVAL, "no image")
     return np.asarray(image, dtype=np.uint8)
 
 
@@ -91,14 +93,10 @@ def to_jpeg(image: NDArray[np.uint8]) -> bytes:
     return data.tobytes()
 
 
-def whole_jpeg(path: Path) -> bytes:
+def whole_jpeg(data: bytes) -> bytes:
     """Return the bytes of a JPEG as they are, or of another image as a JPEG.
 
     Raises:
-        OSError: there is no such file, or it is no image.
+        OSError: it is no image.
     """
-    with path.open("rb") as file:
-        begin = file.read(len(JPEG_BEGINS))
-        if begin == JPEG_BEGINS:
-            return begin + file.read()
-    return to_jpeg(read_image(path))
+    return data if data.startswith(JPEG_BEGINS) else to_jpeg(decode(data))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oiv5_d2.conversion import coco_file
+from oiv5_d2.conversion.image_store import Images
 from oiv5_d2.evaluation import truth as evaluated
 from oiv5_d2.evaluation.labels import read_label_names
 from oiv5_d2.evaluation.masks import to_rle
@@ -38,7 +39,7 @@ class Part:
         name: such as ``validation``.
         dataset: such as ``mini_validation``.
         coco_path: of its COCO file.
-        images_dir: what file names are relative to.
+        source: where images are read from.
         classes: names in the order of their categories.
         category_ids: as many.
         labels: names of child labels.
@@ -54,7 +55,7 @@ class Part:
     name: str
     dataset: str
     coco_path: Path
-    images_dir: Path
+    source: Images
     classes: list[str]
     category_ids: list[int]
     labels: list[str]
@@ -252,7 +253,7 @@ def _to_part(prepared: Prepared, store: Store) -> Part:
         name=prepared.json_path.stem,
         dataset=prepared.name,
         coco_path=prepared.json_path,
-        images_dir=prepared.images_dir,
+        source=prepared.images,
         classes=list(classes),
         category_ids=list(ids),
         labels=store.about["labels"],

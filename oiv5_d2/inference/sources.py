@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -124,8 +124,7 @@ def read_picture(path: Path) -> RgbImage:
         Problem: ABSENT or DAMAGED.
     """
     try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        return to_picture(path)
     except FileNotFoundError as error:
         raise Problem(Kind.ABSENT, path, key="input", remedy=Remedy.CHANGE_SETTING) from error
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
@@ -133,6 +132,12 @@ def read_picture(path: Path) -> RgbImage:
         raise Problem(
             Kind.DAMAGED, path, detail, key="input", remedy=Remedy.CHANGE_SETTING
         ) from error
+
+
+def to_picture(file: Path | BinaryIO) -> RgbImage:
+    """Do the same with a file of a data set, which was looked at before; errors are Pillow's."""
+    with Image.open(file) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from oiv5_d2.conversion import masks
+from oiv5_d2.conversion.image_store import Images
 from oiv5_d2.drawing.colours import PAPER, Colour, colours_of
 from oiv5_d2.drawing.shapes import Shape, draw
 from oiv5_d2.drawing.sheets import Cell, LegendEntry, Sheet, lay_out
@@ -27,30 +28,30 @@ LINE = 0.03  # width of a detection's frame, in its longer sides
 MAX_BYTES = 2_000_000
 
 
-def find_images(truth_path: Path, truth: Truth) -> Path | None:
-    """Return the folder of the images that a COCO file names, near it; None if there is none."""
+def look_for_images(truth_path: Path, truth: Truth) -> Images | None:
+    """Return the images that a COCO file names, in a folder near it; None if there is none."""
     beside = (truth_path.parent, truth_path.parent / "images", truth_path.parent.parent / "images")
     first = truth.images[0].get("file_name", "") if truth.images else ""
-    return next((folder for folder in beside if first and (folder / first).is_file()), None)
+    return next((Images(one) for one in beside if first and (one / first).is_file()), None)
 
 
 def write_label_sheet(
-    truth: Truth, suspects: Sequence[Suspect], images_dir: Path, title: str, path: Path
+    truth: Truth, suspects: Sequence[Suspect], images: Images, title: str, path: Path
 ) -> None:
     """Write suspects as JPEG: a cut-out of the image, and the same with annotation and suspect.
 
     Args:
         truth: the annotation.
         suspects: those to show, in their order.
-        images_dir: what the file names are relative to; what is missing there is left out.
+        images: of the annotation; what is missing there is left out.
         title: of the sheet.
         path: of the JPEG.
     """
     colours = colours_of(truth.classes)
     cells = [
-        show_suspect(number, one, truth, image_path, colours)
+        show_suspect(number, one, truth, images, colours)
         for number, one in enumerate(suspects, 1)
-        if (image_path := images_dir / truth.images[one.image]["file_name"]).is_file()
+        if truth.images[one.image]["file_name"] in images
     ]
     if not cells:
         logger.warning("No sheet of likely label errors: there are none, or no images")
@@ -68,10 +69,10 @@ def write_label_sheet(
 
 
 def show_suspect(
-    number: int, one: Suspect, truth: Truth, image_path: Path, colours: Mapping[str, Colour]
+    number: int, one: Suspect, truth: Truth, images: Images, colours: Mapping[str, Colour]
 ) -> Cell:
     """Return the place of a suspect, (H, W) at most `HALF`, twice; and what is said of it."""
-    with Image.open(image_path) as file:
+    with Image.open(images.open(truth.images[one.image]["file_name"])) as file:
         pixels = np.asarray(file.convert("RGB"))
     window = choose_window(one.box, pixels.shape[:2])
     own = np.flatnonzero(truth.image == one.image).tolist()

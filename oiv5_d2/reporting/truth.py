@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from oiv5_d2.conversion import coco_file, masks
+from oiv5_d2.conversion.image_store import Images
 from oiv5_d2.drawing.colours import Colour, colours_of
 from oiv5_d2.drawing.shapes import RgbImage, Shape
 from oiv5_d2.evaluation.labels import read_label_names
@@ -42,7 +43,7 @@ class Part(NamedTuple):
     Attributes:
         name: of the data set, such as ``mini_train``.
         coco_path: its COCO file.
-        images_dir: what the file names of the COCO file are relative to.
+        images: where they are read from.
         label_names: display name by MID.
         classes: class name by category id, in the file's order.
         num_objects: training targets per class name.
@@ -53,7 +54,7 @@ class Part(NamedTuple):
 
     name: str
     coco_path: Path
-    images_dir: Path
+    images: Images
     label_names: dict[str, str]
     classes: dict[int, str]
     num_objects: dict[str, int]
@@ -82,7 +83,7 @@ def open_part(prepared: Prepared) -> Part:
     return Part(
         name=prepared.name,
         coco_path=path,
-        images_dir=prepared.images_dir,
+        images=prepared.images,
         label_names=read_label_names(path.parents[1] / "subset" / path.name),
         classes=classes,
         num_objects={name: counts[name] for name in classes.values()},
@@ -125,11 +126,12 @@ def read_image(part: Part, image: AnnotatedImage) -> RgbImage:
     Raises:
         Problem: ABSENT, there is no such file.
     """
-    path = part.images_dir / image.record["file_name"]
-    if not path.is_file():
-        raise Problem(Kind.ABSENT, path, remedy=Remedy.PREPARE)
-    with Image.open(path) as file:
-        return np.asarray(file.convert("RGB"))
+    name = image.record["file_name"]
+    try:
+        with Image.open(part.images.open(name)) as file:
+            return np.asarray(file.convert("RGB"))
+    except FileNotFoundError as error:
+        raise Problem(Kind.ABSENT, part.images.folder / name, remedy=Remedy.PREPARE) from error
 
 
 def to_shapes(part: Part, image: AnnotatedImage) -> list[Shape]:

@@ -1,6 +1,7 @@
 import pytest
 from PIL import Image
 
+from oiv5_d2.conversion.image_store import Images
 from oiv5_d2.drawing.colours import colours_of
 from oiv5_d2.evaluation.files import write_label_errors
 from oiv5_d2.evaluation.label_errors import Reason, Suspect
@@ -8,7 +9,7 @@ from oiv5_d2.reporting.suspects import (
     GAP,
     HALF,
     choose_window,
-    find_images,
+    look_for_images,
     show_suspect,
     write_label_sheet,
 )
@@ -36,10 +37,9 @@ def doubt_a_car(truth):
 def test_a_place_is_shown_twice_with_what_is_said_of_it(street, doubts):
     truth, _ = doubts
     colours = colours_of(truth.classes)
-    folder = find_images(street.coco_path("test"), truth)
+    images = look_for_images(street.coco_path("test"), truth)
     first, second = (
-        show_suspect(i, one, truth, folder / truth.images[one.image]["file_name"], colours)
-        for i, one in enumerate(doubt_a_car(truth), 1)
+        show_suspect(i, one, truth, images, colours) for i, one in enumerate(doubt_a_car(truth), 1)
     )
     assert first.caption == "1. Person: another class is annotated"
     assert second.caption == "2. Car: annotated but never found"
@@ -54,10 +54,10 @@ def test_a_place_is_shown_twice_with_what_is_said_of_it(street, doubts):
 
 def test_all_that_are_asked_for_are_on_the_sheet(street, doubts, tmp_path):
     truth, _ = doubts
-    folder, path = find_images(street.coco_path("test"), truth), tmp_path / "sheet.jpg"
+    images, path = look_for_images(street.coco_path("test"), truth), tmp_path / "sheet.jpg"
     heights = []
     for times in (1, 2):
-        write_label_sheet(truth, doubt_a_car(truth) * 3 * times, folder, "title", path)
+        write_label_sheet(truth, doubt_a_car(truth) * 3 * times, images, "title", path)
         with Image.open(path) as sheet:
             heights.append(sheet.size[1])
     assert heights[1] - heights[0] > 2 * HALF[0]  # two rows more
@@ -65,9 +65,9 @@ def test_all_that_are_asked_for_are_on_the_sheet(street, doubts, tmp_path):
 
 def test_images_that_are_not_there_are_left_out(doubts, tmp_path, street):
     truth, suspects = doubts
-    assert find_images(street.coco_path("test"), truth) == street.data_dir / "images"
-    assert find_images(tmp_path / "coco.json", truth) is None
-    write_label_sheet(truth, suspects, tmp_path, "title", tmp_path / "sheet.jpg")
+    assert look_for_images(street.coco_path("test"), truth) == Images(street.data_dir / "images")
+    assert look_for_images(tmp_path / "coco.json", truth) is None
+    write_label_sheet(truth, suspects, Images(tmp_path), "title", tmp_path / "sheet.jpg")
     assert not (tmp_path / "sheet.jpg").exists()
 
 

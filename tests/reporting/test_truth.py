@@ -6,6 +6,7 @@ from PIL import Image
 from raising import refused
 
 from oiv5_d2.conversion import masks
+from oiv5_d2.conversion.image_store import Images
 from oiv5_d2.problems import Kind, Remedy
 from oiv5_d2.reporting.truth import (
     AnnotatedImage,
@@ -83,6 +84,6 @@ def test_a_missing_image_is_named_with_the_remedy(street):
 
 
 def test_a_grey_image_is_read_as_colour(street, tmp_path):
-    part = open_part(street.prepared("train"))._replace(images_dir=tmp_path)
+    part = open_part(street.prepared("train"))._replace(images=Images(tmp_path))
     Image.new("L", (8, 5), 77).save(tmp_path / "grey.png")
     assert read_image(part, AnnotatedImage({"file_name": "grey.png"}, [])).shape == (5, 8, 3)

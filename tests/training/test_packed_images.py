@@ -33,11 +33,11 @@ def losses(run_dir):
     return [{name: one[name] for name in one if LOSSES in name} for one in lines]
 
 
-@pytest.mark.parametrize(
-    "words",
-    [(), ("d2.DATALOADER.NUM_WORKERS=2",), ("launch=cpu2",)],
-    ids=["here", "workers", "cpu2"],
-)
+WORKERS = ("d2.DATALOADER.NUM_WORKERS=2",), ("launch=cpu2",)
+WAYS = [(), *(pytest.param(one, marks=pytest.mark.slow) for one in WORKERS)]
+
+
+@pytest.mark.parametrize("words", WAYS, ids=["here", "workers", "cpu2"])
 def test_losses_weights_and_results_are_the_same(data_dirs, start, tmp_path, weights, words):
     for data_dir in data_dirs:
         start(*WORDS, *words, data_dir=data_dir, name=f"run_{data_dir.name}")

@@ -39,9 +39,18 @@ def use_dataset(run: Any, dataset: Prepared, about: About, kind: str) -> None:
         json.dump(facts, file, indent=2, sort_keys=True)
     if kind == FILES:
         artifact.add_file(str(dataset.json_path), policy="immutable")
-        artifact.add_dir(str(dataset.images_dir), name="images", policy="immutable")
+        _add_images(artifact, dataset)
     # `use_artifact` of a new one, but it asks the server and so cannot be called offline.
     run._log_artifact(artifact, aliases=[], is_user_created=True, use_after_commit=True)
+
+
+def _add_images(artifact: Any, dataset: Prepared) -> None:
+    pack = dataset.images.pack
+    if pack is None:
+        artifact.add_dir(str(dataset.images_dir), name="images", policy="immutable")
+        return
+    for path in (pack.path, *pack.shards):
+        artifact.add_file(str(path), name=f"packed/{path.name}", policy="immutable")
 
 
 def find_models(run_dir: Path, wanted: Mapping[str, str]) -> Iterator[tuple[Path, list[str]]]:

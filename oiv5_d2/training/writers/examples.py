@@ -36,7 +36,7 @@ class Examples:
     """
 
     def __init__(self, dataset: Prepared, classes: Sequence[str]) -> None:
-        self._dataset, self._classes = dataset, classes
+        self._dataset, self._classes, self._images = dataset, classes, dataset.images
 
     def judge(self, predictions: Iterable[Record]) -> list[Judged]:
         """Return each image with an object to find, in the file's order.
@@ -104,7 +104,7 @@ class Examples:
 
     def _picture(self, one: Judged, names: Sequence[str]) -> Any:
         layers = {TRUTH: one.annotations, PREDICTION: one.found}
-        with Image.open(self._dataset.images_dir / one.record["file_name"]) as file:
+        with Image.open(self._images.open(one.record["file_name"])) as file:
             pixels: Pixels = np.asarray(file.convert("RGB"))
         caption = f"{name_of(one.record)}: F1 {one.match.f1:.2f}"
         return overlay(

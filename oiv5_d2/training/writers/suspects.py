@@ -56,14 +56,14 @@ class _Shower:
     ) -> None:
         coco = read_coco(dataset.json_path)
         names = {one["id"]: one["file_name"] for one in coco["images"]}
-        self._classes, self._images_dir = classes, dataset.images_dir
+        self._classes, self._images = classes, dataset.images
         self._truth: dict[str, list[dict[str, Any]]] = {name: [] for name in file_names}
         for one in coco["annotations"]:
             if (name := names[one["image_id"]]) in self._truth:
                 self._truth[name].append(one)
 
     def __call__(self, one: Mapping[str, str]) -> Any:
-        with Image.open(self._images_dir / one["file_name"]) as file:
+        with Image.open(self._images.open(one["file_name"])) as file:
             pixels = np.asarray(file.convert("RGB"))
         shape: dict[str, Any] = {
             "bbox": [float(one[side]) for side in ("x", "y", "width", "height")],
