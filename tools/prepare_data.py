@@ -92,7 +92,7 @@ def show_summary(report: Mapping[str, Any], request: "Request") -> None:
 
     for table in tables(report) if request.show_audit else short_tables(report):
         draw(table)
-    if request.data.coco is None:
+    if request.data.is_made_here:
         show_files(report, request)
     for what, where in places(request):
         console.print(f"  {what:<32}{where}", soft_wrap=True)
@@ -131,7 +131,7 @@ def places(request: "Request") -> list[tuple[str, str]]:
         ("COCO files", " ".join(str(coco_path(folder, part)) for part in request.data.parts)),
         ("audit; show_audit=true shows it", str(folder / AUDIT_JSON)),
     ]
-    if request.data.coco is not None:
+    if not request.data.is_made_here:
         return made
     return [
         *made,

@@ -110,7 +110,7 @@ def make_plan(request: Request, show: Show = unseen) -> Plan:
     is_done = dict(steps)
     if not is_done.get("draw", True):
         return Plan(steps, free_bytes=free_bytes(data.dir))
-    if data.coco is not None:
+    if not data.is_made_here:
         packed = _bytes_to_pack(request, is_done, ())
         return Plan(steps, free_bytes=free_bytes(data.dir), pack_bytes=packed)
     if is_done["select"]:

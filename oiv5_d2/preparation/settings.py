@@ -61,6 +61,8 @@ class Data:
     """A bucket, see `acquisition.buckets.Bucket`."""
     images: str
     """A bucket, see `acquisition.buckets.Bucket`."""
+    packed: str | None
+    """A bucket that has the prepared data, its images packed: they are read from there."""
     synthetic: Synthetic | None
     """Draw the source instead of reading one; only ever inside `dir`."""
     image_ids: Path | None
@@ -88,6 +90,11 @@ class Data:
     def parts(self) -> list[str]:
         """The names of the parts: the splits', or those of the shares that one is cut into."""
         return list(self.coco or self.choice.parts)
+
+    @property
+    def is_made_here(self) -> bool:
+        """Whether the COCO files are made of a release."""
+        return self.coco is None and self.packed is None
 
     @property
     def is_drawn(self) -> bool:
@@ -232,6 +239,11 @@ def _check(request: Request) -> None:
         raise Problem(
             Kind.ABSENT, data.image_ids, key="data.image_ids", remedy=Remedy.CHANGE_SETTING
         )
+    if data.packed is not None:
+        if request.pack:
+            raise wrong_setting("pack", "true", "data.packed has them packed already")
+        _check_bucket(data.packed)
+        return
     if data.coco is not None:
         _check_coco(data)
         return

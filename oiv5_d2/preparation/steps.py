@@ -1,6 +1,8 @@
 """Preparing data from a release to audited COCO files, as a row of stages that can be resumed."""
 
+import json
 import logging
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
@@ -9,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from oiv5_d2.acquisition.buckets import Bucket
+from oiv5_d2.acquisition.downloads import download
 from oiv5_d2.acquisition.fetch import fetch
 from oiv5_d2.acquisition.layouts import find_images, find_tables
 from oiv5_d2.acquisition.manifest import (
@@ -26,9 +29,10 @@ from oiv5_d2.conversion.adopt import Given, adopt
 from oiv5_d2.conversion.coco_file import count_images
 from oiv5_d2.conversion.convert import coco_path, convert, read_converted
 from oiv5_d2.conversion.cuts import Cut
-from oiv5_d2.conversion.image_store import index_path
+from oiv5_d2.conversion.image_store import BUCKET_JSON, PACKED, index_path
 from oiv5_d2.conversion.packing import MB, find_shards, pack
 from oiv5_d2.conversion.verify import verify
+from oiv5_d2.files import whole_file
 from oiv5_d2.jobs import Advance, Show, ignore
 from oiv5_d2.openimages.release import HEX_DIGITS
 from oiv5_d2.preparation import listings
@@ -42,6 +46,7 @@ from oiv5_d2.synthetic import thin_out, write_release
 
 logger = logging.getLogger(__name__)
 
+_SECRET = re.compile("key|secret|token|password")  # of a store's settings
 _MANY_CROWDS = (
     "%s: %d objects have iscrowd=1 and are ignored. If each is a single object, as in masks that"
     " CVAT and Datumaro export, use a copy:  jq -c '.annotations[].iscrowd = 0' %s > single.json"
@@ -75,6 +80,8 @@ def stages(request: Request) -> list[Stage]:
     """Return what has to be done, in order."""
     data = request.data
     packs = [_pack(request, part) for part in data.parts] if request.pack else []
+    if data.packed is not None:
+        return [_open(request, data.packed)]
     if data.coco is not None:
         adoptions = [_adopt(request, part, path) for part, path in data.coco.items()]
         return [*adoptions, _audit(request), *packs]
@@ -186,6 +193,31 @@ def table_bytes(request: Request) -> dict[str, int]:
 def open_tables(request: Request) -> tuple[Bucket, Path]:
     """Return the bucket of tables, and the folder that keeps copies."""
     return Bucket(request.data.buckets[0], request.transfer), request.data.dir / "tables"
+
+
+def _open(request: Request, location: str) -> Stage:
+    """Bring all but the images of a prepared data set, and note where these are."""
+    data, about = request.data, asdict(request.transfer)
+    indices = [f"{PACKED}/{part}.arrow" for part in data.parts]
+    keys = [*(f"coco/{part}.json" for part in data.parts), *indices, AUDIT_JSON]
+    note = data.dir / PACKED / BUCKET_JSON
+
+    def run(advance: Advance) -> None:
+        bucket = Bucket(location, request.transfer)
+        for key in keys:
+            download(bucket, key, data.dir / key, advance)
+        about["store"] = {k: v for k, v in about["store"].items() if not _SECRET.search(k)}
+        with whole_file(note) as temporary:
+            temporary.write_text(json.dumps({"location": bucket.location, "transfer": about}))
+
+    return Stage(
+        name="open",
+        settings={"name": data.name, "classes": list(data.choice.classes), "packed": location},
+        inputs=list,
+        outputs=lambda: [*(data.dir / key for key in keys), note],
+        count=lambda: {"bytes": 0},
+        run=run,
+    )
 
 
 def _draw(request: Request) -> Stage:

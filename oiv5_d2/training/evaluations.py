@@ -14,7 +14,7 @@ from oiv5_d2.jobs import Show
 from oiv5_d2.runs.layout import EVALUATION
 from oiv5_d2.training.averages import Weights, swapped
 from oiv5_d2.training.catalog import naming_damage
-from oiv5_d2.training.data.loader import build_test_loader, outlive_signals
+from oiv5_d2.training.data.loader import build_test_loader
 from oiv5_d2.training.group import share_buffers
 from oiv5_d2.training.inference import infer
 from oiv5_d2.training.tta import with_augmentation
@@ -83,7 +83,6 @@ class Evaluations:
     def _evaluate_on(self, dataset_name: str, output_dir: Path) -> dict[str, Any]:
         evaluator = self._build_evaluator(self._cfg, dataset_name, output_dir)
         loader = build_test_loader(self._cfg, dataset_name)
-        loader.worker_init_fn = outlive_signals
         tested = with_augmentation(self._cfg, self._model)
         with naming_damage(dataset_name):
             return infer(tested, loader, evaluator, self._show, dataset_name)

@@ -1,12 +1,11 @@
 """A data set whose images are packed trains and is evaluated as one of files, to the bit."""
 
 import json
-import shutil
 
 import pytest
+from packed_data import write_packed
 
-from oiv5_d2.conversion import coco_file
-from oiv5_d2.conversion.packing import find_shards, pack
+from oiv5_d2.conversion.packing import find_shards
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.runs.layout import read_record
 
@@ -17,14 +16,7 @@ LOSSES = "loss"
 @pytest.fixture
 def data_dirs(prepared_dir, tmp_path):
     """The same data twice: as files, and packed without them."""
-    shutil.copytree(prepared_dir / "images", tmp_path / "loose/images")
-    for path in (prepared_dir / "coco").glob("*.json"):
-        coco = json.loads(path.read_text())
-        records = (map(coco_file.dumps, coco.pop(name)) for name in ("images", "annotations"))
-        coco_file.write(tmp_path / "loose/coco" / path.name, coco, *records)
-    shutil.copytree(tmp_path / "loose/coco", tmp_path / "packed/coco")
-    for path in (tmp_path / "packed/coco").glob("*.json"):
-        pack(path, tmp_path / "loose/images", 20_000)
+    write_packed(prepared_dir, tmp_path / "loose", tmp_path / "packed")
     return tmp_path / "loose", tmp_path / "packed"
 
 

@@ -3,10 +3,12 @@
 import logging
 import signal
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog, build_detection_test_loader
+from detectron2.data import MetadataCatalog
+from detectron2.data.samplers import InferenceSampler
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
@@ -91,6 +93,7 @@ class Loader:
             self._samples,
             batch_sampler=_Seeded(self._batches, self._seed, first),
             num_workers=self._num_workers,
+            multiprocessing_context=start_method(self._samples.records, self._num_workers),
             collate_fn=list,
             worker_init_fn=outlive_signals,
             generator=torch.Generator(),  # or it would draw from the global one
@@ -112,15 +115,15 @@ class _Seeded:
 
 class _Samples(Dataset["Sample | Problem"]):
     def __init__(self, records: Sequence[Record], mapper: Mapper) -> None:
-        self._records, self._mapper = records, mapper
+        self.records, self._mapper = records, mapper
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.records)
 
     def __getitem__(self, pair: tuple[int, int]) -> Sample | Problem:
         index, seed = pair
         try:
-            return self._mapper(self._records[index], seed)
+            return self._mapper(self.records[index], seed)
         except Problem as problem:
             return problem
 
@@ -133,6 +136,14 @@ def outlive_signals(_: int) -> None:
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))  # which ends it
+
+
+def start_method(records: Sequence[Record], num_workers: int) -> str | None:
+    """Return how loader workers start; None for PyTorch's own way, which is to fork.
+
+    The threads that read from a bucket do not live on in a fork of a process that has read there.
+    """
+    return "spawn" if num_workers and getattr(records, "is_remote", False) else None
 
 
 def find_records(cfg: CfgNode, names: Sequence[str] | None = None) -> Records:
@@ -170,13 +181,20 @@ def build_train_loader(cfg: CfgNode, augment: Augment, data_share: float = 1.0) 
 
 
 def build_test_loader(cfg: CfgNode, name: str) -> DataLoader[list[Sample]]:
-    """Return the loader of a data set to be evaluated, as Detectron2 makes it; images one by one.
+    """Return the loader of a data set to be evaluated: the images of this process, one by one.
 
-    Their pixels are Detectron2's, to the bit.
+    They are those of Detectron2's ``build_detection_test_loader``, and so is every pixel.
     """
-    loader: DataLoader[list[Sample]] = build_detection_test_loader(
-        read_records([name]),
-        mapper=ImageMapper(cfg, is_train=False),
-        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    records, num_workers = read_records([name]), cfg.DATALOADER.NUM_WORKERS
+    return DataLoader(
+        records,  # type: ignore[arg-type]  # a sequence, which is all that is asked
+        sampler=InferenceSampler(len(records)),
+        num_workers=num_workers,
+        multiprocessing_context=start_method(records, num_workers),
+        collate_fn=partial(_map, ImageMapper(cfg, is_train=False)),
+        worker_init_fn=outlive_signals,
     )
-    return loader
+
+
+def _map(mapper: ImageMapper, records: Sequence[Record]) -> list[Sample]:
+    return [mapper(record) for record in records]

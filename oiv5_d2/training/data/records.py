@@ -124,6 +124,11 @@ class Records(Sequence[Record]):
         return Records(self._parts, self._boxes, self._places[index])
 
     @property
+    def is_remote(self) -> bool:
+        """Whether images are read from a bucket."""
+        return any(part.images.is_remote for part in self._parts)
+
+    @property
     def is_wide(self) -> NDArray[np.bool_]:
         """Which images are wider than high: (N,)."""
         wide = [part.packed.widths > part.packed.heights for part in self._parts]

@@ -10,7 +10,7 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
 from oiv5_d2.training.data.image_mapper import ImageMapper
-from oiv5_d2.training.data.loader import find_records, outlive_signals
+from oiv5_d2.training.data.loader import find_records, outlive_signals, start_method
 from oiv5_d2.training.data.mapper import seeded
 from oiv5_d2.training.data.partial import PartialMapper
 
@@ -35,6 +35,7 @@ def build_validation_loader(cfg: CfgNode) -> tuple[range, DataLoader[dict[str, A
         batch_size=None,
         sampler=mine,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
+        multiprocessing_context=start_method(records, cfg.DATALOADER.NUM_WORKERS),
         collate_fn=partial(_load, mapper),
         worker_init_fn=outlive_signals,
         generator=torch.Generator(),  # or it would draw from the global one

@@ -49,8 +49,9 @@ def _add_images(artifact: Any, dataset: Prepared) -> None:
     if pack is None:
         artifact.add_dir(str(dataset.images_dir), name="images", policy="immutable")
         return
-    for path in (pack.path, *pack.shards):
-        artifact.add_file(str(path), name=f"packed/{path.name}", policy="immutable")
+    for name in (pack.path.name, *([] if pack.is_remote else pack.shards)):
+        path = pack.path.with_name(name)
+        artifact.add_file(str(path), name=f"{path.parent.name}/{name}", policy="immutable")
 
 
 def find_models(run_dir: Path, wanted: Mapping[str, str]) -> Iterator[tuple[Path, list[str]]]:
