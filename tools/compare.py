@@ -30,8 +30,6 @@ def main(run: DictConfig) -> None:
     if not OmegaConf.is_list(run.runs) or len(run.runs) != 2:
         raise wrong_setting("runs", run.runs, "two runs are compared, such as runs=[a,b]")
     dirs, evaluations = zip(*(find_evaluation(Path(one)) for one in run.runs), strict=True)
-    if run.html and any(one.name != EVALUATION for one in evaluations):
-        raise wrong_setting("html", "true", "the page shows evaluations of final weights only")
     content = {"runs": name_both(dirs, evaluations), **compare_runs(dirs, evaluations, run)}
     content["settings"] = other_settings(dirs)
     show(content, run.images)
@@ -39,19 +37,23 @@ def main(run: DictConfig) -> None:
         with whole_file(Path(run.output)) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n")
     if run.html:
-        write_html(dirs, content, run.images)
+        write_html(evaluations, content, run.images)
 
 
-def write_html(dirs: Sequence[Path], content: dict[str, Any], num_images: int) -> None:
-    """Write the page about both runs and say where it is."""
+def write_html(evaluations: Sequence[Path], content: dict[str, Any], num_images: int) -> None:
+    """Write the page about both and say where it is."""
     from oiv5_d2.reporting.page.comparison import write_comparison_page
 
-    print(write_comparison_page(dirs, content, Path.cwd(), num_images))
+    print(write_comparison_page(evaluations, content, Path.cwd(), num_images))
 
 
 def name_both(dirs: Sequence[Path], evaluations: Sequence[Path]) -> list[str]:
-    """Return the runs, or their evaluations if these are of one run."""
-    return [str(one) for one in (evaluations if dirs[0] == dirs[1] else dirs)]
+    """Return the runs; their evaluations if these are of one run, or not of the final weights."""
+    same = dirs[0] == dirs[1]
+    return [
+        str(one if same or one.name != EVALUATION else run_dir)
+        for run_dir, one in zip(dirs, evaluations, strict=True)
+    ]
 
 
 def compare_runs(

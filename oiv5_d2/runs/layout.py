@@ -131,11 +131,12 @@ def output_dir_of(
         dataset_name: what is evaluated.
         weights_path: the weights.
         changes: what differs from the run's own configuration, as ``key=value``: it is in the
-            folder's name.
+            folder's name, as ``key-value``.
     """
     final = weights_path.name == FINAL_WEIGHTS
     words = [EVALUATION, *([] if final else [weights_path.stem])]
-    words += [re.sub(r"[^\w.=,-]+", "-", change).strip("-") for change in changes]
+    # Without signs that would have to be quoted on a command line.
+    words += [re.sub(r"[^\w.-]+", "-", change).strip("-") for change in changes]
     return run_dir / "_".join(words) / dataset_name
 
 

@@ -129,6 +129,6 @@ def test_another_threshold_is_taken_and_its_results_stand_beside_the_plain_ones(
     cfg = load_cfg(run.dir, run.weights, None, changes)
     assert cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST == 0.5
     plain, other = (output_dir_of(run.dir, "a", run.weights, c) for c in ([], ["X_TEST=0.5"]))
-    assert plain != other and "X_TEST=0.5" in other.parent.name
+    assert plain != other and "X_TEST-0.5" in other.parent.name
     with refused(Kind.SETTING, key="d2.MODEL.ROI_HEADS.SCORE_THRESH_TEST"):
         load_cfg(run.dir, run.weights, None, {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": "high"})

@@ -56,3 +56,7 @@ def test_other_weights_have_their_results_apart(tmp_path):
     assert final == tmp_path / "evaluation" / "mini_test"
     other = output_dir_of(tmp_path, "mini_test", tmp_path / "model_0000099.pth")
     assert other == tmp_path / "evaluation_model_0000099" / "mini_test"
+    changes = ["TEST.AUG.ENABLED=True", "TEST.AUG.MIN_SIZES=[128, 160]"]
+    changed = output_dir_of(tmp_path, "mini_test", tmp_path / "model_final.pth", changes)
+    names = ["evaluation", "TEST.AUG.ENABLED-True", "TEST.AUG.MIN_SIZES-128-160"]
+    assert changed.parent.name == "_".join(names)

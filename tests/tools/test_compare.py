@@ -49,12 +49,12 @@ def test_two_runs_are_compared_with_all_that_differs(runs, tmp_path, monkeypatch
 
 
 def test_a_run_is_compared_with_another_evaluation_of_it(runs, tmp_path, monkeypatch):
-    augmented = runs[0] / "evaluation_TEST.AUG.ENABLED=True"
+    augmented = runs[0] / "evaluation_TEST.AUG.ENABLED-True"
     shutil.copytree(runs[1] / "evaluation", augmented)
     content = compare(monkeypatch, [runs[0], augmented], tmp_path / "c.json")
     assert content["runs"] == [str(runs[0] / "evaluation"), str(augmented)]
     other = compare(monkeypatch, runs, tmp_path / "d.json")
     assert content["differences"] == other["differences"]
-    with pytest.raises(SystemExit):
-        compare(monkeypatch, [runs[0], augmented], tmp_path / "e.json", "html=true")
-    assert not (tmp_path / "e.json").exists()
+    mixed = compare(monkeypatch, [augmented, runs[1]], tmp_path / "e.json", "html=true", "images=0")
+    assert mixed["runs"] == [str(augmented), str(runs[1])]
+    assert (runs[1] / "comparison.html").is_file()

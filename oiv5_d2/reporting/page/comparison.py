@@ -10,7 +10,7 @@ from oiv5_d2.reporting.curves import panels
 from oiv5_d2.reporting.page.charts import ORDER
 from oiv5_d2.reporting.page.pictures import draw_changes, gallery
 from oiv5_d2.reporting.record import shorten
-from oiv5_d2.runs.layout import read_record
+from oiv5_d2.runs.layout import EVALUATION, read_record
 from oiv5_d2.runs.matches import MIN_SCORE
 from oiv5_d2.runs.metrics import METRICS
 from oiv5_d2.runs.privacy import public
@@ -58,20 +58,23 @@ class Change(NamedTuple):
 
 
 def write_comparison_page(
-    run_dirs: Sequence[Path], content: Mapping[str, Any], root: Path, num_images: int
+    evaluations: Sequence[Path], content: Mapping[str, Any], root: Path, num_images: int
 ) -> Path:
     """Write ``comparison.html`` into the second run's folder and return its path.
 
+    It goes into the folder of the second evaluation if that is not one of final weights.
+
     Args:
-        run_dirs: both runs.
-        content: ``dataset``, ``differences``, ``images`` and ``settings`` as ``tools/compare.py``
-            writes them.
+        evaluations: both folders, each in its run's; runs may be the same.
+        content: ``runs``, ``dataset``, ``differences``, ``images`` and ``settings`` as
+            ``tools/compare.py`` writes them.
         root: the project's folder; paths on the page are relative to it.
         num_images: how many of the images that changed are shown; 0 needs no images.
     """
-    first, second = (str(public(str(one))) for one in run_dirs)
+    first, second = (str(public(one)) for one in content["runs"])
+    run_dirs = list(dict.fromkeys(one.parent for one in evaluations))
     changed = content["images"][:num_images]
-    pictures = draw_changes(run_dirs, content["dataset"], changed) if changed else []
+    pictures = draw_changes(evaluations, content["dataset"], changed) if changed else []
     classes = read_record(run_dirs[0])["classes"] if changed else []
     groups = group(content["differences"])
     page = {
@@ -80,13 +83,14 @@ def write_comparison_page(
         "cards": [one for one in groups.get(METRICS_GROUP, []) if one.name in _headlines()],
         "groups": groups,
         "spans": {name: _span(some) for name, some in groups.items()},
-        "training": training_charts(run_dirs),
+        "training": training_charts(run_dirs) if len(run_dirs) > 1 else [],
         "pictures": pictures,
         "gallery": gallery(pictures, dict.fromkeys(classes, MIN_SCORE), PANELS),
         "settings": [(key, *map(str, pair)) for key, pair in public(content["settings"]).items()],
         "commands": [shorten(read_record(one).get("command", ""), root) for one in run_dirs],
     }
-    path = run_dirs[1] / COMPARISON_HTML
+    last = evaluations[1]
+    path = (last.parent if last.name == EVALUATION else last) / COMPARISON_HTML
     write_page(path, __package__, "comparison.html.jinja", page)
     return path
 

@@ -111,7 +111,7 @@ def draw_pictures(
         Problem: ABSENT or DAMAGED, the data or the predictions.
     """
     part = open_part(find_dataset(run_dir, dataset))
-    drawing = open_drawing(part, run_dir, dataset)
+    drawing = open_drawing(part, run_dir / EVALUATION, dataset)
     suspects = find_suspects(drawing.diagnosis)
     doubted = take_suspects(suspects, drawing.candidates.truth, int(DOUBTED_SHARE * number))
     thresholds = {id_: least.get(name, MIN_SCORE) for id_, name in part.classes.items()}
@@ -121,22 +121,22 @@ def draw_pictures(
 
 
 def draw_changes(
-    run_dirs: Sequence[Path], dataset: str, changes: Sequence[Mapping[str, Any]]
+    evaluations: Sequence[Path], dataset: str, changes: Sequence[Mapping[str, Any]]
 ) -> list[Picture]:
-    """Return images with the detections of two runs.
+    """Return images with the detections of two evaluations.
 
     Args:
-        run_dirs: both runs.
-        dataset: that both were evaluated on.
+        evaluations: both folders, each in its run's.
+        dataset: that both are of.
         changes: of images, as `evaluation.differences.changed_images` returns them.
 
     Raises:
         Problem: ABSENT or DAMAGED, the data or the predictions.
     """
-    part = open_part(find_dataset(run_dirs[0], dataset))
+    part = open_part(find_dataset(evaluations[0].parent, dataset))
     ids = find_ids(part.coco_path, [one["image"] for one in changes])
     images = {one.record["id"]: one for one in read_images(part.coco_path, ids)}
-    first, second = (open_drawing(part, one, dataset) for one in run_dirs)
+    first, second = (open_drawing(part, one, dataset) for one in evaluations)
     pictures = []
     for id_, one in zip(ids, changes, strict=True):
         kind = "better" if one["second"] > one["first"] else "worse"
@@ -167,11 +167,11 @@ def gallery(
     }
 
 
-def open_drawing(part: Part, run_dir: Path, dataset: str) -> "Drawing":
-    """Read what is needed to draw a run's detections on one part of its data."""
-    truth = replace(read_truth(part.coco_path, dataset), frame=read_frame(run_dir))
+def open_drawing(part: Part, evaluation: Path, dataset: str) -> "Drawing":
+    """Read what is needed to draw the detections of an evaluation, a folder in its run's."""
+    truth = replace(read_truth(part.coco_path, dataset), frame=read_frame(evaluation.parent))
     mids = read_mids(part.coco_path, None)
-    found, _ = read_predictions(run_dir / EVALUATION / dataset / PREDICTIONS_JSON, truth, mids)
+    found, _ = read_predictions(evaluation / dataset / PREDICTIONS_JSON, truth, mids)
     return Drawing(part, diagnose(truth, found, find_tasks(truth, found)[-1]))
 
 

@@ -6,6 +6,7 @@ import pytest
 from browser import find_browser, open_page
 
 from oiv5_d2.reporting.page.comparison import group, label, training_charts, write_comparison_page
+from oiv5_d2.reporting.page.pictures import draw_changes
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
 SECRET = "/home/someone/weights.pkl"
@@ -38,6 +39,7 @@ def page_path(kept_run_dir, tmp_path):
     for one in dirs:
         shutil.copytree(kept_run_dir, one)
     content = {
+        "runs": ["a", "b"],
         "differences": DIFFERENCES,
         "dataset": "street_test",
         "images": [
@@ -45,7 +47,7 @@ def page_path(kept_run_dir, tmp_path):
         ],
         "settings": {"SOLVER.BASE_LR": [0.1, 0.2], "MODEL.WEIGHTS": [SECRET, "model.pkl"]},
     }
-    return write_comparison_page(dirs, content, tmp_path, 3)
+    return write_comparison_page([one / "evaluation" for one in dirs], content, tmp_path, 3)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +112,25 @@ def test_without_images_the_data_is_not_needed(kept_run_dir, tmp_path):
     run_dir = tmp_path / "run"
     shutil.copytree(kept_run_dir, run_dir)
     content = {"dataset": "gone", "differences": DIFFERENCES, "images": [], "settings": {}}
-    text = write_comparison_page([run_dir, run_dir], content, tmp_path, 3).read_text()
-    assert data(text, "pictures") == [] and "<p>None.</p>" in text
+    content["runs"] = names = ["run/evaluation", "run/evaluation_model_best"]
+    folders = [run_dir / "evaluation", run_dir / "evaluation_model_best"]
+    folders[1].mkdir()
+    path = write_comparison_page(folders, content, tmp_path, 3)
+    text = path.read_text()
+    assert path == folders[1] / "comparison.html" and all(name in text for name in names)
+    assert data(text, "pictures") == data(text, "title") == [] and "<p>None.</p>" in text
+
+
+def test_the_detections_of_two_evaluations_of_a_run_are_side_by_side(kept_run_dir, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(kept_run_dir, run_dir)
+    best = run_dir / "evaluation_model_best"
+    shutil.copytree(run_dir / "evaluation", best)
+    path = best / "street_test" / "coco_instances_results.json"
+    path.write_text(json.dumps(json.loads(path.read_text())[:1]))
+    changes = [{"image": f"01{5:014x}", "first": 0.5, "second": 0.2}]
+    (picture,) = draw_changes([run_dir / "evaluation", best], "street_test", changes)
+    assert len(picture.before) > len(picture.found) and picture.kinds == ["worse"]
 
 
 @pytest.mark.skipif(not find_browser(), reason="there is no Chromium; CHROMIUM names one")
