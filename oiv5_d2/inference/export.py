@@ -106,7 +106,9 @@ def open_onnx(path: Path) -> Exported:
 def open_torchscript(path: Path) -> Exported:
     """Return a file of `write_torchscript`."""
     jit: Any = torch.jit
-    return Exported(jit.load(str(path)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what comes after TorchScript
+        return Exported(jit.load(str(path)))
 
 
 def check_exportable(cfg: CfgNode) -> None:
