@@ -45,4 +45,5 @@ def test_it_trains_and_goes_on_after_a_time_out(tmp_path):
             record = json.loads((tmp_path / "kept" / "run" / "run.json").read_text())
             assert record["iterations"] == num_steps
     assert "srcdoc" in shown["report"]
+    assert not any("\\u001b" in shown[cell] for cell in ("plan", "fetch", "train"))  # no bars
     assert all("image/jpeg" in shown[cell] for cell in ("look", "predict"))
