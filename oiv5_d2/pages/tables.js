@@ -8,9 +8,9 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
-/** Return the first number of a cell, or null: "34.4-39.2" is 34.4, "1,234" is 1234, "-" none. */
+/** Return the first number of a cell, or null: "34.4-39.2" is 34.4, "1,234" is 1234, "1e-05" is 0.00001, "-" none. */
 function numberOf(text) {
-  const found = text.replaceAll(",", "").match(/^[-+]?\d+(\.\d+)?/);
+  const found = text.replaceAll(",", "").match(/^[-+]?\d+(\.\d+)?(e[-+]?\d+)?/);
   return found ? Number(found[0]) : null;
 }
 

@@ -36,10 +36,11 @@ class Fit(NamedTuple):
         return error if is_loss(self.metric) else PERFECT - error
 
     def words(self) -> str:
-        """Return the law and what it says about more data, in a sentence."""
-        more = ", ".join(f"{self.value(one):.1f} with {one:g} times the data" for one in AHEAD)
-        law = f"{self.factor:.3g} * share^-{self.exponent:.3g}"
-        return f"{self.metric}: {self.value(1):.1f} with all the data; by error = {law}: {more}"
+        """Return the law and what it says about more data, in sentences."""
+        more = " and ".join(f"{self.value(one):.1f} with {one:g} times as much" for one in AHEAD)
+        law = f"error = {self.factor:.3g} * share^-{self.exponent:.3g}"
+        now = f"{self.metric} {self.value(1):.1f} with all the data"
+        return f"{law} fits the trials: {now}, {more}. Another seed would give other points."
 
 
 def fit(points: Iterable[tuple[float, float]], metric: str) -> Fit | None:

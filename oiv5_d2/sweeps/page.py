@@ -24,14 +24,14 @@ class Chart(NamedTuple):
         across: (position, label) of the ticks.
         up: the same.
         lines: what is drawn.
-        dots: points without a line.
+        dots: (trial, right, up) of points without a line.
         names: of both axes.
     """
 
     across: list[tuple[float, str]]
     up: list[tuple[float, str]]
     lines: list[Line]
-    dots: list[figures.Point]
+    dots: Sequence[tuple[int | None, float, float]]
     names: tuple[str, str]
 
 
@@ -50,6 +50,7 @@ def write_page(sweep_dir: Path, plan: Plan, study: optuna.Study, rows: Sequence[
         "texts": [name for name in (*names, "state") if not _is_number(name, rows)],
         "tips": {row.number: _tip(row, names) for row in rows},
         "reasons": [(row.number, row.reason) for row in rows if row.reason],
+        "commands": [(row.number, row.command) for row in rows],
         "states": [row.state for row in rows],
         "axes": axes,
         "lines": lines,
@@ -79,7 +80,8 @@ def _is_number(name: str, rows: Sequence[Row]) -> bool:
 
 def _single_chart(axes: Sequence[Axis], lines: Sequence[Line]) -> Chart | None:
     """Return the metric over the one setting in which trials differ."""
-    (one, metric), dots = axes, [(line.points[0][1], line.points[1][1]) for line in lines]
+    one, metric = axes
+    dots = [(line.number, line.points[0][1], line.points[1][1]) for line in lines]
     return Chart(one.ticks, metric.ticks, [], dots, (one.name, metric.name)) if dots else None
 
 
@@ -92,7 +94,8 @@ def _curve_chart(plan: Plan, rows: Sequence[Row]) -> Chart | None:
 
 def _share_chart(plan: Plan, rows: Sequence[Row]) -> tuple[Chart, str] | None:
     """Return the learning curve and what it says, where trials differ in their share of data."""
-    points = learning_points(rows)
+    measured = learning_points(rows)
+    points = [(share, value) for _, share, value in measured]
     law = learning_curve.fit(points, plan.metric)
     if law is None:
         return None
@@ -100,19 +103,18 @@ def _share_chart(plan: Plan, rows: Sequence[Row]) -> tuple[Chart, str] | None:
     drawn = learning_curve.samples(law, low)
     values = [value for _, value in (*points, *drawn)]
     across, up = Scale(low, learning_curve.AHEAD[-1], True), Scale(min(values), max(values))
-    law_points = [(across.at(share), up.at(value)) for share, value in drawn]
-    num_measured = sum(share <= 1 for share, _ in drawn)
-    measured, beyond = law_points[:num_measured], law_points[num_measured - 1 :]
-    lines = [Line(None, beyond, None), Line(None, measured, 1.0)]
-    dots = [(across.at(share), up.at(value)) for share, value in points]
+    line = [(across.at(share), up.at(value)) for share, value in drawn]
+    last = sum(share <= 1 for share, _ in drawn)  # of what was measured
+    lines = [Line(None, line[last - 1 :], None), Line(None, line[:last], 1.0)]
+    dots = [(number, across.at(share), up.at(value)) for number, share, value in measured]
     names = ("share of the data, on a logarithmic axis", plan.metric)
     return Chart(across.ticks(), up.ticks(), lines, dots, names), law.words()
 
 
-def learning_points(rows: Sequence[Row]) -> list[tuple[float, float]]:
-    """Return (share of the data, metric) of the finished trials, if that is what they differ in."""
+def learning_points(rows: Sequence[Row]) -> list[tuple[int, float, float]]:
+    """Return (trial, share of the data, metric) of finished trials that were given a share."""
     return [
-        (float(row.params[learning_curve.SHARE]), row.value)
+        (row.number, float(row.params[learning_curve.SHARE]), row.value)
         for row in rows
         if row.state == "finished" and learning_curve.SHARE in row.params and row.value is not None
     ]

@@ -264,4 +264,4 @@ def _wandb(job: Job) -> list[EventWriter]:
         metric=settings.features.metric,
         config=config,
     )
-    return [WandbWriter(Connection(arguments, send.machine), about, send)]
+    return [WandbWriter(Connection(arguments, send), about, send)]

@@ -33,13 +33,14 @@ def test_the_page_needs_nothing_beside_itself(page):
     assert "default-src 'none'" in text
     assert "&lt;b&gt;diverged&lt;/b&gt;" in text
     assert text.count('class="dot"') == 5 and "<polyline" not in text
-    assert "a=2 b=x" in text  # the best trial's command
+    assert "<pre>+experiment=x a=2 b=x</pre>" in text  # the best trial's command
+    assert text.count("<dt>") == 6  # and those of all
     assert "Importance" in text
 
 
 def test_trials_that_differ_in_several_settings_are_lines(page):
     text = page({"a": "1,2", "b": "choice(x,y)"}, [1.0, 5.0, None, 2.0])
-    assert text.count("<polyline") == 3 and 'class="dot"' not in text
+    assert text.count('class="trial"') == 3 and 'class="dot"' not in text
     assert re.findall(r"<th [^>]*>(.*?)</th>", text)[:4] == ["trial", "segm/AP", "a", "b"]
     assert "4 trials: 3 finished, 1 failed." in text
     assert re.findall(r"<title>(.*?)</title>", text, re.DOTALL)[1:] == [
@@ -50,7 +51,7 @@ def test_trials_that_differ_in_several_settings_are_lines(page):
 def test_a_sweep_over_shares_of_the_data_says_what_more_would_bring(page):
     values = [100 - 50 * share**-0.3 for share in (0.1, 0.3, 1.0)]
     text = page({"trainer.data_share": "0.1,0.3,1.0"}, values)
-    assert f"{100 - 50 * 4**-0.3:.1f} with 4 times the data" in text
+    assert f"{100 - 50 * 4**-0.3:.1f} with 4 times as much" in text
 
 
 def test_a_sweep_without_any_result_has_a_page(page):

@@ -173,9 +173,9 @@ def build_train_loader(cfg: CfgNode, augment: Augment, data_share: float = 1.0) 
     groups = records.is_wide if loading.ASPECT_RATIO_GROUPING else None
     batches = Batches(order, groups, cfg.SOLVER.IMS_PER_BATCH, cfg.SEED)
     logger.info("Training on %d images, %s", len(records), loading.SAMPLER_TRAIN)
-    if is_partial:
-        classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes
-        logger.info("What is learned:\n%s", to_text(count_learned(records, order, classes)))
+    classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes
+    level = logging.INFO if is_partial else logging.DEBUG  # for the log alone
+    logger.log(level, "What is learned:\n%s", to_text(count_learned(records, order, classes)))
     mapper = build_mapper(cfg, augment, records)
     return Loader(records, mapper, batches, cfg.SEED, loading.NUM_WORKERS)
 

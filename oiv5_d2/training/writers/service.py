@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+from oiv5_d2.training.writers.settings import Send
+
 logger = logging.getLogger(__name__)
 
 INIT_SECONDS = 30  # to reach the service; then the run is kept offline
@@ -21,7 +23,7 @@ FLUSH_SECONDS = 2  # after which what was logged is on disk, for a run that is k
 SERVICE = "wandb-core"  # the process that wandb starts beside ours
 ONLINE, OFFLINE = "online", "offline"
 
-Send = Callable[[Any], None]  # gets the W&B run
+Task = Callable[[Any], None]  # gets the W&B run
 
 _QUIET: dict[str, Any] = {  # W&B's settings for a machine that is not told about
     "console": "off",  # the log names folders and the host
@@ -29,7 +31,8 @@ _QUIET: dict[str, Any] = {  # W&B's settings for a machine that is not told abou
     "disable_git": True,
     "host": "",
     "save_code": False,
-    "x_disable_machine_info": True,
+    "x_disable_meta": True,
+    "x_save_requirements": False,
 }
 _DATA_DIR = os.environ.get("WANDB_DATA_DIR")  # if the user has set one
 
@@ -43,26 +46,26 @@ class Connection:
 
     Args:
         arguments: of ``wandb.init``; ``dir`` is made if it does not exist.
-        is_machine_told: let W&B collect host, paths, code, console and the Git remote.
+        wanted: what W&B may collect itself.
         finish_seconds: how long the end of the run waits for W&B.
     """
 
     def __init__(
         self,
         arguments: dict[str, Any],
-        is_machine_told: bool = False,
+        wanted: Send,
         finish_seconds: float = FINISH_SECONDS,
     ) -> None:
-        self._arguments, self._is_machine_told = arguments, is_machine_told
+        self._arguments, self._wanted = arguments, wanted
         self._finish_seconds = finish_seconds
         self._exit_code, self._is_preempted, self._is_left = 0, False, False
         self._unsent: Path | None = None  # the folder of what W&B does not have yet
         self._failed: set[str] = set()
-        self._queue: queue.SimpleQueue[tuple[Send, str] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Task, str] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
-    def put(self, send: Send, name: str = "") -> None:
+    def put(self, send: Task, name: str = "") -> None:
         """Let the thread call a function with the W&B run.
 
         Args:
@@ -104,7 +107,7 @@ class Connection:
     def _work(self) -> None:
         # Any exception: no failure of W&B may stop a training. It is reported, not swallowed.
         try:
-            run = start(self._arguments, self._is_machine_told)
+            run = start(self._arguments, self._wanted)
             self._unsent = Path(run.settings.sync_dir)
             while item := self._queue.get():
                 self._send(run, *item)
@@ -118,19 +121,19 @@ class Connection:
             if not self._is_left:
                 logger.warning("W&B failed (%s); the run continues without it", _describe(error))
 
-    def _send(self, run: Any, send: Send, name: str) -> None:
+    def _send(self, run: Any, send: Task, name: str) -> None:
         with self.without(name) if name else nullcontext():
             send(run)
 
 
-def start(arguments: dict[str, Any], is_machine_told: bool) -> Any:
+def start(arguments: dict[str, Any], wanted: Send) -> Any:
     """Start a W&B run: online with a key that the service takes, else offline.
 
     Raises:
         ImportError: wandb is not installed.
         Exception: whatever it raises when even an offline run cannot be started.
     """
-    import wandb  # its absence is no reason to try again offline
+    import wandb  # noqa: F401  its absence is no reason to try again offline
 
     # Without its own folder to write to, wandb takes the system's temporary one.
     folder = Path(arguments["dir"])
@@ -140,13 +143,13 @@ def start(arguments: dict[str, Any], is_machine_told: bool) -> Any:
     mode = arguments.get("mode") or os.environ.get("WANDB_MODE")
     try:
         mode = mode or (ONLINE if has_key() else OFFLINE)
-        return _init({**arguments, "mode": mode}, is_machine_told)
+        return _init({**arguments, "mode": mode}, wanted)
     except Exception as error:
         if mode == OFFLINE:
             raise
         logger.warning("W&B is not used online (%s): the run is kept offline", _describe(error))
-        wandb.teardown()  # or the id would be that of the run which could not start
-        return _init({**arguments, "mode": OFFLINE}, is_machine_told)
+        _tear_down()  # or the id would be that of the run which could not start
+        return _init({**arguments, "mode": OFFLINE}, wanted)
 
 
 def has_key() -> bool:
@@ -178,18 +181,19 @@ def sync_command(folder: Path) -> str:
     return f"WANDB_PROGRAM={Path(sys.argv[0]).name} {command}"
 
 
-def _init(arguments: dict[str, Any], is_machine_told: bool) -> Any:
+def _init(arguments: dict[str, Any], wanted: Send) -> Any:
     import wandb  # here, so that a run with logger=none needs none of it
 
     settings = wandb.Settings(
         init_timeout=INIT_SECONDS,
         x_transaction_log_flush_interval=FLUSH_SECONDS,
         quiet=arguments["mode"] == OFFLINE,  # its command for later would tell the service paths
-        **({} if is_machine_told else _QUIET),
+        x_disable_stats=not wanted.system,
+        **({} if wanted.machine else _QUIET),
     )
     # One that failed in this process is still there, and would be returned again.
     run = wandb.init(**arguments, reinit="finish_previous", settings=settings)
-    if not is_machine_told:
+    if not wanted.machine:
         _hide_folders(run)
     return run
 
@@ -218,11 +222,16 @@ def _describe(error: Exception) -> str:
 
 def _end_service() -> None:
     """Kill wandb's service process, a child of this one, and what it started."""
-    import wandb
-
     for child in psutil.Process().children():
         if child.name() == SERVICE:
             for process in [*child.children(recursive=True), child]:
                 process.kill()
-    with suppress(Exception):  # it says goodbye to what is gone, here and not when Python exits
+    _tear_down()  # it says goodbye to what is gone, here and not when Python exits
+
+
+def _tear_down() -> None:
+    """Let wandb forget its service; if that was killed, wandb would end this process as well."""
+    import wandb
+
+    with suppress(Exception, SystemExit):
         wandb.teardown()

@@ -7,11 +7,14 @@ from typing import Any
 
 from oiv5_d2.keys import check_known
 from oiv5_d2.problems import wrong_setting
+from oiv5_d2.runs.layout import is_trial
 from oiv5_d2.runs.prepared import Prepared
 from oiv5_d2.runs.privacy import public
 
 BEST, LAST = "best", "last"  # models that can be sent
 FACTS, FILES = "facts", "files"  # of a data set
+TRAIN, TRIAL = "train", "trial"  # types of jobs
+LONGEST_TAG = 64  # characters that W&B takes
 SHOWN = ("name", "notes", "group", "job_type", "tags")  # arguments of wandb.init that others read
 
 
@@ -28,6 +31,7 @@ class Send:
         dataset: ``facts``: counts and checksum; ``files``: its COCO file and images as well.
         models: checkpoints, of ``best`` and ``last``.
         predictions: detections and results of the last evaluation.
+        system: load of the processors, memory, disk and network, every 15 seconds.
         machine: host name, folders, console, code and Git remote, too.
     """
 
@@ -39,6 +43,7 @@ class Send:
     dataset: str | None = FACTS
     models: Sequence[str] = (BEST, LAST)
     predictions: bool = True
+    system: bool = True
     machine: bool = False
 
 
@@ -97,10 +102,12 @@ def init_arguments(
         "id": record["wandb_id"],
         "name": title(record["name"], run_dir),
         "notes": record["question"],
-        "job_type": "train",
+        "job_type": TRIAL if is_trial(run_dir) else TRAIN,
     }
     given = {key: value for key, value in logger.items() if key != "send" and value is not None}
     every = {**own, **given}
+    if is_trial(run_dir):
+        every["tags"] = [*every.get("tags", []), run_dir.absolute().parent.name[:LONGEST_TAG]]
     shown = public({key: every[key] for key in SHOWN if key in every}, read_send(logger).machine)
     return {"resume": "allow", "dir": str(run_dir), "config": dict(config), **every, **shown}
 

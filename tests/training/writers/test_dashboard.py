@@ -34,6 +34,7 @@ def test_all_that_a_run_shows(dashboard):
     check_masks(piece)
     check_tables(piece, rows)
     check_artifacts(run_dir, piece)
+    check_system(piece)
 
 
 def check_images(piece, rows):
@@ -129,6 +130,12 @@ def check_artifacts(run_dir, piece):
     waiting = [file.local_path for one in made.values() for file in one.manifest.contents]
     assert all(os.path.abspath(path).startswith(str(run_dir)) for path in waiting)
     assert not any(map(os.path.isabs, waiting))
+
+
+def check_system(piece):
+    found = {item.key for one in of_kind(piece, "stats") for item in one.item}
+    assert {"cpu", "memory_percent"} <= found
+    assert of_kind(piece, "environment") == []  # host, folders, command line
 
 
 def metadata_of(model):

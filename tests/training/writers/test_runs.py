@@ -8,13 +8,14 @@ import pytest
 from wandb_files import find_pieces, of_kind, read_config, read_history
 
 from oiv5_d2.problems import Stopped
-from oiv5_d2.runs.layout import read_record
+from oiv5_d2.runs.layout import TRIAL_JSON, read_record
 from oiv5_d2.training.trainer import Trainer
+from oiv5_d2.training.writers.settings import init_arguments
 
 pytestmark = pytest.mark.filterwarnings("default")  # W&B's own, on its threads
 LOSSES = {"loss_cls", "loss_box_reg", "loss_mask", "loss_rpn_cls", "loss_rpn_loc", "total_loss"}
 NOTHING = {"images": 0, "extremes": 0, "training_images": 0, "tables": False, "dataset": None}
-NOTHING |= {"models": [], "predictions": False}
+NOTHING |= {"models": [], "predictions": False, "system": False}
 
 
 @pytest.fixture
@@ -50,6 +51,16 @@ def test_a_run_has_its_name_question_numbers_and_axes(keep):
     assert axes[""].glob_name == "*" and axes[""].step_metric == "step"
     assert axes["segm/AP"].summary.max
     assert [one.exit_code for one in of_kind(piece, "exit")] == [0]
+    assert of_kind(piece, "stats") == []
+
+
+def test_a_trial_says_of_which_sweep_it_is(tmp_path):
+    run_dir, record = tmp_path / "sweep_1" / "3", {"wandb_id": "a", "name": "x", "question": "?"}
+    run_dir.mkdir(parents=True)
+    (run_dir / TRIAL_JSON).touch()
+    found = init_arguments({"tags": ["mini"]}, record, {}, run_dir)
+    assert (found["name"], found["job_type"]) == ("x sweep_1 3", "trial")
+    assert found["tags"] == ["mini", "sweep_1"]
 
 
 def test_a_stopped_run_goes_on_as_the_same_one(keep, stop_at):

@@ -94,7 +94,7 @@ from oiv5_d2.training.writers.service import Connection
 from oiv5_d2.training.writers.settings import About, Send
 from oiv5_d2.training.writers.wandb_writer import WandbWriter
 logging.basicConfig(level=logging.INFO)
-connection = Connection({"project": "test", "dir": "run"}, finish_seconds=3)
+connection = Connection({"project": "test", "dir": "run"}, Send(), finish_seconds=3)
 about = About(Path("run"), (), (), (), "segm/AP", {})
 writer = WandbWriter(connection, about, Send(models=[]))
 with EventStorage(0) as storage:

@@ -1,10 +1,12 @@
 """W&B in trouble: the run ends well, what can be kept is kept, one warning says why."""
 
 import logging
+import signal
 import subprocess
 import sys
 
 import pytest
+import wandb
 from wandb_files import find_pieces, read_history
 
 from oiv5_d2.training.writers import service
@@ -32,6 +34,12 @@ def check_kept(keep, caplog):
     pieces = [piece for piece in find_pieces(run_dir) if read_history(piece)]
     (rows,) = map(read_history, pieces)
     assert "total_loss" in rows[-1] and "offline-run" in pieces[0].parent.name
+
+
+def test_a_service_that_was_killed_does_not_end_the_run(monkeypatch):
+    """What `wandb.teardown` does if it reaches the service before it notices that it was killed."""
+    monkeypatch.setattr(wandb, "teardown", lambda: sys.exit(-signal.SIGKILL))
+    service._end_service()
 
 
 def test_a_key_that_is_none(keep, environment, caplog):
@@ -80,7 +88,7 @@ from oiv5_d2.training.writers.service import Connection
 from oiv5_d2.training.writers.settings import About, Send
 from oiv5_d2.training.writers.wandb_writer import WandbWriter
 about = About(Path(sys.argv[1]), (), (), (), "segm/AP", {})
-writer = WandbWriter(Connection({"dir": sys.argv[1]}), about, Send(models=[]))
+writer = WandbWriter(Connection({"dir": sys.argv[1]}, Send()), about, Send(models=[]))
 with EventStorage(0) as storage:
     storage.put_scalar("loss", 1.0)
     writer.write()

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # W&B's own, on its threads
 def build(run_dir, config=None, finish_seconds=120.0, **arguments):
     about = About(run_dir, (), (), (), "segm/AP", {})
     more = {"config": config or {}, "dir": str(run_dir), "project": "test"}
-    return WandbWriter(Connection({**more, **arguments}, False, finish_seconds), about, Send())
+    return WandbWriter(Connection({**more, **arguments}, Send(), finish_seconds), about, Send())
 
 
 def log_steps(writer, num_steps):
@@ -101,7 +101,7 @@ from oiv5_d2.training.writers.service import Connection
 from oiv5_d2.training.writers.settings import About, Send
 from oiv5_d2.training.writers.wandb_writer import WandbWriter
 from tests_steps import log_steps
-connection = Connection({{"project": "test", "dir": {str(tmp_path)!r}}}, finish_seconds=3)
+connection = Connection({{"project": "test", "dir": {str(tmp_path)!r}}}, Send(), finish_seconds=3)
 about = About(Path({str(tmp_path)!r}), (), (), (), "segm/AP", {{}})
 writer = WandbWriter(connection, about, Send())
 log_steps(writer, 1)
