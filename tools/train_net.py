@@ -24,6 +24,7 @@ from oiv5_d2.console.commands import (
     data_commands,
     explicit_keys,
     follow_torchrun,
+    hydra_notes,
     in_solver,
     is_below,
     is_watched,
@@ -47,6 +48,7 @@ logger = logging.getLogger(f"{OURS}.train_net")
 def main(run: DictConfig) -> float:
     """Compose, bridge, train; return the metric that a sweep compares."""
     chosen = HydraConfig.get()
+    notes = hydra_notes(run)  # before the recipe
     os.chdir(chosen.runtime.cwd)  # with hydra.job.chdir=true, too, paths are the caller's
     check_run_dir(run.launch, chosen.overrides.task)
     check_d2(OmegaConf.to_container(run.d2), chosen.runtime.choices.detectron2)
@@ -58,7 +60,7 @@ def main(run: DictConfig) -> float:
             follow_recipe(run, datasets)
         if run.plan:
             return math.nan
-        metric = train_run(run, datasets, run_dir)
+        metric = train_run(run, datasets, run_dir, notes)
     if is_watched():
         show_results(Path(os.path.relpath(run_dir)))
     return metric
@@ -83,7 +85,9 @@ def follow_recipe(run: DictConfig, datasets: list[Prepared]) -> None:
         OmegaConf.update(run, key, value)
 
 
-def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
+def train_run(
+    run: DictConfig, datasets: list[Prepared], run_dir: str, notes: dict[str, str]
+) -> float:
     # Here, so that --help and a mistake on the command line are answered at once.
     from oiv5_d2.console.bars import open_screen
     from oiv5_d2.evaluation.evaluator import build_evaluator
@@ -104,6 +108,7 @@ def train_run(run: DictConfig, datasets: list[Prepared], run_dir: str) -> float:
         launch=Launch(**OmegaConf.to_container(run.launch, resolve=True)),
         features=Features(run.metric, OmegaConf.to_container(run.augment), **run.trainer),
         composed=OmegaConf.to_container(run, resolve=True),
+        notes=notes,
     )
     if settings.launch.slurm is None or slurm.is_job():
         return train(cfg, settings, build_evaluator, open_screen)
@@ -150,7 +155,7 @@ def start() -> None:
     choose_defaults()
     follow_torchrun()
     if "plan=true" in sys.argv:  # which leaves nothing behind
-        sys.argv += ["hydra.run.dir=.", "hydra.output_subdir=null"]
+        sys.argv += ["hydra.run.dir=."]
     main()
 
 

@@ -19,11 +19,12 @@ from oiv5_d2.console.shell import command
 from oiv5_d2.keys import check_known, leaves
 from oiv5_d2.openimages.tidy import open_text
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
+from oiv5_d2.runs.layout import NOTES
 from oiv5_d2.runs.prepared import Prepared, locate
 from oiv5_d2.runs.provenance import detectron2_version
 
 GROUP = "detectron2"  # of configs/: Detectron2's defaults, a file per version
-OVERRIDES = ".hydra/overrides.yaml"  # in a run's folder: its words, by Hydra
+OVERRIDES = f"{NOTES}/overrides.yaml"  # in a run's folder: its words, by Hydra
 CLASSES = "data.classes"  # a setting that may be a file
 COMMITTED = "v0.6"  # the one that the defaults lists name
 
@@ -135,7 +136,7 @@ def follow_torchrun() -> None:
         detail = "torchrun starts one run; a sweep starts the processes of each of its runs itself"
         raise wrong_setting("--multirun", "torchrun", detail, change="launch")
     if int(os.environ["RANK"]) > 0:
-        sys.argv += ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
+        sys.argv += ["hydra.run.dir=.", "hydra/job_logging=none"]
 
 
 def is_watched() -> bool:
@@ -200,6 +201,21 @@ def check_run(words: Iterable[str], configs_dir: Path) -> None:
     check_d2(d2, choices[GROUP])
     with suggesting(data_commands(choices.data, words)):
         locate_datasets(run)
+
+
+def hydra_notes(run: Any) -> dict[str, str]:
+    """Return the files that Hydra writes about a command, by name, for a run to write itself.
+
+    Hydra would write them before the command is checked, also over those of a run whose resume is
+    refused.
+
+    Args:
+        run: as it was composed.
+    """
+    chosen = HydraConfig.get()
+    contents = {"config": run, "hydra": HydraConfig.instance().cfg}
+    notes = {name: OmegaConf.to_yaml(content) for name, content in contents.items()}
+    return {**notes, "overrides": OmegaConf.to_yaml(chosen.overrides.task)}
 
 
 def changed_settings(run: Any) -> dict[str, object]:

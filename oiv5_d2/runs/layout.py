@@ -2,14 +2,14 @@
 
 import fcntl
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from oiv5_d2.files import read_json
+from oiv5_d2.files import read_json, whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.runs.prepared import Prepared, locate
 from oiv5_d2.runs.results import PREDICTIONS_JSON, RESULTS_JSON, Results, read_results
@@ -22,6 +22,7 @@ FINAL_WEIGHTS = "model_final.pth"
 AVERAGED_WEIGHTS = "model_{average}.pth"  # weights only, such as model_ema.pth
 EVALUATION = "evaluation"
 LOCK = ".lock"
+NOTES = ".hydra"  # the command's words and what they were composed to
 
 Record = dict[str, Any]  # the content of run.json
 
@@ -177,5 +178,12 @@ def _family(run_dir: Path) -> tuple[str, Path]:
 
 def hydra_file(run_dir: Path, name: str) -> Any:
     """Return what Hydra noted about a run: ``config``, ``overrides`` or ``hydra``; or nothing."""
-    path = run_dir / ".hydra" / f"{name}.yaml"
+    path = run_dir / NOTES / f"{name}.yaml"
     return OmegaConf.load(path) if path.is_file() else OmegaConf.create({})
+
+
+def write_notes(run_dir: Path, notes: Mapping[str, str]) -> None:
+    """Write what `hydra_file` reads: YAML by name."""
+    for name, text in notes.items():
+        with whole_file(run_dir / NOTES / f"{name}.yaml") as path:
+            path.write_text(text)

@@ -38,6 +38,7 @@ class Settings:
         launch: how processes start.
         features: of the trainer.
         composed: all of the configs, to be shown at W&B.
+        notes: what `layout.write_notes` takes.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Settings:
     launch: Launch
     features: Features
     composed: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

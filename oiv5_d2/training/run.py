@@ -195,6 +195,7 @@ def _led(cfg: CfgNode, settings: Settings, is_restarted: bool) -> Iterator[Job |
         job = prepare(cfg, settings, found)
         with logged(run_dir):  # a run that is refused leaves no trace
             provenance.write(run_dir, job.record)
+            layout.write_notes(run_dir, settings.notes)
             announce(job, found)
             yield job
 

@@ -42,11 +42,12 @@ from oiv5_d2.training.hooks.stages import Stages, read_stages
 from oiv5_d2.training.hooks.stopping import StopOnSignal
 from oiv5_d2.training.hooks.testing import TestBest
 from oiv5_d2.training.hooks.unwritten import DropUnwritten
+from oiv5_d2.training.hooks.writing import Write
 from oiv5_d2.training.steps import AUTO, Steps
 
 BuildWriters = Callable[[], list[EventWriter]]
 
-WRITE_PERIOD = 20  # steps between two rows of metrics.json
+WRITE_PERIOD = 20  # steps between two rows of metrics.json; an evaluation has one of its own
 SEEN_STEPS = 4  # whose largest image is tried for trainer.accumulate=auto
 
 
@@ -134,7 +135,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]
         if comm.is_main_process():
             writers = self.build_writers()
             found += [writer for writer in writers if isinstance(writer, HookBase)]
-            found.append(stock.PeriodicWriter(writers, period=WRITE_PERIOD))
+            found.append(Write(writers, WRITE_PERIOD))
         else:
             found.append(DropUnwritten())
         return [*found, StopOnSignal(), EndEarly()]

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from oiv5_d2.runs.layout import hydra_file
+
 ROOT = Path(__file__).parents[2]
 SECONDS = 3.0  # of CPU; importing PyTorch and Detectron2 alone takes longer
 
@@ -116,6 +118,7 @@ def test_from_csv_to_a_sweep_s_table_and_a_record(tmp_path):
     (table_path,) = tmp_path.glob("outputs/quickstart/sweep_*/trials.csv")
     assert sorted(pd.read_csv(table_path)["d2.SOLVER.BASE_LR"]) == [0.01, 0.02]
     run_dir = table_path.parent / "0"
+    assert "d2.SOLVER.BASE_LR=0.01" in list(hydra_file(run_dir, "overrides"))
     assert list((run_dir / "wandb").glob("offline-run-*"))
     run("evaluate.py", f"run={run_dir.relative_to(tmp_path)}", "part=test")
     run("write_report.py", f"run={run_dir.relative_to(tmp_path)}", "to=records")

@@ -11,7 +11,7 @@ from raising import refused
 from oiv5_d2.evaluation.runs import evaluate_run
 from oiv5_d2.files import read_json
 from oiv5_d2.problems import Kind, Remedy
-from oiv5_d2.runs.layout import claim, find_dataset, find_part
+from oiv5_d2.runs.layout import claim, find_dataset, find_part, hydra_file
 
 LOSSES = ("loss_cls", "loss_box_reg", "loss_mask", "loss_rpn_cls", "loss_rpn_loc")
 
@@ -121,10 +121,12 @@ def test_an_evaluation_that_was_cut_off_is_made_up_for(start, tmp_path):
     ],
 )
 def test_another_run_is_not_resumed(start, tmp_path, word, keys):
-    start("d2.SOLVER.MAX_ITER=1", "d2.DATASETS.TEST=[]")
+    notes = {"overrides": "- name=x\n"}
+    start("d2.SOLVER.MAX_ITER=1", "d2.DATASETS.TEST=[]", notes=notes)
     before = files_of(tmp_path / "run")
+    assert list(hydra_file(tmp_path / "run", "overrides")) == ["name=x"]
     with refused(Kind.MISMATCH, key=keys, about=word.partition("=")[0]):
-        start("d2.SOLVER.MAX_ITER=2", "d2.DATASETS.TEST=[]", word, resume=True)
+        start("d2.SOLVER.MAX_ITER=2", "d2.DATASETS.TEST=[]", word, resume=True, notes=notes)
     assert files_of(tmp_path / "run") == before
 
 

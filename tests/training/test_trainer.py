@@ -69,7 +69,7 @@ def close(trainer):
 def record_losses(trainer):
     losses = Losses()
     close(trainer)
-    (writer,) = [h for h in trainer._hooks if type(h).__name__ == "PeriodicWriter"]
+    (writer,) = [h for h in trainer._hooks if type(h).__name__ == "Write"]
     writer._writers, writer._period = [losses], 1
     trainer.train()
     return losses.values
