@@ -136,7 +136,7 @@ def _row(sweep_dir: Path, plan: Plan, trial: FrozenTrial, to_command: ToCommand)
         state=CUT_OFF if is_cut_off else STATES[trial.state],
         value=trial.value,
         steps=record.get("iterations"),
-        minutes=None if seconds is None else seconds / 60,
+        minutes=None if seconds is None else round(seconds / 60, 2),
         reason=reason,
         curve=dict(sorted(trial.intermediate_values.items())),
         command=to_command(*plan.words_of(params)),
