@@ -54,7 +54,8 @@ def read_header(path: Path, full_decode: bool = False) -> Header:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not an image, or is damaged; the message has the bare facts.
+        ValueError: it is not an image, is damaged, or has more than 8 bits a channel; the message
+            has the bare facts.
     """
     with path.open("rb") as file:
         return header_of(file, full_decode)
@@ -62,14 +63,16 @@ def read_header(path: Path, full_decode: bool = False) -> Header:
 
 def header_of(file: BinaryIO, full_decode: bool = False) -> Header:
     """Do the same with an open file."""
-    with as_value_errors("JPEG"), warnings.catch_warnings(action="ignore"):
+    with as_value_errors("image"), warnings.catch_warnings(action="ignore"):
         file.seek(0)
         image = Image.open(file)
         header = Header(image.height, image.width, _orientation(image))
         file.seek(max(file.seek(0, io.SEEK_END) - len(_END), 0))
         if file.read() != _END or full_decode:
             image.convert("RGB")
-        return header
+    if image.mode.startswith(("I", "F")):  # Pillow, and so Detectron2, cuts them: all is white
+        raise ValueError("more than 8 bits a channel: save it with 8")
+    return header
 
 
 def _size(data: bytes) -> tuple[int, int]:

@@ -6,6 +6,7 @@ size and time stay, so that the second look at a hundred thousand images takes a
 
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -21,7 +22,7 @@ from oiv5_d2.processes import map_tasks
 CHECKED_JSON = ".stamps/checked-{}.json"  # below a data folder, by part
 IMAGES_PER_TASK = 2000
 FEW = 4000  # images that this process has read before another one has started
-_HEAD_BYTES = 1 << 16
+_HEAD_BYTES = 1 << 14  # nearly always enough; otherwise Pillow reads more
 _JPEG_END = b"\xff\xd9"
 _EXIF = b"Exif\0\0"
 _TURNED = range(5, 9)  # EXIF orientations that exchange height and width
@@ -107,6 +108,8 @@ def _check(
         path = os.path.join(folder, name)
         try:
             status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):  # to open a pipe would never end
+                raise ValueError("it is no file")
             stamp = [status.st_size, status.st_mtime_ns]
             if known.get(name) != stamp:
                 found = size_of(Path(path))

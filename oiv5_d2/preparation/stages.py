@@ -21,6 +21,8 @@ from oiv5_d2.jobs import Advance
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 STAMPS = ".stamps"
+# Why a path can be no folder.
+_NO_FOLDER = (errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
 VERSION = version("oiv5_d2")  # another version may make other files
 
 
@@ -82,13 +84,17 @@ def locked(data_dir: Path) -> Iterator[None]:
     """Lock a folder for this process; the system unlocks it when the process ends, however it ends.
 
     Raises:
-        Problem: BUSY, another process is preparing the folder; the detail says which.
+        Problem: BUSY, another process is preparing the folder; the detail says which. REFUSED, the
+            path is a file's, or cannot be one.
     """
     path = data_dir / STAMPS / "lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.open("a+", encoding="utf-8")
     except OSError as error:
+        if error.errno in _NO_FOLDER:
+            facts, remedy = str(error.strerror), Remedy.CHANGE_SETTING
+            raise Problem(Kind.REFUSED, data_dir, facts, key="data.dir", remedy=remedy) from error
         if error.errno not in (errno.EACCES, errno.EROFS):
             raise
         yield  # nothing can be written here, by anybody: what is finished can be looked at

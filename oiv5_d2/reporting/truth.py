@@ -124,14 +124,17 @@ def read_image(part: Part, image: AnnotatedImage) -> RgbImage:
     """Return an image as (H, W, 3) uint8, RGB.
 
     Raises:
-        Problem: ABSENT, there is no such file.
+        Problem: ABSENT, there is no such file; DAMAGED, it cannot be read.
     """
     name = image.record["file_name"]
+    path = part.images.folder / name
     try:
         with Image.open(part.images.open(name)) as file:
             return np.asarray(file.convert("RGB"))
     except FileNotFoundError as error:
-        raise Problem(Kind.ABSENT, part.images.folder / name, remedy=Remedy.PREPARE) from error
+        raise Problem(Kind.ABSENT, path, remedy=Remedy.PREPARE) from error
+    except (OSError, ValueError) as error:
+        raise Problem(Kind.DAMAGED, path, str(error), remedy=Remedy.PREPARE_AGAIN) from error
 
 
 def to_shapes(part: Part, image: AnnotatedImage) -> list[Shape]:

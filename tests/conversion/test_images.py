@@ -39,11 +39,18 @@ def test_an_image_that_training_cannot_use_is_named(images_dir):
     (images_dir / "train/cut.jpg").write_bytes(data[:-40])
     (images_dir / "train/empty.jpg").touch()
     (images_dir / "train/text.jpg").write_text("no image")
-    names = ["gone.jpg", "cut.jpg", "empty.jpg", "text.jpg"]
+    os.mkfifo(images_dir / "train/pipe.jpg")
+    names = ["gone.jpg", "cut.jpg", "empty.jpg", "text.jpg", "pipe.jpg"]
     records = [{**A, "file_name": f"train/{name}"} for name in names]
     found = faults(images_dir, A, *records, {**B, "width": 7})
     assert list(found) == [record["file_name"] for record in [*records, B]]
     assert "6 x 4" in found["train/b.png"] and all(found.values())
+
+
+@pytest.mark.parametrize(("kind", "ending"), [(np.uint16, "png"), (np.float32, "tif")])
+def test_an_image_that_detectron2_would_read_as_white_or_black_is_named(tmp_path, kind, ending):
+    Image.fromarray(np.ones((4, 6), kind)).save(tmp_path / f"a.{ending}")
+    assert "8" in faults(tmp_path, {**A, "file_name": f"a.{ending}"})[f"a.{ending}"]
 
 
 def test_an_image_is_as_wide_as_it_is_seen(tmp_path):

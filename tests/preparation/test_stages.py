@@ -138,6 +138,14 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path, holder):
         pass
 
 
+@pytest.mark.parametrize("name", ["file", "link", "x" * 300])
+def test_a_path_that_can_be_no_folder_is_refused(tmp_path, name):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "deep")
+    with refused(Kind.REFUSED, key="data.dir", about=name), stages.locked(tmp_path / name):
+        pass
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser can act as another user")
 def test_a_folder_that_cannot_be_written_to_can_be_looked_at():
     folder = Path(tempfile.mkdtemp())

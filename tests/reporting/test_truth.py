@@ -83,6 +83,13 @@ def test_a_missing_image_is_named_with_the_remedy(street):
         )
 
 
+def test_a_damaged_image_is_named_with_the_remedy(street, tmp_path):
+    (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n")
+    part = open_part(street.prepared("train"))._replace(images=Images(tmp_path))
+    with refused(Kind.DAMAGED, remedy=Remedy.PREPARE_AGAIN, about=tmp_path / "cut.png"):
+        read_image(part, AnnotatedImage({"file_name": "cut.png"}, []))
+
+
 def test_a_grey_image_is_read_as_colour(street, tmp_path):
     part = open_part(street.prepared("train"))._replace(images=Images(tmp_path))
     Image.new("L", (8, 5), 77).save(tmp_path / "grey.png")
