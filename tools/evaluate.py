@@ -17,7 +17,7 @@ from oiv5_d2.console.errors import report_errors, suggesting
 from oiv5_d2.console.help import answer_help
 from oiv5_d2.conversion.image_store import Images
 from oiv5_d2.problems import wrong_setting
-from oiv5_d2.runs.layout import data_choice, find_part, find_run, output_dir_of
+from oiv5_d2.runs.layout import data_choice, find_part, find_run, find_weights, output_dir_of
 from oiv5_d2.runs.results import Results, describe_gaps
 
 logger = logging.getLogger("oiv5_d2.evaluate")
@@ -100,12 +100,6 @@ def show(results: Results, title: str, output_dir: Path) -> None:
     for note in describe_gaps(results):
         console.print(note)
     console.print(str(output_dir))
-
-
-def find_weights(run_dir: Path, weights: str) -> Path:
-    """Return the path of weights given by a name in the run's folder, or by a path."""
-    inside = run_dir / weights
-    return inside if inside.is_file() or not Path(weights).is_file() else Path(weights)
 
 
 if __name__ == "__main__":

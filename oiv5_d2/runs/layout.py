@@ -122,6 +122,12 @@ def find_dataset(run_dir: Path, dataset_name: str) -> Prepared:
     return found
 
 
+def find_weights(run_dir: Path, weights: str) -> Path:
+    """Return the path of weights given by a name in the run's folder, or by a path."""
+    inside = run_dir / weights
+    return inside if inside.is_file() or not Path(weights).is_file() else Path(weights)
+
+
 def output_dir_of(
     run_dir: Path, dataset_name: str, weights_path: Path, changes: Iterable[str] = ()
 ) -> Path:

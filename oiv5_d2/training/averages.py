@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from oiv5_d2.training.checkpoints import read
+from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
+from oiv5_d2.training.checkpoints import is_whole, read, write
 
 Weights = dict[str, torch.Tensor]
 
@@ -49,6 +50,36 @@ def mean_of(paths: Sequence[Path]) -> Weights:
             sums[name] = last[name].double() + sums.get(name, 0.0)
     means = {name: (total / len(paths)).to(last[name].dtype) for name, total in sums.items()}
     return {**last, **means}
+
+
+def write_mean(paths: Sequence[Path], to: Path) -> None:
+    """Write the mean of checkpoints as weights only, under the last one's classes and run.
+
+    Args:
+        paths: of checkpoints or averages, two or more.
+        to: the new file.
+
+    Raises:
+        Problem: ABSENT or DAMAGED, one of them; MISMATCH, they are of different models; SETTING,
+            fewer than two, or a file that there is already; DISK_FULL.
+    """
+    if len(paths) < 2:
+        raise wrong_setting("weights", [path.name for path in paths], "two or more are averaged")
+    if to.exists():
+        raise wrong_setting("to", to, "there is such a file")
+    shapes = [_shapes(path) for path in paths]
+    for path, own in zip(paths, shapes, strict=True):
+        if own != shapes[0]:
+            detail, remedy = f"another model than {paths[0]}", Remedy.CHANGE_SETTING
+            raise Problem(Kind.MISMATCH, path, detail, key="weights", remedy=remedy)
+    write(to, {"model": mean_of(paths), "run": read(paths[-1], lazily=True)["run"]})
+
+
+def _shapes(path: Path) -> dict[str, torch.Size]:
+    kind = Kind.DAMAGED if path.is_file() else Kind.ABSENT
+    if kind is Kind.ABSENT or not is_whole(path):
+        raise Problem(kind, path, key="weights", remedy=Remedy.CHANGE_SETTING)
+    return {name: value.shape for name, value in read(path, lazily=True)["model"].items()}
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 import pytest
 import torch
+from raising import refused
 
-from oiv5_d2.training.averages import blend, mean_of, snapshot, swapped
-from oiv5_d2.training.checkpoints import write
+from oiv5_d2.problems import Kind
+from oiv5_d2.training.averages import blend, mean_of, snapshot, swapped, write_mean
+from oiv5_d2.training.checkpoints import is_whole, read, write
 from oiv5_d2.training.hooks.averaging import warmed_up
 
 
@@ -50,6 +52,37 @@ def test_a_mean_is_that_of_all_files_and_takes_counts_from_the_last(model, tmp_p
     assert found["1.num_batches_tracked"] == 2
     torch.testing.assert_close(found["1.running_mean"], torch.full((2,), 0.1))
     assert torch.equal(found["0.weight"], model[0].weight)  # equal numbers stay, to the bit
+
+
+def test_a_mean_is_a_file_of_weights_with_the_last_one_s_run(model, tmp_path):
+    paths = [tmp_path / f"{number}.pth" for number in range(2)]
+    for number, path in enumerate(paths):
+        model[1].running_mean.fill_(number)
+        write(path, {"model": model.state_dict(), "run": {"of": number}, "iteration": number})
+    write_mean(paths, tmp_path / "mean.pth")
+    found = read(tmp_path / "mean.pth")
+    assert list(found) == ["model", "run"] and found["run"] == {"of": 1}
+    assert found["model"]["1.running_mean"].tolist() == [0.5, 0.5]
+    assert is_whole(tmp_path / "mean.pth")
+
+
+def test_what_has_no_mean_is_refused_and_no_file_is_replaced(model, tmp_path):
+    good, other, cut = (tmp_path / f"{name}.pth" for name in ("good", "other", "cut"))
+    write(good, {"model": model.state_dict(), "run": {}})
+    write(other, {"model": torch.nn.Linear(3, 3).state_dict(), "run": {}})
+    cut.write_bytes(good.read_bytes()[:-9])
+    to = tmp_path / "mean.pth"
+    for kind, paths in {
+        Kind.SETTING: [good],
+        Kind.MISMATCH: [good, other],
+        Kind.DAMAGED: [good, cut],
+        Kind.ABSENT: [good, tmp_path / "gone.pth"],
+    }.items():
+        with refused(kind, key="weights"):
+            write_mean(paths, to)
+    with refused(Kind.SETTING, key="to"):
+        write_mean([good, good], other)
+    assert not to.exists()
 
 
 def test_the_decay_rises_to_what_was_asked_for():
