@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from hydra import compose, initialize_config_dir
@@ -36,6 +36,7 @@ from detectron2.data import build_detection_train_loader  # isort: skip
 from detectron2.data.datasets import register_coco_instances  # isort: skip
 
 Way = Callable[[Prepared], None]
+Figures = TypeVar("Figures")
 
 CLASSES = ("Person", "Traffic light", "Car", "Traffic sign")
 HEIGHT, WIDTH = 48, 64
@@ -107,11 +108,11 @@ def cfg() -> Any:
 def measure(way: Way, dataset: Prepared) -> Needed:
     """Return what a way needs in this process."""
     cfg()  # whatever is imported only then
-    before, own = peak(), _own()
+    before, own = peak(), private()
     begin, passed = time.process_time(), time.perf_counter()
     way(dataset)
     seconds = time.process_time() - begin, time.perf_counter() - passed
-    return Needed(*seconds, peak() - before, _own() - own)
+    return Needed(*seconds, peak() - before, private() - own)
 
 
 def peak() -> float:
@@ -119,7 +120,8 @@ def peak() -> float:
     return _count("status", "VmHWM")
 
 
-def _own() -> float:
+def private() -> float:
+    """Return the MB of this process that it shares with no other."""
     return _count("smaps_rollup", "Private_")
 
 
@@ -129,7 +131,7 @@ def _count(name: str, prefix: str) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith(prefix)) / 1024
 
 
-def in_a_process(function: Callable[..., Needed], *arguments: object) -> Needed:
+def in_a_process(function: Callable[..., Figures], *arguments: object) -> Figures:
     """Return what a function returns in a process of its own."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:

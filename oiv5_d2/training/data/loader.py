@@ -180,13 +180,23 @@ def build_train_loader(cfg: CfgNode, augment: Augment, data_share: float = 1.0) 
     return Loader(records, mapper, batches, cfg.SEED, loading.NUM_WORKERS)
 
 
-def build_test_loader(cfg: CfgNode, name: str) -> DataLoader[list[Sample]]:
+class EvaluationLoader(DataLoader[list[Sample]]):
+    """Raises what a loader worker hands over as a problem, which PyTorch would make a page of."""
+
+    def __iter__(self) -> Iterator[list[Sample]]:  # type: ignore[override]
+        for samples in super().__iter__():
+            if isinstance(samples, Problem):
+                raise samples
+            yield samples
+
+
+def build_test_loader(cfg: CfgNode, name: str) -> EvaluationLoader:
     """Return the loader of a data set to be evaluated: the images of this process, one by one.
 
     They are those of Detectron2's ``build_detection_test_loader``, and so is every pixel.
     """
     records, num_workers = read_records([name]), cfg.DATALOADER.NUM_WORKERS
-    return DataLoader(
+    return EvaluationLoader(
         records,  # type: ignore[arg-type]  # a sequence, which is all that is asked
         sampler=InferenceSampler(len(records)),
         num_workers=num_workers,
@@ -196,5 +206,8 @@ def build_test_loader(cfg: CfgNode, name: str) -> DataLoader[list[Sample]]:
     )
 
 
-def _map(mapper: ImageMapper, records: Sequence[Record]) -> list[Sample]:
-    return [mapper(record) for record in records]
+def _map(mapper: ImageMapper, records: Sequence[Record]) -> list[Sample] | Problem:
+    try:
+        return [mapper(record) for record in records]
+    except Problem as problem:
+        return problem
