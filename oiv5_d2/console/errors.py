@@ -236,7 +236,11 @@ def explain(error: HydraException, config_name: str) -> str:
         if key in ADDED:
             word = next((word for word in sys.argv[1:] if word.startswith(f"{key}=")), f"{key}=...")
             return f"{word} is not a valid setting here: it is added, +{word}{_near_file(word)}"
-        return f"{key} is not a valid setting: unknown key{near(key, _known_keys(config_name))}"
+        if key in (known := _known_keys(config_name)):
+            return (
+                f"{key} is not a valid setting here: the chosen files of configs/ have no such key"
+            )
+        return f"{key} is not a valid setting: unknown key{near(key, known)}"
     return _in_one_line(error)
 
 

@@ -37,6 +37,9 @@ class Fit(NamedTuple):
 
     def words(self) -> str:
         """Return the law and what it says about more data, in sentences."""
+        if not self.exponent:
+            more = "trainer.epochs gives each trial as many passes, in place of as many steps."
+            return f"{self.metric} did not get better with more data; {more}"
         more = " and ".join(f"{self.value(one):.1f} with {one:g} times as much" for one in AHEAD)
         law = f"error = {self.factor:.3g} * share^-{self.exponent:.3g}"
         now = f"{self.metric} {self.value(1):.1f} with all the data"
@@ -46,14 +49,17 @@ class Fit(NamedTuple):
 def fit(points: Iterable[tuple[float, float]], metric: str) -> Fit | None:
     """Return the law through points (share, metric), by least squares of the logarithms.
 
-    None with fewer than two shares, or where an error is not positive.
+    The exponent is 0 if the error grows with the share. None with fewer than two shares, or where
+    an error is not positive.
     """
     pairs = [(share, value if is_loss(metric) else PERFECT - value) for share, value in points]
     if len({share for share, _ in pairs}) < 2 or any(error <= 0 for _, error in pairs):
         return None
     across, up = np.log(np.array(pairs)).T
     slope, height = np.polyfit(across, up, 1)
-    return Fit(math.exp(height), max(0.0, -float(slope)), metric)
+    if slope >= 0:
+        return Fit(math.exp(up.mean()), 0.0, metric)
+    return Fit(math.exp(height), -float(slope), metric)
 
 
 def samples(fitted: Fit, low: float, number: int = 40) -> Sequence[tuple[float, float]]:

@@ -173,3 +173,14 @@ def test_an_unknown_name_comes_with_the_nearest_known_one(override, nearest):
     said = explain(caught.value, "train")
     assert override.lstrip("+").partition("=")[0] in said
     assert nearest in said.partition(";")[2] and "\n" not in said
+
+
+def test_a_key_of_a_file_that_was_not_chosen_is_not_called_unknown():
+    overrides = ["logger=none", "logger.send.images=2"]
+    with (
+        initialize_config_dir(str(CONFIG_DIR), version_base="1.3"),
+        pytest.raises(HydraException) as caught,
+    ):
+        compose("train", overrides)
+    said = explain(caught.value, "train")
+    assert said.startswith("logger.send.images ") and "unknown" not in said

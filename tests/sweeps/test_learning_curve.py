@@ -19,3 +19,8 @@ def test_of_a_loss_the_value_itself_is_the_error():
 def test_one_share_has_no_law():
     assert fit([(1.0, 30.0), (1.0, 31.0)], "segm/AP") is None
     assert fit([], "segm/AP") is None
+
+
+def test_an_error_that_grows_with_the_share_is_a_constant():
+    law = fit([(0.1, 75.0), (1.0, 0.0)], "segm/AP")
+    assert (law.value(0.1), law.value(4.0)) == pytest.approx((50, 50))
