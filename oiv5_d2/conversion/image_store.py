@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 FORMAT = 1  # of the index
 DIGEST_BYTES = 16
 PACKED = "packed"  # the folder, in that of the data and in a bucket
-SHARD_TAR = "{part}-{number:05d}.tar"
 BUCKET_JSON = "bucket.json"  # where the shards are, and how to ask for them, if not beside it
 
 
@@ -128,7 +127,7 @@ class Pack:
         path: of the index.
 
     Attributes:
-        about: ``sha256`` of the COCO file; ``shards``, bytes of each; ``format``.
+        about: ``sha256`` of the COCO file; ``shards``, names and bytes; ``format``.
         is_remote: whether its shards are in a bucket.
 
     Raises:
@@ -164,8 +163,7 @@ class Pack:
     @property
     def shards(self) -> list[str]:
         """The names of the files that hold the images."""
-        numbers = range(len(self.about["shards"]))
-        return [SHARD_TAR.format(part=self.path.stem, number=number) for number in numbers]
+        return list(self.about["shards"])
 
     def check(self) -> None:
         """Look at the shards: are they there, and as long as they were written?
@@ -173,7 +171,7 @@ class Pack:
         Raises:
             Problem: DAMAGED; or those of a bucket.
         """
-        for name, num_bytes in zip(self.shards, self.about["shards"], strict=True):
+        for name, num_bytes in self.about["shards"].items():
             if (found := self._source.size(name)) != num_bytes:
                 detail, place = f"{found} bytes instead of {num_bytes}", self._source.place(name)
                 raise Problem(Kind.DAMAGED, place, detail, remedy=self._source.remedy)
@@ -193,14 +191,13 @@ class Pack:
         if row is None:
             raise FileNotFoundError(name)
         number, offset, length = (int(column[row]) for column in self._places)
-        shard = SHARD_TAR.format(part=self.path.stem, number=number)
         expected = self._digests[row].as_py()
 
         def check(data: bytes) -> None:
             if digest(data) != expected:
                 raise ValueError(f"the bytes of {name} have changed")
 
-        return self._source.read(shard, offset, length, check)
+        return self._source.read(self.shards[number], offset, length, check)
 
     def _find(self, name: str) -> int | None:
         row = bisect_left(range(len(self)), name, key=lambda i: self._names[i].as_py())

@@ -20,12 +20,13 @@ from typing import BinaryIO, NamedTuple
 import pyarrow as pa
 
 from oiv5_d2.conversion import coco_file, sealed
-from oiv5_d2.conversion.image_store import DIGEST_BYTES, FORMAT, SHARD_TAR, digest, index_path
+from oiv5_d2.conversion.image_store import DIGEST_BYTES, FORMAT, digest, index_path
 from oiv5_d2.conversion.images import seen_size
 from oiv5_d2.files import PART_PREFIX, free_bytes, sha256, whole_file
 from oiv5_d2.problems import Kind, Problem, Remedy
 
 MB = 1 << 20
+SHARD_TAR = "{part}-{number:05d}.tar"
 _THREADS = 16  # that read: on a network's disk a file takes long to come, not long to read
 _AHEAD = 64  # images
 _BLOCK = 512  # of a tar
@@ -97,9 +98,15 @@ def pack(
         other.unlink()
     columns = zip(*sorted(rows), strict=True)
     table = pa.table(dict(zip(_SCHEMA.names, map(list, columns), strict=True)), schema=_SCHEMA)
-    sizes = [path.stat().st_size for path in paths]
+    sizes = {path.name: path.stat().st_size for path in paths}
     about = {"format": FORMAT, "sha256": sha256(json_path), "shards": sizes}
     sealed.write_table(table, about, index)
+
+
+def share_pack(of: Path, json_path: Path) -> None:
+    """Let a COCO file that has the images of another one beside it be read from the same shards."""
+    table, about = sealed.read_table(index_path(of))
+    sealed.write_table(table, {**about, "sha256": sha256(json_path)}, index_path(json_path))
 
 
 def list_members(json_path: Path, folder: Path) -> list[Member]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from oiv5_d2.conversion import coco_file, masks
 from oiv5_d2.conversion.image_store import Place
+from oiv5_d2.conversion.packing import share_pack
 from oiv5_d2.conversion.records import REAL_OBJECTS
 from oiv5_d2.problems import Kind, Problem, Remedy
 from oiv5_d2.runs.prepared import PSEUDO, Prepared, check_files
@@ -66,6 +67,8 @@ def fill(dataset: Prepared, masker: Masker, min_score: float, path: Path) -> Fil
         found += _fill_image(list(some), place, classes, masker, min_score)
     head["info"][PSEUDO] = {"min_score": min_score, "of": dataset.json_path.name}
     coco_file.write(path, head, map(coco_file.dumps, images.values()), map(coco_file.dumps, found))
+    if source.pack is not None and path.parent.samefile(dataset.json_path.parent):
+        share_pack(dataset.json_path, path)
     num_boxes = sum(one["ignore_reason"] in REAL_OBJECTS for one in found)
     num_masks = sum(one.get(PSEUDO, False) for one in found)
     return Filled(num_boxes + num_masks, num_masks)

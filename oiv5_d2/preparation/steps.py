@@ -435,8 +435,11 @@ def _fetched(data: Data) -> list[Path]:
 
 def _remove_other_parts(data: Data) -> None:
     """Remove the files of parts that an earlier choice made, so that nobody trains on them."""
-    wanted = {*_subset_files(data, *data.parts), *(coco_path(data.dir, p) for p in data.parts)}
-    for pattern in ("subset/*.parquet", "subset/*.json", "coco/*.json"):
+    paths = [coco_path(data.dir, part) for part in data.parts]
+    packed = {*map(index_path, paths), *(shard for path in paths for shard in find_shards(path))}
+    wanted = {*_subset_files(data, *data.parts), *paths, *packed}
+    patterns = "subset/*.parquet", "subset/*.json", "coco/*.json", "packed/*.arrow", "packed/*.tar"
+    for pattern in patterns:
         for path in data.dir.glob(pattern):
             if path not in wanted:
                 path.unlink()

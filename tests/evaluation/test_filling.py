@@ -9,6 +9,7 @@ from raising import refused
 
 from oiv5_d2.console.errors import CONFIG_DIR
 from oiv5_d2.conversion import coco_file, masks
+from oiv5_d2.conversion.packing import pack
 from oiv5_d2.evaluation.filling import fill, masker_of_file, masker_of_run
 from oiv5_d2.problems import Kind
 from oiv5_d2.runs.prepared import Prepared, check_truth
@@ -132,3 +133,18 @@ def test_an_image_that_is_gone_is_named(dataset, tmp_path):
     (tmp_path / "2.png").unlink()
     with refused(Kind.DAMAGED, about=tmp_path / "2.png"):
         fill(dataset, left_half, 0.5, tmp_path / "filled.json")
+
+
+def test_a_filled_part_is_read_from_the_pack_of_the_one_that_it_was_made_of(dataset, tmp_path):
+    json_path = tmp_path / "data/coco/train.json"
+    json_path.parent.mkdir(parents=True)
+    dataset.json_path.rename(json_path)
+    pack(json_path, dataset.images_dir, 1)
+    moved = dataset._replace(json_path=json_path)
+    expected = [moved.images.read(f"{i}.png") for i in (1, 2)]
+    for path in dataset.images_dir.glob("*.png"):
+        path.unlink()
+    path = json_path.with_name("train_pseudo.json")
+    assert fill(moved, left_half, 0.8, path) == (2, 1)
+    filled = moved._replace(json_path=path).images
+    assert [filled.read(f"{i}.png") for i in (1, 2)] == expected
