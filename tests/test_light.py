@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import run_script
 
 import oiv5_d2
 from oiv5_d2 import console, openimages, runs
@@ -37,8 +38,11 @@ def test_the_light_rooms_import_neither_pytorch_nor_detectron2():
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda path: path.stem)
-def test_a_tool_imports_neither_before_it_has_something_to_do(tool):
-    done = run_python(f"import runpy; runpy.run_path({str(tool)!r})")
+def test_a_tool_imports_neither_before_it_has_something_to_do(tool, tmp_path):
+    # In a copy of a process that has imported neither either: it would be found to have.
+    script = tmp_path / "script.py"
+    script.write_text(f"import runpy; runpy.run_path({str(tool)!r}){CHECK}")
+    done = run_script(script, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

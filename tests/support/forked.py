@@ -24,21 +24,28 @@ IMPORTED = ("hydra", "oiv5_d2.console.bars", "oiv5_d2.console.commands", "oiv5_d
 def run_tool(
     name: str, *words: object, cwd: Path, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a tool of tools/ in a folder; return its exit code and what it printed.
+    """Run a tool of tools/, by its name without the ending; see `run_script`."""
+    return run_script(TOOLS / f"{name}.py", *words, cwd=cwd, env=env)
+
+
+def run_script(
+    path: Path, *words: object, cwd: Path, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a script in a folder; return its exit code and what it printed.
 
     Args:
-        name: of the tool, without its ending.
+        path: of the script.
         words: of its command line.
         cwd: where it is started.
         env: its environment; None for this process's.
     """
-    command = [str(TOOLS / f"{name}.py"), *map(str, words)]
+    command = [str(path), *map(str, words)]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(IMPORTED))
     with tempfile.TemporaryDirectory() as folder:
         said = [Path(folder, kind) for kind in ("output", "errors")]
         about = (command, cwd, dict(os.environ if env is None else env), said)
-        process = context.Process(target=_be_tool, args=about)
+        process = context.Process(target=_be, args=about)
         process.start()
         process.join(SECONDS)
         if process.exitcode is None:
@@ -49,12 +56,12 @@ def run_tool(
         return subprocess.CompletedProcess(command, code, *(path.read_text() for path in said))
 
 
-def _be_tool(command: list[str], cwd: Path, environment: dict[str, str], said: list[Path]) -> None:
+def _be(command: list[str], cwd: Path, environment: dict[str, str], said: list[Path]) -> None:
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
     for number, path in enumerate(said, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     sys.argv = command
-    sys.path.insert(0, str(TOOLS))
+    sys.path.insert(0, str(Path(command[0]).parent))
     runpy.run_path(command[0], run_name="__main__")
