@@ -19,6 +19,7 @@ from oiv5_d2.training.data.copy_paste import Sample
 from oiv5_d2.training.data.image_mapper import ImageMapper
 from oiv5_d2.training.data.learned import count_learned
 from oiv5_d2.training.data.mapper import Mapper, build_mapper, derive_seed
+from oiv5_d2.training.data.parcels import Parcel, pack, unpack
 from oiv5_d2.training.data.records import Record, Records, read_records
 from oiv5_d2.training.data.samplers import Batches, build_order, share_of
 
@@ -70,7 +71,7 @@ class Loader:
     def start_at(self, step: int) -> None:
         """Let the samples of `step` be the next ones."""
         self._next_step = step
-        self._iterator: Iterator[list[Sample]] | None = None
+        self._iterator: Iterator[list[Sample] | Parcel] | None = None
 
     def close(self) -> None:
         """End the loader workers."""
@@ -83,6 +84,8 @@ class Loader:
         if self._iterator is None:  # only now, so that no worker loads what nobody asked for
             self._iterator = iter(self._build(self._next_step))
         samples = next(self._iterator)
+        if isinstance(samples, Parcel):
+            samples = unpack(samples)
         for sample in samples:
             if isinstance(sample, Problem):  # a worker's exception would come as a page of text
                 raise sample
@@ -94,7 +97,7 @@ class Loader:
             batch_sampler=_Seeded(self._batches, self._seed, first),
             num_workers=self._num_workers,
             multiprocessing_context=start_method(self._samples.records, self._num_workers),
-            collate_fn=list,
+            collate_fn=pack if self._num_workers else list,
             worker_init_fn=outlive_signals,
             generator=torch.Generator(),  # or it would draw from the global one
         )
