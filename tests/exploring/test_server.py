@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import socket
 import threading
 from contextlib import closing
@@ -9,8 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from oiv5_d2.conversion.packing import find_shards, pack
+from oiv5_d2.exploring.album import open_album
 from oiv5_d2.exploring.page import render
 from oiv5_d2.exploring.server import HOST, Site, open_server
+from oiv5_d2.exploring.sources import find_parts
+from oiv5_d2.jobs import unseen
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +122,19 @@ def test_a_port_in_use_gives_the_next_one(album):
         with open_server(site, port) as server:
             assert port < server.server_address[1] < port + 50
             assert server.url == f"http://127.0.0.1:{server.server_address[1]}/"
+
+
+def test_packed_images_are_shown_without_their_files_and_damaged_ones_are_not(
+    album, blocks, tmp_path
+):
+    shutil.copytree(blocks.data_dir / "coco", tmp_path / "blocks/coco")
+    path = tmp_path / "blocks/coco/train.json"
+    pack(path, blocks.data_dir / "images", 1)
+    datasets = find_parts("blocks", tmp_path / "blocks", ["train"])
+    packed = Site(open_album("blocks", datasets, [], tmp_path / "cache", unseen), "")
+    loose = Site(album, "")
+    for place in ("/images/0", "/thumbnails/3"):
+        assert packed.answer(place) == loose.answer(place)
+    shard = find_shards(path)[2]
+    shard.write_bytes(shard.read_bytes().replace(b"\xff\xd8", b"\xff\xd9"))
+    assert packed.answer("/images/2").status == 404
