@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -108,12 +109,13 @@ def annotate(annotation_id: int, image_id: int, category_id: int, mask: np.ndarr
 def composed() -> Callable[..., DictConfig]:
     """Compose configs/train.yaml with overrides, as the command line would."""
 
+    @cache
     def compose_train(*overrides: str) -> DictConfig:
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
             # W&B's tags name Hydra's own choices, which only the command line knows.
             return compose("train", [*overrides, "logger=none"])
 
-    return compose_train
+    return lambda *overrides: deepcopy(compose_train(*overrides))
 
 
 @pytest.fixture(scope="session")

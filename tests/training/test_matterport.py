@@ -24,6 +24,11 @@ SETTINGS = """
 """.split()
 
 
+@pytest.fixture(scope="module")
+def run(composed):
+    return composed("+experiment=matterport_traffic")
+
+
 def rows():
     cells = [line.split("|") for line in TABLE.read_text().splitlines() if line.startswith("| `")]
     return [(re.findall(r"`(\w+)`", one[1])[0], one[3], one[4].strip()) for one in cells]
@@ -38,8 +43,7 @@ def test_what_has_no_twin_says_why():
 
 
 @pytest.mark.parametrize("word", [w for _, ours, _ in rows() for w in re.findall(r"`(.+?)`", ours)])
-def test_the_table_has_what_the_experiment_composes(composed, word):
-    run = composed("+experiment=matterport_traffic")
+def test_the_table_has_what_the_experiment_composes(run, word):
     key, _, value = word.partition("=")
     if key == "augment":
         assert list(run.augment) == [value]
@@ -49,8 +53,8 @@ def test_the_table_has_what_the_experiment_composes(composed, word):
         assert not value or found == OmegaConf.from_dotlist([f"value={value}"]).value
 
 
-def test_the_rate_is_constant(composed):
-    cfg = to_cfg(composed("+experiment=matterport_traffic"), "x")
+def test_the_rate_is_constant(run):
+    cfg = to_cfg(run, "x")
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=cfg.SOLVER.BASE_LR)
     scheduler = build_lr_scheduler(cfg, optimizer)
     rates = []
