@@ -38,9 +38,8 @@ def open_bucket(data_dir, url):
         return run_stages(request, unseen, ignore)
 
 
-@pytest.mark.parametrize(
-    "words", [(), pytest.param(("d2.DATALOADER.NUM_WORKERS=2",), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [(), ("d2.DATALOADER.NUM_WORKERS=2",)], ids=["here", "workers"])
 def test_images_are_asked_for_by_ranges_and_losses_are_the_same(published, start, tmp_path, words):
     bucket, loose = published
     data_dir = tmp_path / "blocks"
