@@ -112,15 +112,10 @@ def report_errors(
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come through Hydra as they are
     try:
-        with redirect_stderr(cast("TextIO", _WithoutHydrasLine(sys.stderr))):
+        with ending_unread(), redirect_stderr(cast("TextIO", _WithoutHydrasLine(sys.stderr))):
             for complete in before:
                 complete()
             main()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still to be written goes nowhere, or the interpreter would complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(UNREAD) from None
     except Problem as problem:
         _stop(problem, words(problem))
     except HydraException as error:
@@ -133,6 +128,18 @@ def report_errors(
     except KeyboardInterrupt:
         print(f"stopped{to_go_on and f': {to_go_on}'}", file=sys.stderr)
         raise SystemExit(STOPPED) from None
+
+
+@contextmanager
+def ending_unread() -> Iterator[None]:
+    """Let a tool whose reader has gone, such as that of ``... | head``, end quietly."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still to be written goes nowhere, or the interpreter would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(UNREAD) from None
 
 
 def continuing(stopped: Stopped) -> str:

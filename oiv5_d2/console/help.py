@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from oiv5_d2.console.errors import CONFIG_DIR
+from oiv5_d2.console.errors import CONFIG_DIR, ending_unread
 
 _SETTING = re.compile(r"( *)([a-z]\w*):(?: +([^# ].*?))?(?: +# (.*))?")
 _OTHERS = {"defaults", "hydra", "d2"}  # Hydra's own sections, and Detectron2's keys
@@ -31,7 +31,8 @@ def answer_help(about: str, config_name: str, files: Iterable[str] = ()) -> None
     for name in (config_name, *files):
         lines += _settings(CONFIG_DIR / f"{name}.yaml")
     lines += ["", "Composed, without running: --cfg job. Hydra's own: --hydra-help"]
-    print("\n".join(lines))
+    with ending_unread():
+        print("\n".join(lines))
     raise SystemExit
 
 

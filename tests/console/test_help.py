@@ -1,5 +1,6 @@
 """The help of each tool."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,3 +48,12 @@ def test_the_other_tools_list_theirs(tool, config):
     said = say(tool)
     for key in keys_of(config):
         assert f"  {key}=" in said
+
+
+def test_a_reader_that_has_gone_ends_it_quietly():
+    command = [sys.executable, str(ROOT / "tools/compare.py"), "--help"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=120)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
