@@ -436,12 +436,12 @@ def test_an_empty_part_is_refused(annotations):
         select_from(annotations.write(), id_prefixes=("f",))
 
 
-def test_labels_that_are_no_mids_are_shown_where_nothing_is_left(annotations):
+def test_a_label_that_is_no_mid_is_named_with_its_line(annotations):
     annotations.add_object(image_id(1), "Car")
     folder = annotations.write()
     path = folder / V5.mask_csv("train").path
     path.write_text(path.read_text().replace(MIDS["Car"], "Car"))
-    with refused(Kind.EMPTY, about="LabelName is Car"):
+    with refused(Kind.DAMAGED, about="line 2: LabelName 'Car'"):
         select_from(folder)
 
 
