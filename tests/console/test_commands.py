@@ -50,10 +50,11 @@ def written(monkeypatch, tmp_path):
 
 def test_the_commands_that_prepare_keep_the_choice_of_data():
     words = ["data.name=my street", "d2.SEED=2", "name=x"]
-    again = command("prepare_data", "data=folder", "data.name=my street", "force=true")
+    prepare = command("prepare_data", "data=folder", "data.name=my street")
     assert data_commands("folder", words) == {
-        Remedy.PREPARE: again.removesuffix(" force=true"),
-        Remedy.PREPARE_AGAIN: again,
+        Remedy.PREPARE: prepare,
+        Remedy.PREPARE_AGAIN: f"{prepare} force=true",
+        Remedy.PACK_AGAIN: f"{prepare} pack=true",
     }
     assert data_words("x", ["++data.name=a", "~data.limit"]) == [
         "data=x",

@@ -70,7 +70,7 @@ def test_the_images_of_an_epoch_are_those_that_the_loader_trains_on(
 ):
     register(datasets, ("Person", "Traffic light", "Car", "Traffic sign"))
     loader = build_train_loader(cfg, {}, share)
-    assert count_images(cfg, datasets, share) == len(loader._samples._records)
+    assert count_images(cfg, datasets, share) == len(loader._samples.records)
 
 
 def record_of(run_dir):
