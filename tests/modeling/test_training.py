@@ -45,6 +45,8 @@ def test_thirty_losses_are_stock_s_to_the_bit(model_of, cfg_of, sample, words):
         losses_of_steps(model_of(*overrides), cfg_of(*overrides), sample, 30)
         for overrides in (words, ())
     )
+    # Without an object that has a box alone, the loss for those is there, and 0.
+    assert all(one.pop("loss_box_mask", 0.0) == 0.0 for one in ours)
     assert ours == stock
     assert ours[0] != ours[-1]
 

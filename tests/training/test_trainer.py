@@ -17,6 +17,7 @@ from oiv5_d2.training.trainer import Trainer
 
 from detectron2.data import DatasetMapper  # isort: skip
 from detectron2.engine import DefaultTrainer  # isort: skip
+from detectron2.engine.hooks import PeriodicWriter  # isort: skip
 from detectron2.utils.events import EventWriter, get_event_storage  # isort: skip
 
 STEPS = 30
@@ -69,7 +70,7 @@ def close(trainer):
 def record_losses(trainer):
     losses = Losses()
     close(trainer)
-    (writer,) = [h for h in trainer._hooks if type(h).__name__ == "Write"]
+    (writer,) = [h for h in trainer._hooks if isinstance(h, PeriodicWriter)]
     writer._writers, writer._period = [losses], 1
     trainer.train()
     return losses.values
