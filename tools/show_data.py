@@ -3,7 +3,8 @@
 After augmentation:  python tools/show_data.py +experiment=quickstart augmented=true
 Single objects:      python tools/show_data.py data=mini objects=true
 With their clicks:   python tools/show_data.py data=mini clicks=true
-Overlaps, cut:       python tools/show_data.py data=traffic occlusion=smaller (not in drawn data)
+Overlaps, cut:       python tools/show_data.py data=traffic occlusion=smaller
+(drawn data has no masks that overlap)
 """
 
 from itertools import islice

@@ -370,10 +370,10 @@ def test_two_processes_accumulate_the_gradients_of_the_whole_batch(start, tmp_pa
 def test_two_processes_evaluate_what_they_save(start, tmp_path):
     # Their batch norm's running means differ until the main one's are sent to the other.
     words = ("trainer.ema=0.9", "trainer.accumulate=2", "d2.SOLVER.IMS_PER_BATCH=4")
-    start("d2.SOLVER.MAX_ITER=20", *words, "launch=cpu2")
+    start("d2.SOLVER.MAX_ITER=60", *words, "launch=cpu2")
     run_dir = tmp_path / "run"
     record = read_record(run_dir)
-    assert record["iterations"] == 20
+    assert record["iterations"] == 60
     for name, results in (("ema", record["results"]["ema"]), ("final", record["results"])):
         path = run_dir / f"model_{name}.pth"
         again = evaluate_run(run_dir, "validation", path, None, tmp_path / "out")
