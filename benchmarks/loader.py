@@ -27,6 +27,7 @@ import pyarrow as pa
 import simplejpeg
 import torch
 from hydra import compose, initialize_config_dir
+from masks import draw_object
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as run_lengths
@@ -40,7 +41,6 @@ from detectron2.structures import BoxMode  # isort: skip
 
 HEIGHT, WIDTH, SHORTEST = 768, 1024, 800
 NUM_OBJECTS = 5.8  # of an image, on average, as in the traffic classes' training part
-CORNERS = 24  # of an outline
 WORDS = ("+experiment=r50_traffic", "logger=none", f"d2.INPUT.MIN_SIZE_TRAIN=[{SHORTEST}]")
 
 Record = dict[str, Any]
@@ -140,7 +140,7 @@ def draw_records(folder: Path, num_images: int) -> list[Record]:
     for number in range(num_images):
         path = folder / f"{number}.jpg"
         Image.fromarray(_scene(rng)).save(path, quality=90)
-        outlines = [_outline(rng) for _ in range(int(NUM_OBJECTS + rng.random()))]
+        outlines = [draw_object(rng, HEIGHT, WIDTH) for _ in range(int(NUM_OBJECTS + rng.random()))]
         record: Record = {"file_name": str(path), "height": HEIGHT, "width": WIDTH}
         objects = [_annotate(one) for one in outlines]
         records.append({**record, "image_id": number, "annotations": objects})
@@ -152,18 +152,6 @@ def _scene(rng: np.random.Generator) -> NDArray[np.uint8]:
     smooth = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     noisy = smooth + rng.normal(0, 6, smooth.shape)
     return noisy.clip(0, 255).astype(np.uint8)
-
-
-def _outline(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a mask (H, W) whose object covers a thousandth to a third of the image."""
-    radius = np.sqrt(HEIGHT * WIDTH * np.exp(rng.uniform(np.log(0.001), np.log(0.33))) / np.pi)
-    angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
-    reach = radius * rng.uniform(0.7, 1.3, CORNERS)
-    centre = rng.uniform((0, 0), (WIDTH, HEIGHT))
-    corners = centre + np.stack([np.cos(angles), np.sin(angles)], axis=1) * reach[:, None]
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    cv2.fillPoly(mask, [corners.round().astype(np.int32)], 1)
-    return mask
 
 
 def _annotate(mask: NDArray[np.uint8]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     rng = np.random.default_rng(0)
     size = words.get("height", 576), words.get("width", 768)
-    pngs = [to_png(draw(rng, *size)) for _ in range(words.get("masks", 100))]
+    pngs = [to_png(draw_object(rng, *size)) for _ in range(words.get("masks", 100))]
     found: dict[str, list[float]] = {name: [] for name in WAYS}
     for _ in range(words.get("rounds", 9)):
         for name, way in WAYS.items():
@@ -72,8 +72,8 @@ def inflate(png: bytes) -> object:
 WAYS: dict[str, Callable[[bytes], object]] = {"usual": usual, "ours": ours, "inflate": inflate}
 
 
-def draw(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
-    """Return a mask (H, W) with one object."""
+def draw_object(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
+    """Return a mask (H, W) whose object covers a thousandth to a third of the image."""
     radius = np.sqrt(height * width * np.exp(rng.uniform(np.log(0.001), np.log(0.33))) / np.pi)
     angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
     reach = radius * rng.uniform(0.7, 1.3, CORNERS)
