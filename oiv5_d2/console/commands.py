@@ -7,8 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,6 +18,7 @@ from oiv5_d2.console.shell import command
 from oiv5_d2.keys import check_known, leaves
 from oiv5_d2.openimages.tidy import open_text
 from oiv5_d2.problems import Kind, Problem, Remedy, wrong_setting
+from oiv5_d2.runs.composing import hydra_of
 from oiv5_d2.runs.layout import NOTES
 from oiv5_d2.runs.prepared import Prepared, locate
 from oiv5_d2.runs.provenance import detectron2_version
@@ -193,8 +193,7 @@ def check_run(words: Iterable[str], configs_dir: Path) -> None:
         HydraException: what Hydra does not take.
     """
     words = list(words)
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(configs_dir.absolute()), version_base="1.3"):
+    with hydra_of(configs_dir):
         run = compose("train", words, return_hydra_config=True)
     choices = run.hydra.runtime.choices
     d2: Any = OmegaConf.to_container(run.d2)

@@ -2,6 +2,7 @@ import sys
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from raising import refused
@@ -105,6 +106,14 @@ def test_what_no_run_could_begin_with_is_refused(prepared, tmp_path):
     with refused(Kind.ABSENT, remedy=Remedy.PREPARE) as problem:
         check_run(["+experiment=quickstart", *words], CONFIG_DIR)
     assert problem.value.__notes__ == [command("prepare_data", *words)]
+
+
+def test_the_hydra_that_started_a_sweep_is_the_same_after_the_check(prepared):
+    # It knows the files of a pattern such as model=glob(*), which the sweep reads afterwards.
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        outer = GlobalHydra.instance().hydra
+        check_run(prepared, CONFIG_DIR)
+        assert GlobalHydra.instance().hydra is outer and outer is not None
 
 
 def test_what_is_written_in_named_files_is_explicit_too():

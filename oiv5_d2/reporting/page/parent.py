@@ -1,17 +1,15 @@
 """What sets a run apart from its parent: its experiment, without the command line."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from hydra import compose
 from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from oiv5_d2.reporting.page.settings import chosen_files, read_leaves, word
+from oiv5_d2.runs.composing import hydra_of
 from oiv5_d2.runs.layout import hydra_file
 
 CONFIGS, TRAIN, EXPERIMENT = "configs", "train", "experiment"
@@ -72,11 +70,11 @@ def read_parent(run_dir: Path, root: Path) -> Parent | None:
 
 def _compose(root: Path, words: list[str]) -> tuple[dict[str, str], DictConfig] | None:
     """Return the chosen file of each group, and the settings."""
-    folder = (root / CONFIGS).absolute()
+    folder = root / CONFIGS
     if not (folder / f"{TRAIN}.yaml").is_file():
         return None
     try:
-        with _hydra_of(folder):
+        with hydra_of(folder):
             composed = compose(TRAIN, words, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException):
         return None
@@ -84,18 +82,6 @@ def _compose(root: Path, words: list[str]) -> tuple[dict[str, str], DictConfig] 
     with open_dict(composed):
         del composed["hydra"]
     return files, composed
-
-
-@contextmanager
-def _hydra_of(folder: Path) -> Iterator[None]:
-    """Let Hydra compose from a folder, also within a tool that Hydra started."""
-    outer = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(folder), version_base="1.3"):
-            yield
-    finally:
-        GlobalHydra.instance().hydra = outer
 
 
 def _differing(config: DictConfig, parent: DictConfig) -> list[Change]:
